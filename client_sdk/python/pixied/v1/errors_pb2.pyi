@@ -1,0 +1,56 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_CLIENT_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_NAMESPACE_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_NAMESPACE_IN_USE: _ClassVar[ErrorReason]
+    ERROR_REASON_CHANNEL_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_CHANNEL_IS_PATTERN: _ClassVar[ErrorReason]
+    ERROR_REASON_CHANNEL_RESERVED: _ClassVar[ErrorReason]
+    ERROR_REASON_DATA_NOT_JSON: _ClassVar[ErrorReason]
+    ERROR_REASON_MESSAGE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_BATCH_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TIMEOUT_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_PAGE_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_FIELD_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_STREAM_PROTOCOL: _ClassVar[ErrorReason]
+    ERROR_REASON_TAKEN_OVER: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_CLIENTS: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_SUBSCRIPTIONS: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_MEMORY: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_NAMESPACES: _ClassVar[ErrorReason]
+    ERROR_REASON_RATE_LIMITED: _ClassVar[ErrorReason]
+    ERROR_REASON_ENGINE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_CLIENT_UNKNOWN: ErrorReason
+ERROR_REASON_NAMESPACE_UNKNOWN: ErrorReason
+ERROR_REASON_NAMESPACE_IN_USE: ErrorReason
+ERROR_REASON_CHANNEL_INVALID: ErrorReason
+ERROR_REASON_CHANNEL_IS_PATTERN: ErrorReason
+ERROR_REASON_CHANNEL_RESERVED: ErrorReason
+ERROR_REASON_DATA_NOT_JSON: ErrorReason
+ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason
+ERROR_REASON_BATCH_TOO_LARGE: ErrorReason
+ERROR_REASON_TIMEOUT_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason
+ERROR_REASON_FIELD_INVALID: ErrorReason
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason
+ERROR_REASON_STREAM_PROTOCOL: ErrorReason
+ERROR_REASON_TAKEN_OVER: ErrorReason
+ERROR_REASON_LIMIT_CLIENTS: ErrorReason
+ERROR_REASON_LIMIT_SUBSCRIPTIONS: ErrorReason
+ERROR_REASON_LIMIT_MEMORY: ErrorReason
+ERROR_REASON_LIMIT_NAMESPACES: ErrorReason
+ERROR_REASON_RATE_LIMITED: ErrorReason
+ERROR_REASON_ENGINE_UNAVAILABLE: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason

@@ -178,9 +178,9 @@ class Detached(_message.Message):
     def __init__(self, handle: _Optional[int] = ..., reason: _Optional[_Union[DetachReason, str]] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class ClientGap(_message.Message):
-    __slots__ = ("handle", "gap")
-    HANDLE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("handles", "gap")
+    HANDLES_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
-    handle: int
+    handles: _containers.RepeatedScalarFieldContainer[int]
     gap: _message_pb2.Gap
-    def __init__(self, handle: _Optional[int] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ...) -> None: ...
+    def __init__(self, handles: _Optional[_Iterable[int]] = ..., gap: _Optional[_Union[_message_pb2.Gap, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,164 @@
+// One client on a front-end's link.
+import type { Gap, Message } from '../generated/pixied/v1/message';
+import { DetachReason } from '../generated/pixied/v1/attach';
+import type { PixiedError } from './errors';
+
+/** Which mail this is. */
+export interface MailInfo {
+  /** The delivery's number on the link, for `Attachment.confirm`. */
+  readonly number: number;
+  /** Which of the link's streams it came by: numbers begin anew on each. */
+  readonly stream: number;
+  /** True: the client may have got these messages before. */
+  readonly redelivered: boolean;
+}
+
+/** Why a client is no longer attached. */
+export interface Parting {
+  /**
+   * `requested`: by `detach`. `taken_over`: another attach has it. `destroyed`, `expired`: the session is over.
+   * `failed`: it could not be attached. `refused`: its `onMail` failed. `closed`: the front-end was closed.
+   */
+  readonly reason: 'requested' | 'taken_over' | 'destroyed' | 'expired' | 'failed' | 'refused' | 'closed';
+  /** More about it, for people. */
+  readonly detail: string;
+  /** What went wrong: for `failed` a `PixiedError`, for `refused` whatever `onMail` threw. */
+  readonly error?: unknown;
+}
+
+/** What an attached client's owner does. */
+export interface AttachHandlers {
+  /**
+   * Takes mail. It counts as handled when this returns, or when the promise that it returns is fulfilled. If it fails,
+   * the client is given up: this mail and what follows stays with pixied for whoever attaches the client next.
+   * Deliveries are not held back for a promise of the one before.
+   */
+  onMail(messages: readonly Message[], info: MailInfo): void | Promise<void>;
+  /** The client lost mail. */
+  onGap?(gap: Gap): void;
+  /** The client is no longer attached; nothing follows. */
+  onDetached?(parting: Parting): void;
+}
+
+/** How a client is attached. */
+export interface AttachOptions {
+  /** `auto`: what `onMail` has handled is confirmed. `explicit`: `Attachment.confirm` alone does. Default `auto`. */
+  readonly ackMode?: 'auto' | 'explicit' | undefined;
+  /** Whether the session timeout runs on while it is attached, so that only pings prolong it. Default false. */
+  readonly expires?: boolean | undefined;
+}
+
+/** The link, as an attachment sees it. */
+export interface AttachmentHost {
+  confirm(attachment: Attachment, info: MailInfo): void;
+  detach(attachment: Attachment): void;
+  refuse(attachment: Attachment, error: unknown): void;
+}
+
+/** Mail that a handler has taken and not handled yet. */
+interface Taken {
+  readonly number: number;
+}
+
+/**
+ * A client that a front-end holds. Made by `FrontEnd.attach`; it survives broken links, and mail that was not confirmed
+ * comes again, marked as redelivered.
+ */
+export class Attachment {
+  /** Where it stands: `leaving` until pixied has answered the detach. */
+  state: 'attaching' | 'attached' | 'leaving' | 'gone' = 'attaching';
+  /** What the end will be called if this side wants it. */
+  wish: Parting | undefined;
+  readonly isExplicit: boolean;
+  readonly expires: boolean;
+  private readonly unhandled = new Set<Taken>();
+  private last = 0;
+
+  constructor(
+    private readonly host: AttachmentHost,
+    readonly clientId: string,
+    readonly handle: number,
+    options: AttachOptions,
+    readonly handlers: AttachHandlers,
+  ) {
+    this.isExplicit = options.ackMode === 'explicit';
+    this.expires = options.expires ?? false;
+  }
+
+  /** Whether mail for it is still wanted. */
+  get isWanted(): boolean {
+    return this.wish === undefined && this.state !== 'gone';
+  }
+
+  /** Every delivery up to this number was handled, or had nothing for this client. */
+  get handledThrough(): number {
+    const [oldest] = this.unhandled;
+    return oldest ? oldest.number - 1 : this.last;
+  }
+
+  /** The client itself has confirmed everything up to this mail. Ignored if the link has broken since it came. */
+  confirm(info: MailInfo): void {
+    this.host.confirm(this, info);
+  }
+
+  /** Gives the client up. What was handled is confirmed first (in ack mode `auto`); the rest stays with pixied. */
+  detach(): void {
+    this.host.detach(this);
+  }
+
+  /** Hands mail to the owner. The answer: a promise if that takes time. */
+  take(messages: readonly Message[], info: MailInfo): Promise<void> | undefined {
+    this.last = info.number;
+    let outcome: void | Promise<void>;
+    try {
+      outcome = this.handlers.onMail(messages, info);
+    } catch (error) {
+      this.keep({ number: info.number }, error);
+      return undefined;
+    }
+    return outcome ? this.finish({ number: info.number }, outcome) : undefined;
+  }
+
+  /** A new stream begins: its numbers have nothing to do with the old ones. */
+  startOver(): void {
+    this.state = 'attaching';
+    this.unhandled.clear();
+    this.last = 0;
+  }
+
+  /** It is over. */
+  part(parting: Parting): void {
+    this.state = 'gone';
+    this.handlers.onDetached?.(parting);
+  }
+
+  private async finish(taken: Taken, outcome: Promise<void>): Promise<void> {
+    this.unhandled.add(taken);
+    try {
+      await outcome;
+      this.unhandled.delete(taken);
+    } catch (error) {
+      this.keep(taken, error);
+    }
+  }
+
+  /** What was not handled stays among the unhandled, so that no confirmation ever covers it. */
+  private keep(taken: Taken, error: unknown): void {
+    this.unhandled.add(taken);
+    this.host.refuse(this, error);
+  }
+}
+
+/** Pixied's reasons in this package's words. */
+export const PARTINGS: Readonly<Record<DetachReason, Parting['reason']>> = {
+  [DetachReason.UNSPECIFIED]: 'requested',
+  [DetachReason.REQUESTED]: 'requested',
+  [DetachReason.TAKEN_OVER]: 'taken_over',
+  [DetachReason.DESTROYED]: 'destroyed',
+  [DetachReason.EXPIRED]: 'expired',
+};
+
+/** The end of an attachment that never began. */
+export function failed(error: PixiedError): Parting {
+  return { reason: 'failed', detail: error.message, error };
+}

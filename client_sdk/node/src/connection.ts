@@ -1,0 +1,64 @@
+// One HTTP/2 connection to a pixied, and how a call goes over it.
+import { Client, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
+
+import { Unavailable } from './errors';
+
+const MEBIBYTE = 1024 * 1024;
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/**
+ * Keepalive pings come no more often than every 30 s: a server cuts off clients that ping more often than it allows,
+ * and pixied allows 10 s. Frames are about 1 MB, or one message, which the server's operator may have made larger.
+ * grpc-js would buffer what is written to a stream so that it could send it again; we do that ourselves, and know when.
+ */
+const CHANNEL_OPTIONS: ChannelOptions = {
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.keepalive_permit_without_calls': 1,
+  'grpc.max_receive_message_length': 32 * MEBIBYTE,
+  'grpc.max_send_message_length': 32 * MEBIBYTE,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+  'grpc.enable_retries': 0,
+  'grpc.use_local_subchannel_pool': 1,
+};
+
+/** Where pixied listens unless told otherwise. */
+export const DEFAULT_ADDRESS = '127.0.0.1:50051';
+
+/** A connection and the address it goes to. */
+export interface Connection {
+  readonly address: string;
+  readonly client: Client;
+}
+
+/**
+ * Prepares a connection; it is made when the first call needs it.
+ *
+ * @param address `host:port` or `unix:///path`.
+ */
+export function connectTo(address: string): Connection {
+  return { address, client: new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS) };
+}
+
+/**
+ * Waits until the connection stands, so that whatever is written to a stream after that has a way out. Rejects as soon
+ * as an attempt to connect has failed.
+ */
+export function standing({ client, address }: Connection): Promise<void> {
+  const channel = client.getChannel();
+  return new Promise((resolve, reject) => {
+    const look = (): void => {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) resolve();
+      else if (state === connectivityState.TRANSIENT_FAILURE) reject(new Unavailable(address, 'nothing answers there'));
+      else if (state === connectivityState.SHUTDOWN) reject(new Unavailable(address, 'this side has closed the connection'));
+      else channel.watchConnectivityState(state, Date.now() + CONNECT_TIMEOUT_MS, settle);
+    };
+    const settle = (error?: Error): void => {
+      if (error) reject(new Unavailable(address, `no connection within ${CONNECT_TIMEOUT_MS} ms`));
+      else look();
+    };
+    look();
+  });
+}

@@ -1,0 +1,85 @@
+// Sessions that end, wherever that happens: here, at another Faye server, by an operator, or by their timeout.
+import { EventKind, type Event } from '../../generated/pixied/v1/watch';
+import type { WatchListener } from '../kept_watch';
+
+/** A session that has ended. */
+export interface Departure {
+  readonly clientId: string;
+  /** Why, as `destroyClient` was told, or "timed out". */
+  readonly reason: string;
+  /** What it was subscribed to at the end, as far as that is known. */
+  readonly channels: readonly string[];
+}
+
+/** pixied tells the subscriptions that end with a session just before the session's end: within this time. */
+const SAME_MOMENT_MS = 100;
+/** So many departed clients are remembered, so that none is announced twice. */
+const REMEMBERED = 10_000;
+
+/** Consecutive ends of one client's subscriptions. */
+interface Run {
+  readonly clientId: string;
+  readonly channels: string[];
+  at: number;
+}
+
+/** Gathers what pixied's Watch tells of sessions' ends. */
+export class Departures implements WatchListener {
+  /** What to watch. */
+  static readonly KINDS: readonly EventKind[] = [EventKind.UNSUBSCRIBED, EventKind.CLIENT_DESTROYED];
+  private readonly over = new Set<string>();
+  private run: Run | undefined;
+
+  /**
+   * @param departed is told each session's end once.
+   * @param uncertain is told that ends may have been missed.
+   */
+  constructor(
+    private readonly departed: (departure: Departure) => void,
+    readonly uncertain: () => void,
+  ) {}
+
+  /** This side announces the session's end itself. The answer: whether no one has yet. */
+  claim(clientId: string): boolean {
+    if (this.over.has(clientId)) return false;
+    this.over.add(clientId);
+    if (this.over.size > REMEMBERED) this.over.delete(this.over.values().next().value!);
+    return true;
+  }
+
+  /** It did not end after all. */
+  disclaim(clientId: string): void {
+    this.over.delete(clientId);
+  }
+
+  /** A session is found to be over. */
+  found(departure: Departure): void {
+    if (this.claim(departure.clientId)) this.departed(departure);
+  }
+
+  happened(event: Event): void {
+    if (event.kind === EventKind.UNSUBSCRIBED) this.note(event);
+    else if (event.kind === EventKind.CLIENT_DESTROYED) this.ended(event);
+  }
+
+  private note(event: Event): void {
+    const at = momentOf(event);
+    if (!this.continues(event)) this.run = { clientId: event.clientId, channels: [], at };
+    this.run!.channels.push(event.channel);
+    this.run!.at = at;
+  }
+
+  private ended(event: Event): void {
+    const channels = this.continues(event) ? this.run!.channels : [];
+    this.run = undefined;
+    this.found({ clientId: event.clientId, reason: event.reason, channels });
+  }
+
+  private continues(event: Event): boolean {
+    return this.run?.clientId === event.clientId && momentOf(event) - this.run.at < SAME_MOMENT_MS;
+  }
+}
+
+function momentOf({ at }: Event): number {
+  return at ? at.seconds * 1000 + at.nanos / 1e6 : 0;
+}

@@ -1,0 +1,262 @@
+// Faye's engine interface, on pixied.
+import { ClientUnknown, PixiedError } from '../errors';
+import { FrontEnd } from '../front_end';
+import { Departures, type Departure } from './departures';
+import { toPixied } from './mail';
+import { Mailboxes } from './mailboxes';
+import { isPrivate, PrivateChannels } from './private_channels';
+import { AWAY, publication, Replies } from './replies';
+import { shortened, type Callback, type FayeMessage, type FayeServer } from './server';
+
+/** The `engine` options of a `NodeAdapter`. */
+export interface FayeEngineOptions {
+  /** Where pixied listens: `host:port` or `unix:///path`. Default 127.0.0.1:50051. */
+  readonly address?: string;
+  /** What pixied calls this server, for people. Default: host name and process id. */
+  readonly name?: string;
+  /** How many unconfirmed deliveries it takes at once, 1 to 65,536. Default: pixied's, 64. */
+  readonly window?: number;
+  /** How long an operation waits for pixied, in milliseconds. Default 10,000. */
+  readonly operationTimeout?: number;
+  /**
+   * Whether a message that a client sends again, with the same id and content, within 5 minutes is delivered once, to
+   * whichever server it comes. Default true.
+   */
+  readonly deduplicate?: boolean;
+}
+
+/** Tells the other Faye servers that the server which destroyed the client has raised its `disconnect`. */
+const REASON = 'destroyed by its Faye server';
+const CLIENT_ID = /^[a-z0-9]{1,255}$/;
+const LOOK_AT_ONCE = 500;
+
+/**
+ * Faye's sessions, subscriptions and queues in pixied. Raises Faye's server events as Faye's memory engine does:
+ * - `handshake`, `subscribe`, `unsubscribe`, `publish` in the server that was asked, when pixied has done it (`publish`:
+ *   at each call);
+ * - `close` in every server when a session ends, wherever and however;
+ * - `disconnect`, and `unsubscribe` for each subscription that ends with the session, in the server that destroyed it; of
+ *   a session that timed out, or that an operator ended, in the server that created it.
+ */
+export class FayeEngine {
+  private readonly frontEnd: FrontEnd;
+  private readonly replies: Replies;
+  private readonly mailboxes: Mailboxes;
+  private readonly departures: Departures;
+  private readonly privately = new PrivateChannels();
+  private readonly created = new Set<string>();
+  private readonly deduplicate: boolean;
+  private wasAway = false;
+
+  constructor(
+    private readonly server: FayeServer,
+    options: FayeEngineOptions = {},
+  ) {
+    const { address, name, window, operationTimeout: timeoutMs } = options;
+    this.deduplicate = options.deduplicate ?? true;
+    this.frontEnd = new FrontEnd({ address, name, window, timeoutMs });
+    this.replies = new Replies(() => this.frontEnd.isDown);
+    this.departures = new Departures(
+      (departure) => this.departed(departure),
+      () => this.attend('look for ended sessions', this.lookAround()),
+    );
+    const gone = (clientId: string) => this.departures.found({ clientId, reason: 'gone', channels: [] });
+    this.mailboxes = new Mailboxes(server, this.frontEnd, gone);
+    this.frontEnd.watch(Departures.KINDS, this.departures);
+    this.frontEnd.on('down', (error) => this.wentAway(error)).on('up', () => this.cameBack());
+  }
+
+  /** Calls back with the new client's id, or with none if pixied cannot be asked: `Replies` makes that an error. */
+  createClient(callback: Callback<string | undefined>, context?: unknown): void {
+    this.replies.install(context);
+    const created = this.frontEnd.isDown ? Promise.resolve(undefined) : this.tryToCreate();
+    this.attend('create a client', created.then((clientId) => callback.call(context, clientId)));
+  }
+
+  /** Calls back with whether the session lives. In doubt it does: a client that is told no gives its session up. */
+  clientExists(clientId: unknown, callback: Callback<boolean>, context?: unknown): void {
+    this.replies.install(context);
+    if (!isClientId(clientId)) return callback.call(context, false);
+    if (this.frontEnd.isDown) return callback.call(context, true);
+    this.attend('look for a client', this.isAlive(clientId).then((isAlive) => callback.call(context, isAlive)));
+  }
+
+  /** Ends a session. Calls back when that is done, or when there is none. */
+  destroyClient(clientId: unknown, callback?: Callback<void>, context?: unknown): void {
+    if (!isClientId(clientId)) return;
+    this.attend('destroy a client', this.destroy(clientId).finally(() => callback?.call(context)));
+  }
+
+  /** Prolongs a session to twice Faye's timeout from now. */
+  ping(clientId: string): void {
+    if (!isClientId(clientId) || this.frontEnd.isDown) return;
+    this.server.debug('Ping ?, ?', shortened(clientId), this.server.timeout);
+    this.attend('ping a client', this.frontEnd.pingClient(clientId).catch(unlessUnknown));
+  }
+
+  /** Subscribes a client. Calls back with whether it is subscribed now. */
+  subscribe(clientId: string, channel: unknown, callback?: Callback<boolean>, context?: unknown): void {
+    const pattern = String(channel);
+    const isNew = this.privately.subscribe(clientId, pattern);
+    const work = isPrivate(pattern)
+      ? Promise.resolve(isNew)
+      : this.frontEnd.subscribe(clientId, [pattern]).then((added) => added.length > 0);
+    const done = work.then((changed) => {
+      this.server.debug('Subscribed client ? to channel ?', shortened(clientId), pattern);
+      if (changed) this.server.trigger('subscribe', clientId, pattern);
+    });
+    this.replies.expect('subscribe', clientId, pattern, done);
+    this.attend('subscribe a client', reported(done, callback, context));
+  }
+
+  /** Ends a subscription. Calls back with whether it is gone now. */
+  unsubscribe(clientId: string, channel: unknown, callback?: Callback<boolean>, context?: unknown): void {
+    const pattern = String(channel);
+    const wasPrivate = this.privately.unsubscribe(clientId, pattern);
+    const work = isPrivate(pattern)
+      ? Promise.resolve(wasPrivate)
+      : this.frontEnd.unsubscribe(clientId, [pattern]).then((removed) => removed.length > 0);
+    const done = work.then((changed) => {
+      this.server.debug('Unsubscribed client ? from channel ?', shortened(clientId), pattern);
+      if (changed) this.server.trigger('unsubscribe', clientId, pattern);
+    });
+    this.replies.expect('unsubscribe', clientId, pattern, done);
+    this.attend('unsubscribe a client', reported(done, callback, context));
+  }
+
+  /** Publishes a message; one to a private channel reaches who subscribes to that through this server. */
+  publish(message: FayeMessage): void {
+    if (this.frontEnd.isDown) {
+      // Faye looks at this after the call, and makes it the publisher's reply.
+      message.error ??= AWAY;
+      return;
+    }
+    const work = isPrivate(String(message.channel))
+      ? this.publishPrivately(message)
+      : this.frontEnd.publish([toPixied(message, this.deduplicate)]);
+    this.replies.expect('publish', message.clientId, publication(message), work);
+    this.attend('publish a message', work);
+    this.server.trigger('publish', message.clientId, message.channel, message.data);
+  }
+
+  /** Faye has a connection for the client: its mail may come. */
+  emptyQueue(clientId: string): void {
+    if (this.server.hasConnection(clientId)) this.mailboxes.open(clientId);
+  }
+
+  /** Lets what is under way finish, for at most 2 s, then closes the connection, so that the process can exit. */
+  async disconnect(): Promise<void> {
+    this.mailboxes.dispose();
+    // Polls that Faye has just flushed are confirmed one turn later.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.frontEnd.close();
+  }
+
+  private async tryToCreate(): Promise<string | undefined> {
+    const { timeout } = this.server;
+    const sessionTimeoutMs = typeof timeout === 'number' ? 2 * timeout * 1000 : undefined;
+    try {
+      const { clientId } = await this.frontEnd.createClient({ sessionTimeoutMs });
+      this.created.add(clientId);
+      this.server.debug('Created new client ?', shortened(clientId));
+      this.server.trigger('handshake', clientId);
+      return clientId;
+    } catch (error) {
+      this.complain('create a client', error);
+      return undefined;
+    }
+  }
+
+  private async isAlive(clientId: string): Promise<boolean> {
+    try {
+      await this.frontEnd.getClient(clientId);
+      return true;
+    } catch (error) {
+      if (error instanceof ClientUnknown) return false;
+      this.complain('look for a client', error);
+      return true;
+    }
+  }
+
+  private async destroy(clientId: string): Promise<void> {
+    if (!this.departures.claim(clientId)) return;
+    try {
+      const subscriptions = this.frontEnd.subscribedTo(clientId);
+      const destroyed = this.frontEnd.destroyClient(clientId, REASON);
+      const [channels] = await Promise.all([subscriptions, destroyed]);
+      this.created.add(clientId);
+      this.departed({ clientId, reason: '', channels });
+      this.server.debug('Destroyed client ?', shortened(clientId));
+    } catch (error) {
+      this.departures.disclaim(clientId);
+      unlessUnknown(error);
+    }
+  }
+
+  private departed({ clientId, reason, channels }: Departure): void {
+    const privately = this.privately.forget(clientId);
+    const isOurs = this.created.delete(clientId) && reason !== REASON;
+    for (const channel of isOurs ? [...channels, ...privately] : privately) {
+      this.server.trigger('unsubscribe', clientId, channel);
+    }
+    if (isOurs) this.server.trigger('disconnect', clientId);
+    this.server.trigger('close', clientId);
+  }
+
+  private async publishPrivately(message: FayeMessage): Promise<void> {
+    const audience = [...this.privately.audienceOf(String(message.channel))];
+    const content = toPixied(message, false);
+    await Promise.all(audience.map((clientId) => this.frontEnd.queueFor(clientId, [content]).catch(unlessUnknown)));
+  }
+
+  /** Ends of sessions may have been missed: look at each that matters here. */
+  private async lookAround(): Promise<void> {
+    const clientIds = [...new Set([...this.created, ...this.mailboxes.clientIds, ...this.privately.clientIds])];
+    for (let first = 0; first < clientIds.length; first += LOOK_AT_ONCE) {
+      const some = clientIds.slice(first, first + LOOK_AT_ONCE);
+      const areAlive = await Promise.all(some.map((clientId) => this.isAlive(clientId)));
+      some
+        .filter((_, i) => !areAlive[i])
+        .forEach((clientId) => this.departures.found({ clientId, reason: 'gone', channels: [] }));
+    }
+  }
+
+  private wentAway(error: PixiedError): void {
+    this.wasAway = true;
+    this.server.error('pixied at ? is away: ?', this.frontEnd.address, error.message);
+  }
+
+  private cameBack(): void {
+    if (this.wasAway) this.server.info('pixied at ? is back', this.frontEnd.address);
+    this.wasAway = false;
+  }
+
+  /** Sees to it that a failure is seen. */
+  private attend(deed: string, work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.complain(deed, error));
+  }
+
+  private complain(deed: string, error: unknown): void {
+    // What an outage fails is told once, by `wentAway`.
+    if (!this.frontEnd.isDown) this.server.error('Could not ?: ?', deed, String(error));
+  }
+}
+
+function isClientId(value: unknown): value is string {
+  return typeof value === 'string' && CLIENT_ID.test(value);
+}
+
+/** Passes every failure on but the one that says that the session is over. */
+function unlessUnknown(error: unknown): void {
+  if (!(error instanceof ClientUnknown)) throw error;
+}
+
+/** Tells whoever asked whether the work succeeded. */
+function reported(work: Promise<void>, callback: Callback<boolean> | undefined, context: unknown): Promise<void> {
+  if (!callback) return work;
+  const failed = (error: unknown): never => {
+    callback.call(context, false);
+    throw error;
+  };
+  return work.then(() => callback.call(context, true), failed);
+}

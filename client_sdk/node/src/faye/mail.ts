@@ -1,0 +1,44 @@
+// Bayeux messages as Faye has them, as objects, and as pixied carries them, as JSON text.
+import { createHash } from 'node:crypto';
+
+import type { Message } from '../../generated/pixied/v1/message';
+import type { NewMessage } from '../messages';
+import type { FayeMessage } from './server';
+
+/** Longer ids travel among the other members. */
+const MAX_ID_BYTES = 255;
+
+/**
+ * A message on its way to pixied: every member as it was sent.
+ *
+ * @param deduplicate whether the same id of the same client with the same content is a retry, which Faye's clients send
+ *   to whichever server answers, and is to be delivered once.
+ */
+export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage {
+  const { channel, data, clientId, ...others } = message;
+  const { id, ext, ...extra } = others;
+  const hasId = typeof id === 'string' && Buffer.byteLength(id) <= MAX_ID_BYTES;
+  const rest = hasId || id === undefined ? extra : { ...extra, id };
+  const text = {
+    channel: String(channel),
+    data: JSON.stringify(data) ?? 'null',
+    id: hasId ? id : undefined,
+    ext: ext === undefined ? undefined : JSON.stringify(ext),
+    extra: Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined,
+  };
+  if (typeof clientId !== 'string') return text;
+  return { ...text, clientId, idempotencyKey: deduplicate && hasId ? keyOf(clientId, text) : undefined };
+}
+
+/** A message on its way to a client: a copy of its own, for Faye and its extensions change what they deliver. */
+export function toFaye({ channel, data, id, ext, extra }: Message): FayeMessage {
+  const message: FayeMessage = { channel, data: JSON.parse(data) as unknown };
+  if (id !== undefined) message.id = id;
+  if (ext !== undefined) message.ext = JSON.parse(ext) as unknown;
+  return extra === undefined ? message : { ...message, ...(JSON.parse(extra) as object) };
+}
+
+/** The client's id is a secret, so the key shows only its hash. */
+function keyOf(clientId: string, content: NewMessage): string {
+  return createHash('sha256').update(JSON.stringify([clientId, content])).digest('base64url');
+}

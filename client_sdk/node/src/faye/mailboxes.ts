@@ -1,0 +1,131 @@
+// The clients that are connected to this Faye server, attached to pixied for as long as they are.
+import type { Message } from '../../generated/pixied/v1/message';
+import type { Attachment, MailInfo, Parting } from '../attachment';
+import type { FrontEnd } from '../front_end';
+import { toFaye } from './mail';
+import { isOpen, shortened, type FayeServer } from './server';
+
+/** A connected client. */
+interface Mailbox {
+  readonly clientId: string;
+  readonly attachment: Attachment;
+  /** The last mail that was handed to Faye and is not confirmed. */
+  unconfirmed: MailInfo | undefined;
+  /** Faye has closed the connection. */
+  isClosed: boolean;
+}
+
+/** There is no connection that mail could be written to. */
+class NotConnected extends Error {}
+
+/**
+ * Confirms mail as late as it can, so that a process that is killed takes nothing with it: a socket's once it has been
+ * written, a long poll's once the response has been, together with the detach that ends the poll. A poll confirms by
+ * itself (ack mode `explicit`): it must not hold the link's common confirmation back while it waits for its response.
+ */
+export class Mailboxes {
+  private readonly boxes = new Map<string, Mailbox>();
+  private readonly closing = new Set<string>();
+  private turn: Promise<void> | undefined;
+
+  /** @param gone is told of a client that turned out not to exist any more. */
+  constructor(
+    private readonly server: FayeServer,
+    private readonly frontEnd: FrontEnd,
+    private readonly gone: (clientId: string) => void,
+  ) {
+    server.bind('connection:close', this.close, this);
+  }
+
+  /** The clients that are attached. */
+  get clientIds(): Iterable<string> {
+    return this.boxes.keys();
+  }
+
+  /** Lets the mail of a connected client come; does nothing if it comes already. */
+  open(clientId: string): void {
+    if (this.boxes.has(clientId) || this.closing.has(clientId)) return;
+    const ackMode = this.server.connection(clientId, false)?.socket ? 'auto' : 'explicit';
+    const attachment = this.frontEnd.attach(
+      clientId,
+      // Faye counts a client's silence itself, by its pings.
+      { ackMode, expires: true },
+      {
+        onMail: (messages, info) => this.deliver(box, messages, info),
+        onGap: (gap) => this.server.warn('Client ? lost ? messages of ?', shortened(clientId), gap.lost, gap.channel),
+        onDetached: (parting) => this.parted(box, parting),
+      },
+    );
+    const box: Mailbox = { clientId, attachment, unconfirmed: undefined, isClosed: false };
+    this.boxes.set(clientId, box);
+  }
+
+  /** Stops listening to Faye. */
+  dispose(): void {
+    this.server.unbind('connection:close', this.close, this);
+  }
+
+  /** Faye calls this just before the response is complete, so what it carries counts as written one turn later. */
+  private close(clientId: string): void {
+    const box = this.boxes.get(clientId);
+    if (!box) return;
+    this.boxes.delete(clientId);
+    this.closing.add(clientId);
+    box.isClosed = true;
+    setImmediate(() => {
+      this.confirm(box);
+      box.attachment.detach();
+      this.closing.delete(clientId);
+      // The next poll of a client in this process comes sooner than this; before the confirmation it would get all again.
+      if (this.server.hasConnection(clientId)) this.open(clientId);
+    });
+  }
+
+  private deliver(box: Mailbox, messages: readonly Message[], info: MailInfo): Promise<void> | undefined {
+    const { clientId, attachment } = box;
+    // It is about to be detached, and this mail with it.
+    if (box.isClosed && attachment.isExplicit) return undefined;
+    const connection = this.server.connection(clientId, false);
+    if (box.isClosed || !isOpen(connection)) throw new NotConnected(shortened(clientId));
+    this.server.deliver(clientId, messages.map(toFaye));
+    if (!attachment.isExplicit) return this.endOfTurn();
+    box.unconfirmed = info;
+    // A poll that has become a socket meanwhile has no response to wait for.
+    if (connection.socket) setImmediate(() => this.confirm(box));
+    return undefined;
+  }
+
+  private confirm(box: Mailbox): void {
+    if (box.unconfirmed) box.attachment.confirm(box.unconfirmed);
+    box.unconfirmed = undefined;
+  }
+
+  private parted(box: Mailbox, { reason, detail, error }: Parting): void {
+    const { clientId } = box;
+    if (this.boxes.get(clientId) !== box) return;
+    this.boxes.delete(clientId);
+    box.isClosed = true;
+    if (reason === 'taken_over') this.server.flushConnection(clientId);
+    else if (reason === 'failed') this.failed(clientId, detail, error);
+    else if (reason === 'refused' && !(error instanceof NotConnected)) {
+      this.server.error('Mail of client ? could not be delivered: ?', shortened(clientId), String(error));
+    }
+  }
+
+  private failed(clientId: string, detail: string, error: unknown): void {
+    if ((error as { reason?: string }).reason === 'CLIENT_UNKNOWN') return this.gone(clientId);
+    this.server.error('Client ? could not be attached: ?', shortened(clientId), detail);
+    this.server.flushConnection(clientId);
+  }
+
+  /** Done when what was written in this turn has been handed on; one promise for all that wait for the same turn. */
+  private endOfTurn(): Promise<void> {
+    this.turn ??= new Promise((resolve) =>
+      setImmediate(() => {
+        this.turn = undefined;
+        resolve();
+      }),
+    );
+    return this.turn;
+  }
+}

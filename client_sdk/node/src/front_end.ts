@@ -1,0 +1,135 @@
+// A front-end: any program that serves many Bayeux clients and uses pixied as its backend.
+import { EventEmitter } from 'node:events';
+import { hostname } from 'node:os';
+
+import type { Welcome } from '../generated/pixied/v1/attach';
+import type { Gap } from '../generated/pixied/v1/message';
+import type { EventKind } from '../generated/pixied/v1/watch';
+import type { Attachment, AttachHandlers, AttachOptions, Parting } from './attachment';
+import { connectTo, DEFAULT_ADDRESS, type Connection } from './connection';
+import { PixiedError } from './errors';
+import { KeptWatch, type WatchListener } from './kept_watch';
+import { Link } from './link';
+import { DEFAULT_TIMEOUT_MS, Operations } from './operations';
+import type { CallOptions, OperationName, RequestOf, ResponseOf } from './operations';
+import { Pipeline } from './pipeline';
+
+/** What a front-end tells, and with what. */
+export interface FrontEndEvents {
+  /** The link to pixied stands; all clients are being attached again. */
+  up: [welcome: Welcome];
+  /** The link is gone, or could not be made. It is tried again until `close`. Told once per outage. */
+  down: [error: PixiedError];
+  /** A client lost mail. */
+  gap: [clientId: string, gap: Gap];
+  /** A client is no longer attached. */
+  detached: [clientId: string, parting: Parting];
+}
+
+/** How a front-end works. */
+export interface FrontEndOptions {
+  /** `host:port` or `unix:///path`. Default 127.0.0.1:50051. */
+  readonly address?: string | undefined;
+  /** What pixied calls it, for people. Default: host name and process id. */
+  readonly name?: string | undefined;
+  /** How many unconfirmed deliveries it takes at once, 1 to 65,536. Default: the server's, 64. */
+  readonly window?: number | undefined;
+  /** How long an operation waits for its answer, in milliseconds. Default 10,000. */
+  readonly timeoutMs?: number | undefined;
+  /** How many operations may wait for their answers; more reject with `TooManyOperations`. Default 65,536. */
+  readonly maxInFlight?: number | undefined;
+}
+
+const DEFAULT_MAX_IN_FLIGHT = 65_536;
+const CLOSE_PATIENCE_MS = 2_000;
+
+/**
+ * One connection with one Pipeline and one Attach stream. Operations are gathered into frames and answered in order;
+ * both streams come back by themselves, with backoff and jitter, and attach the clients again.
+ */
+export class FrontEnd extends Operations {
+  /** Where its pixied listens. */
+  readonly address: string;
+  private readonly connection: Connection;
+  private readonly watches: KeptWatch[] = [];
+  private readonly emitter = new EventEmitter<FrontEndEvents>();
+  private readonly pipeline: Pipeline;
+  private readonly link: Link;
+  private readonly timeoutMs: number;
+  private state: 'starting' | 'up' | 'down' = 'starting';
+
+  constructor(options: FrontEndOptions = {}) {
+    super();
+    this.address = options.address ?? DEFAULT_ADDRESS;
+    this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.connection = connectTo(this.address);
+    this.pipeline = new Pipeline(this.connection, options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT);
+    const name = options.name ?? `${hostname()}:${process.pid}`;
+    this.link = new Link(this.connection, { name, window: options.window ?? 0 }, this.linkListener());
+  }
+
+  /** Whether the link to pixied stands. */
+  get isUp(): boolean {
+    return this.state === 'up';
+  }
+
+  /** Whether the link to pixied is known to be gone; not while the first attempt is under way. */
+  get isDown(): boolean {
+    return this.state === 'down';
+  }
+
+  /** Calls the listener at each event of that name. */
+  on<E extends keyof FrontEndEvents>(event: E, listener: (...told: FrontEndEvents[E]) => void): this {
+    this.emitter.on(event, listener as never);
+    return this;
+  }
+
+  /**
+   * Takes a client: its pending mail first, then live. Whoever held it loses it. A client that does not exist, and
+   * everything else that ends it, comes to `onDetached`.
+   */
+  attach(clientId: string, options: AttachOptions, handlers: AttachHandlers): Attachment {
+    return this.link.attach(clientId, options, handlers);
+  }
+
+  /** Follows events of these kinds for as long as this front-end lives. */
+  watch(kinds: readonly EventKind[], listener: WatchListener): void {
+    this.watches.push(new KeptWatch(this.connection, kinds, listener));
+  }
+
+  /** Lets operations under way be answered and confirmations go out, for at most 2 s, then closes the connection. */
+  async close(): Promise<void> {
+    for (const watch of this.watches) watch.close();
+    await Promise.all([this.pipeline.close(CLOSE_PATIENCE_MS), this.link.close(CLOSE_PATIENCE_MS)]);
+    this.connection.client.close();
+  }
+
+  protected override perform<N extends OperationName>(
+    name: N,
+    request: RequestOf<N>,
+    options?: CallOptions,
+  ): Promise<ResponseOf<N>> {
+    return this.pipeline.perform(name, request, options?.timeoutMs ?? this.timeoutMs);
+  }
+
+  private linkListener() {
+    return {
+      up: (welcome: Welcome) => this.cameUp(welcome),
+      down: (error: PixiedError) => this.wentDown(error),
+      gap: (clientId: string, gap: Gap) => void this.emitter.emit('gap', clientId, gap),
+      detached: (clientId: string, parting: Parting) => void this.emitter.emit('detached', clientId, parting),
+    };
+  }
+
+  private cameUp(welcome: Welcome): void {
+    this.pipeline.maxItems = welcome.maxCommands;
+    this.state = 'up';
+    this.emitter.emit('up', welcome);
+  }
+
+  private wentDown(error: PixiedError): void {
+    if (this.state === 'down') return;
+    this.state = 'down';
+    this.emitter.emit('down', error);
+  }
+}

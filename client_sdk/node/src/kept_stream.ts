@@ -1,0 +1,122 @@
+// A stream that comes back when it breaks. gRPC's own retries do not do that for streams.
+import type { ServiceError } from '@grpc/grpc-js';
+
+import { Backoff, RECONNECT } from './backoff';
+import { standing, type Connection } from './connection';
+import { fromServiceError, PixiedError, Unavailable } from './errors';
+
+/** What this module needs of grpc-js's streams. */
+export interface Call<R> {
+  on(event: 'data', listener: (response: R) => void): unknown;
+  on(event: 'error', listener: (error: ServiceError) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+  cancel(): void;
+}
+
+/** Who is told what happens to the stream. */
+export interface StreamListener<R, C extends Call<R>> {
+  /** A new stream stands; nothing of the last one holds any more. */
+  opened(call: C): void;
+  /** The server said something. */
+  received(response: R): void;
+  /** The stream broke or ended, or could not be opened. It will be opened again, unless it was closed. */
+  lost(error: PixiedError): void;
+}
+
+/** Keeps one stream open, with exponential backoff and full jitter between attempts. */
+export class KeptStream<R, C extends Call<R>> {
+  private readonly backoff = new Backoff(RECONNECT);
+  private call: C | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private returnAt: number | undefined;
+  private isClosed = false;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly name: string,
+    private readonly open: () => C,
+    private readonly listener: StreamListener<R, C>,
+  ) {}
+
+  /** Opens the stream, and again whenever it is lost. */
+  start(): void {
+    standing(this.connection).then(
+      () => this.begin(),
+      (error: PixiedError) => this.comeBack(error),
+    );
+  }
+
+  /** The server has shown that it serves this stream: the next loss is the first again. */
+  healthy(): void {
+    this.backoff.reset();
+  }
+
+  /** The server is stopping and has asked to be left alone for so many milliseconds from now. */
+  returnAfter(milliseconds: number): void {
+    this.returnAt = Date.now() + milliseconds;
+  }
+
+  /** Gives up a stream that looks open and is dead. */
+  abandon(reason: string): void {
+    const { call } = this;
+    if (!call) return;
+    this.call = undefined;
+    call.cancel();
+    this.comeBack(new Unavailable(this.connection.address, reason));
+  }
+
+  /** Waits until the server has ended the stream, for at most so many milliseconds, and does not open it again. */
+  farewell(patienceMs: number): Promise<void> {
+    this.isClosed = true;
+    if (!this.call) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, patienceMs);
+      this.call?.on('end', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Ends the stream for good. */
+  close(): void {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    this.call?.cancel();
+    this.call = undefined;
+  }
+
+  private begin(): void {
+    if (this.isClosed) return;
+    const call = this.open();
+    let failure: ServiceError | undefined;
+    this.call = call;
+    call.on('data', (response) => {
+      if (this.call === call) this.listener.received(response);
+    });
+    call.on('error', (error) => {
+      failure = error;
+    });
+    // `end` comes after everything that was received has been read, `error` may come before: a last frame counts.
+    call.on('end', () => this.ended(call, failure));
+    this.listener.opened(call);
+  }
+
+  private ended(call: C, failure: ServiceError | undefined): void {
+    if (this.call !== call) return;
+    this.call = undefined;
+    const { address } = this.connection;
+    const error = failure
+      ? fromServiceError(failure, { address, name: this.name })
+      : new Unavailable(address, 'the server has ended the stream');
+    this.comeBack(error);
+  }
+
+  private comeBack(error: PixiedError): void {
+    if (this.isClosed) return;
+    const asked = this.returnAt === undefined ? undefined : Math.max(0, this.returnAt - Date.now());
+    this.returnAt = undefined;
+    this.timer = setTimeout(() => this.start(), asked ?? this.backoff.next());
+    this.listener.lost(error);
+  }
+}

@@ -1,0 +1,51 @@
+// Faye 1.4 has no types; these are the parts that the tests use.
+declare module 'faye/src/engines/proxy' {
+  import type { FayeMessage, FayeServer } from '../src/faye';
+
+  class Proxy {
+    constructor(options: object);
+    readonly _engine: { emptyQueue(clientId: string): void };
+    bind(event: string, listener: (...values: never[]) => void): void;
+    createClient(callback: (clientId: string) => void): void;
+    clientExists(clientId: unknown, callback: (exists: boolean) => void): void;
+    destroyClient(clientId: string, callback?: () => void): void;
+    ping(clientId: string): void;
+    subscribe(clientId: string, channel: string, callback?: (done: boolean) => void): void;
+    unsubscribe(clientId: string, channel: string, callback?: (done: boolean) => void): void;
+    publish(message: object): void;
+    connect(clientId: string, options: object, callback: (messages: FayeMessage[]) => void): void;
+    hasConnection(clientId: string): boolean;
+    disconnect(): unknown;
+  }
+  interface Proxy extends FayeServer {}
+  export default Proxy;
+}
+
+declare module 'faye' {
+  import type { Server } from 'node:http';
+  import type { FayeMessage } from '../src/faye';
+
+  type Subscription = PromiseLike<void> & { cancel(): void };
+
+  export class Client {
+    constructor(endpoint: string, options?: object);
+    disable(feature: string): void;
+    connect(callback: () => void): void;
+    subscribe(channel: string, callback: (data: never) => void): Subscription;
+    publish(channel: string, data: unknown, options?: object): PromiseLike<void>;
+    disconnect(): PromiseLike<void> | undefined;
+    on(event: string, listener: () => void): void;
+  }
+
+  export class NodeAdapter {
+    constructor(options: object);
+    attach(server: Server): void;
+    addExtension(extension: object): void;
+    getClient(): Client;
+    on(event: string, listener: (...values: string[]) => void): void;
+    close(): void;
+  }
+
+  export let logger: object | undefined;
+  export type Message = FayeMessage;
+}

@@ -1,0 +1,173 @@
+"""One attached client, as the front-end's program sees it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import Enum, auto
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from pixied_client.values import Delivery, Detached, Gap
+
+__all__ = ["Attachment", "Holder", "Standing"]
+
+
+class Standing(Enum):
+    """How an attachment stands with the server."""
+
+    ASKED = auto()
+    """Not attached yet, or not again since the link broke."""
+    HELD = auto()
+    """Attached."""
+    LEAVING = auto()
+    """Given up; the server has not said so yet."""
+    OVER = auto()
+    """No longer attached, for good."""
+
+
+class Holder(Protocol):
+    """The link, as its attachments see it."""
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Note that these deliveries were dealt with by one more of their consumers."""
+
+    def confirm(self, attachment: "Attachment", number: int) -> None:
+        """Confirm a client's deliveries up to this number."""
+
+    def give_up(self, attachment: "Attachment") -> None:
+        """Begin to detach."""
+
+
+Item: TypeAlias = Delivery | Detached
+
+
+class Attachment:
+    """An asynchronous iterator over one client's mail, for one consumer; its last item is a `Detached`.
+
+    Asking for the next item says that the one before has been dealt with, and lets the link confirm it; what was not
+    dealt with comes again, wherever the client attaches next. The server sends a link no more than its window of
+    unconfirmed deliveries, so that a consumer that is slow, or stops, holds up its whole front-end: keep iterating, or
+    detach. Leave it by `async with`, or by `detach()`.
+
+    Attributes:
+        client_id: the client; a secret.
+        handle: the number that stands for it in batches. It stays the same when the link is renewed.
+        explicit: only `confirm` confirms.
+        expires: the session timeout runs on while it is attached.
+    """
+
+    def __init__(self, holder: Holder, client_id: str, handle: int, *, explicit: bool, expires: bool) -> None:
+        self.client_id = client_id
+        self.handle = handle
+        self.explicit = explicit
+        self.expires = expires
+        self.standing = Standing.ASKED
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._holder = holder
+        self._waiting: deque[Delivery] = deque()
+        self._taken: list[int] = []
+        self._gaps: dict[str, int] = {}
+        self._detached: Detached | None = None
+        self._told = False
+        self._news = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Attachment {self.handle} {self.standing.name.lower()}>"
+
+    @property
+    def detached(self) -> Detached | None:
+        """Why the client is no longer attached; None while it is, or will be again when the link is renewed."""
+        return self._detached
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        self.done()
+        while True:
+            if self._waiting or self._gaps:
+                return self._next_delivery()
+            if self._detached:
+                return self._last_item(self._detached)
+            self._news.clear()
+            await self._news.wait()
+
+    def done(self) -> None:
+        """Say that what was taken has been dealt with. Asking for the next item says so too."""
+        taken, self._taken = self._taken, []
+        self._holder.release(taken)
+
+    def confirm(self, number: int) -> None:
+        """Confirm for the client itself everything up to the delivery with this number.
+
+        A number of a link that is gone confirms nothing: that mail comes again.
+
+        Raises:
+            ValueError: no delivery had this number yet.
+        """
+        self._holder.confirm(self, number)
+
+    async def detach(self) -> None:
+        """Give the client up, and wait until the server has done so. What was not dealt with will come again."""
+        self._holder.give_up(self)
+        await self._over.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.detach()
+
+    # What follows is the link's to call.
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Put mail before the consumer."""
+        self._waiting.append(delivery)
+        self._news.set()
+
+    def lost(self, gap: Gap) -> None:
+        """Put a gap before the consumer, together with the next mail. Gaps of a channel add up."""
+        self._gaps[gap.channel] = self._gaps.get(gap.channel, 0) + gap.lost
+        self._news.set()
+
+    def attached(self) -> None:
+        """Note that the server holds the client for this front-end."""
+        self.standing = Standing.HELD
+        if not self.settled.done():
+            self.settled.set_result(None)
+
+    def broke(self) -> None:
+        """Note that the link is gone: what was not taken from it comes again."""
+        self._waiting.clear()
+        self._taken.clear()
+        self.standing = Standing.ASKED
+
+    def end(self, detached: Detached) -> None:
+        """Note that the client is no longer attached, for good. What was not taken is someone else's now."""
+        self.standing = Standing.OVER
+        self._detached = detached
+        untaken = [delivery.number for delivery in self._waiting]
+        self._waiting.clear()
+        self._holder.release(untaken)
+        self.done()
+        self._over.set()
+        self._news.set()
+
+    def _next_delivery(self) -> Delivery:
+        gaps = tuple(Gap(channel, lost) for channel, lost in self._gaps.items())
+        self._gaps.clear()
+        if not self._waiting:
+            return Delivery((), redelivered=False, number=0, gaps=gaps)
+        delivery = self._waiting.popleft()
+        self._taken.append(delivery.number)
+        return replace(delivery, gaps=gaps) if gaps else delivery
+
+    def _last_item(self, detached: Detached) -> Item:
+        if self._told:
+            raise StopAsyncIteration
+        self._told = True
+        return detached

@@ -1,0 +1,117 @@
+"""One RPC for each operation, by asyncio."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+
+from pixied_client.channel import DEFAULT_ADDRESS, open_async_channel
+from pixied_client.errors import from_call
+from pixied_client.faces import AwaitedAdmin, AwaitedOperations, AwaitedPerformer
+from pixied_client.feeds import MailFeed, WatchFeed
+from pixied_client.operations import Call
+from pixied_client.retry import DEFAULT_RETRIES, Retries
+from pixied_client.streams import Stream
+from pixied_client.unary import UnaryCaller
+from pixied_client.values import Event, EventKind, Mail
+
+__all__ = ["Admin", "Backend"]
+
+R = TypeVar("R")
+
+
+class _AwaitedCalls(AwaitedPerformer):
+    """Carries each call out as an RPC of its own, with a deadline and retries."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = 10.0,
+        retries: Retries = DEFAULT_RETRIES,
+        channel: grpc.aio.Channel | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._address = address
+        self._owned = channel is None
+        self._channel = channel or open_async_channel(address)
+        self._caller = UnaryCaller(self._channel, address, timeout=timeout, retries=retries, clock=clock, chance=chance)
+        self._sleep = sleep
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection, unless the channel was handed in. Calls under way fail."""
+        if self._owned:
+            await self._channel.close()
+
+    async def perform(self, call: Call[R]) -> R:
+        """Carry out one call of `pixied_client.operations`.
+
+        Raises:
+            PixiedError: the subclass says why.
+        """
+        send = self._caller.method(call.rpc)
+        attempts = self._caller.attempts(call)
+        while True:
+            try:
+                return call.result(await send(call.request, timeout=attempts.remaining(self._caller.now())))
+            except grpc.aio.AioRpcError as failure:
+                error = from_call(failure, self._address)
+            pause = attempts.pause_after(error, self._caller.now())
+            if pause is None:
+                raise error
+            await self._sleep(pause)
+
+
+class Backend(_AwaitedCalls, AwaitedOperations):
+    """The backend: one method for each operation, and the streams of one client's mail and of events.
+
+    Args:
+        address: `host:port` or `unix:///path`.
+        timeout: seconds for each call, retries and all; a long poll's wait comes on top.
+        retries: how often calls that are safe to repeat are tried while the server is unavailable.
+        channel: a channel of your own, with credentials, say; you close it. Default: an insecure one to `address`.
+        clock: tells monotonic seconds.
+        sleep: waits for seconds.
+        chance: gives 0 <= x < 1, for the jitter.
+    """
+
+    def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> Stream[Mail]:
+        """Stream one client's mail: what is pending first, then live. The first item comes at once, maybe empty.
+
+        The stream holds the client: its session does not expire meanwhile, and whoever held it loses it.
+
+        Args:
+            client_id: the client.
+            explicit: nothing is confirmed until a later `deliver` or `dequeue_for` names a cursor. Otherwise what was
+                on its way when the stream breaks is lost.
+            ack_cursor: confirms everything up to the mail that had this cursor.
+        """
+        return Stream(MailFeed(client_id, explicit=explicit, ack_cursor=ack_cursor), self._channel, self._address)
+
+    def watch(self, kinds: Iterable[EventKind] = (), channel_pattern: str = "", client_id: str = "") -> Stream[Event]:
+        """Stream events as they happen; `Event.missed` says how many this watcher was too slow for.
+
+        Args:
+            kinds: only these; empty for all.
+            channel_pattern: only events whose channel meets it.
+            client_id: only events about this client.
+        """
+        return Stream(WatchFeed(kinds, channel_pattern, client_id), self._channel, self._address)
+
+
+class Admin(_AwaitedCalls, AwaitedAdmin):
+    """What operators ask and tell a server. The arguments are those of `Backend`."""

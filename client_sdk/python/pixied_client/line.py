@@ -1,0 +1,202 @@
+"""A two-way stream that is opened again whenever it ends: what the Pipeline and the Attach stream have in common."""
+
+import asyncio
+import logging
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import grpc
+
+from pixied.v1 import message_pb2
+from pixied_client.errors import PixiedError, StreamProtocol, Unavailable, draining, from_call
+from pixied_client.retry import Backoff
+
+__all__ = ["Connection", "Ending", "Line"]
+
+_log = logging.getLogger("pixied_client")
+
+_FAREWELL = 1.0  # seconds that a planned close waits for what is under way
+
+
+@dataclass(slots=True)
+class Connection:
+    """What the lines of one front-end share.
+
+    Attributes:
+        address: where pixied is.
+        timeout: seconds after which an operation or an attach without an answer fails.
+        backoff: the pauses between attempts to reconnect.
+        max_commands: how many operations or commands a frame may hold; valid once `known` is set.
+        known: set when the server has told its limits for the first time.
+        trouble: why the newest attempt to connect failed, for the errors of those who waited for it.
+        sleep: waits for seconds.
+        chance: gives 0 <= x < 1, for the jitter.
+    """
+
+    address: str
+    timeout: float
+    backoff: Backoff = field(default_factory=Backoff)
+    max_commands: int = 1_000
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: PixiedError | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+    def unavailable(self) -> Unavailable:
+        """Make the error of something that waited in vain for a connection."""
+        why = self.trouble.message if self.trouble else f"pixied at {self.address} did not answer in time"
+        return Unavailable(why, code=grpc.StatusCode.UNAVAILABLE)
+
+
+class Ending(NamedTuple):
+    """How one stream ended: why, whether it had worked, and after how many seconds the server asked to come back."""
+
+    error: PixiedError
+    stood: bool
+    pause: float | None
+
+
+class Line(ABC):
+    """One kind of stream, renewed for as long as `keep` runs."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.up = False
+        self._wake = asyncio.Event()
+        self._leaving = False
+        self._come_back: float | None = None
+        self._told_to_leave: PixiedError | None = None
+        self._gone = asyncio.Event()
+
+    async def keep(self, channel: grpc.aio.Channel) -> None:
+        """Hold a stream open until `leave`: again and again, with backoff and jitter, or when the server said.
+
+        Raises:
+            PixiedError: the server will never take this stream; trying again would not help.
+        """
+        failures = 0
+        while not self._leaving:
+            ending = await self._carry(channel)
+            if self._hopeless(ending):
+                raise ending.error
+            failures = 0 if ending.stood else failures + 1
+            if not self._leaving:
+                self._note(ending, failures)
+                await self.connection.sleep(self._pause(ending, failures))
+        self._gone.set()
+
+    async def leave(self) -> None:
+        """Say goodbye: what waits is sent, what is under way is answered, if that takes no longer than a second."""
+        self._leaving = True
+        self._wake.set()
+        if self.up:
+            await asyncio.wait([asyncio.ensure_future(self._gone.wait())], timeout=_FAREWELL)
+
+    @abstractmethod
+    async def _open(self, channel: grpc.aio.Channel) -> Any:
+        """Open the stream."""
+
+    @abstractmethod
+    async def _write(self, stream: Any) -> None:
+        """Write what waits, for as long as the stream stands."""
+
+    @abstractmethod
+    def _take(self, frame: Any) -> None:
+        """Take in a frame. Raises StreamProtocol if it makes no sense."""
+
+    @abstractmethod
+    def _broke(self, error: PixiedError) -> None:
+        """Note that the stream is gone."""
+
+    def _patience(self) -> float | None:
+        """Give the seconds of silence after which the stream counts as dead; None: it may be silent."""
+        return None
+
+    def _hopeless(self, ending: Ending) -> bool:
+        """Tell whether another attempt would end in the same way."""
+        del ending
+        return False
+
+    def _closing(self, closing: message_pb2.Closing) -> None:
+        """Note that the server is about to stop, and when to come back. Ending the stream is for this side."""
+        self._told_to_leave = draining(closing)
+        self._come_back = asyncio.get_running_loop().time() + closing.reconnect_after_ms / 1000
+        _log.info("pixied at %s closes the %s: %s", self.connection.address, self.kind, closing.reason)
+        self._wake.set()
+
+    def _stands(self) -> None:
+        self.up = True
+        self.connection.trouble = None
+        self._wake.set()
+        _log.info("the %s to pixied at %s stands", self.kind, self.connection.address)
+
+    async def _carry(self, channel: grpc.aio.Channel) -> Ending:
+        self._come_back = self._told_to_leave = None
+        stream = await self._open(channel)
+        writer = asyncio.create_task(self._writing(stream))
+        try:
+            error = await self._read_all(stream)
+            error = self._told_to_leave or error
+        finally:
+            writer.cancel()
+            stream.cancel()
+            await asyncio.wait([writer])
+        stood, self.up = self.up, False
+        self.connection.trouble = error
+        self._broke(error)
+        if not writer.cancelled():
+            writer.result()  # what the writer did not expect is a defect, and shall be seen
+        pause = None if self._come_back is None else max(0.0, self._come_back - asyncio.get_running_loop().time())
+        return Ending(error, stood, pause)
+
+    async def _writing(self, stream: Any) -> None:
+        try:
+            await self._write(stream)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the stream is gone; the reader learns why
+
+    async def _read_all(self, stream: Any) -> PixiedError:
+        """Read until the end, and tell why it came."""
+        address = self.connection.address
+        try:
+            while (frame := await self._read(stream)) is not grpc.aio.EOF:
+                self._take(frame)
+        except grpc.aio.AioRpcError as failure:
+            return from_call(failure, address)
+        except StreamProtocol as error:
+            return error
+        except TimeoutError:
+            return _unavailable(f"pixied at {address} is silent")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # grpc's way of saying that its own side ended the call, such as after a failed write.
+            return _unavailable(f"the {self.kind} to pixied at {address} was cut")
+        return _unavailable(f"pixied at {address} ended the {self.kind}")
+
+    async def _read(self, stream: Any) -> Any:
+        patience = self._patience()
+        if patience is None:
+            return await stream.read()
+        async with asyncio.timeout(patience):
+            return await stream.read()
+
+    def _pause(self, ending: Ending, failures: int) -> float:
+        if ending.pause is not None:
+            return ending.pause
+        return (ending.error.retry_after or 0.0) + self.connection.backoff.pause(failures, self.connection.chance)
+
+    def _note(self, ending: Ending, failures: int) -> None:
+        """Log the transition, not every failure after it."""
+        if ending.stood or failures == 1:
+            _log.warning("no %s to pixied, trying again: %s", self.kind, ending.error)
+
+
+def _unavailable(message: str) -> Unavailable:
+    return Unavailable(message, code=grpc.StatusCode.UNAVAILABLE)

@@ -1,0 +1,287 @@
+"""A front-end's link: the mail of all its clients on one Attach stream."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import grpc
+
+from pixied.v1 import attach_pb2
+from pixied_client import convert
+from pixied_client.attachment import Attachment, Standing
+from pixied_client.callback import BatchCallback, OnDelivery
+from pixied_client.errors import ClientUnknown, PixiedError, StreamProtocol, from_status
+from pixied_client.ledger import Ledger
+from pixied_client.line import Connection, Ending, Line
+from pixied_client.outbox import Outbox
+from pixied_client.rpcs import BACKEND
+from pixied_client.values import Delivery, Detached, DetachReason, Gap
+
+__all__ = ["Link"]
+
+# Longer ids can't exist. Refused here, so that frames have a bound: 4,000 commands are about 1 MB.
+_MAX_ID_BYTES: Final = 255
+_MAX_FRAME_COMMANDS: Final = 4_000
+
+# A Hello that is refused with one of these will be refused again.
+_HOPELESS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+
+
+class Link(Line):
+    """Attaches clients, takes their mail, confirms what was dealt with, and attaches all again after a break.
+
+    Args:
+        connection: what the front-end's lines share.
+        name: the front-end's name.
+        window: how many unconfirmed deliveries the server may send at once.
+        on_delivery: gets all mail in batches, instead of each attachment its own.
+        on_gap: is told when an attached client lost mail.
+        on_detached: is told when a client is no longer attached.
+    """
+
+    kind = "link"
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        window: int,
+        *,
+        on_delivery: OnDelivery | None = None,
+        on_gap: Callable[[Attachment, Gap], None] | None = None,
+        on_detached: Callable[[Attachment, Detached], None] | None = None,
+    ) -> None:
+        super().__init__(connection)
+        self.attachments: dict[int, Attachment] = {}
+        self.callback = BatchCallback(on_delivery, self.release) if on_delivery else None
+        self._hello = attach_pb2.Hello(front_end=name, window=window)
+        self._on_gap = on_gap
+        self._on_detached = on_detached
+        self._ledger = Ledger()
+        self._outbox = Outbox()
+        self._free_handles: list[int] = []
+        self._silence = connection.timeout
+        self._take_event: dict[str, Callable[[Any], None]] = {
+            "welcome": self._welcomed,
+            "attached": self._attached,
+            "attach_failed": self._attach_failed,
+            "delivery": self._delivered,
+            "detached": self._was_detached,
+            "gap": self._lost,
+            "heartbeat": self._answer_heartbeat,
+            "closing": self._closing,
+        }
+
+    async def attach(self, client_id: str, *, explicit: bool, expires: bool) -> Attachment:
+        """Attach a client and wait until the server holds it for this front-end.
+
+        Raises:
+            ClientUnknown: there is none such.
+            LimitClients: the link has as many as it may.
+            Unavailable: there was no link in time.
+            PixiedError: what else the server answered.
+        """
+        if len(client_id.encode()) > _MAX_ID_BYTES:
+            raise ClientUnknown("no client id is longer than 255 bytes", code=grpc.StatusCode.NOT_FOUND)
+        attachment = Attachment(self, client_id, self._new_handle(), explicit=explicit, expires=expires)
+        self.attachments[attachment.handle] = attachment
+        if self.up:
+            self._ask(attachment)
+        try:
+            async with asyncio.timeout(self.connection.timeout):
+                await attachment.settled
+        except TimeoutError:
+            self.give_up(attachment)
+            raise self.connection.unavailable() from None
+        except asyncio.CancelledError:
+            self.give_up(attachment)
+            raise
+        return attachment
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Note that these deliveries were dealt with by one more of their consumers."""
+        for number in numbers:
+            self._ledger.released(number)
+        self._wake.set()
+
+    def confirm(self, attachment: Attachment, number: int) -> None:
+        """Confirm a client's deliveries up to this number."""
+        if number > self._ledger.last:
+            raise ValueError(f"no delivery had the number {number} yet, the last one was {self._ledger.last}")
+        on_link = self._ledger.on_link(number)
+        if on_link > 0 and attachment.standing in {Standing.HELD, Standing.LEAVING}:
+            self._outbox.client_ack(attachment.handle, on_link)
+            self._wake.set()
+
+    def give_up(self, attachment: Attachment) -> None:
+        """Begin to detach."""
+        if not self.up and attachment.standing is Standing.ASKED:
+            self._end(attachment, Detached(DetachReason.REQUESTED, ""))
+        elif attachment.standing is Standing.HELD:
+            self._outbox.detach(attachment.handle)
+            self._wake.set()
+        if attachment.standing is not Standing.OVER:
+            # One that was asked for and not answered is detached when it has been attached: before that, its handle
+            # might stand for nothing.
+            attachment.standing = Standing.LEAVING
+
+    def close(self) -> None:
+        """End all attachments. The server keeps their mail, and their timeouts begin to run."""
+        for attachment in list(self.attachments.values()):
+            self._end(attachment, Detached(DetachReason.REQUESTED, "the front-end was closed"))
+
+    async def _open(self, channel: grpc.aio.Channel) -> Any:
+        self._silence = self.connection.timeout
+        open_stream = channel.stream_stream(
+            BACKEND["Attach"].path,
+            request_serializer=attach_pb2.AttachRequest.SerializeToString,
+            response_deserializer=attach_pb2.AttachResponse.FromString,
+        )
+        return open_stream()
+
+    async def _write(self, stream: Any) -> None:
+        await stream.write(attach_pb2.AttachRequest(commands=[attach_pb2.AttachCommand(hello=self._hello)]))
+        while not self._may_end():
+            self._wake.clear()
+            await self._wake.wait()
+            while commands := self._next_commands():
+                await stream.write(attach_pb2.AttachRequest(commands=commands))
+        await stream.done_writing()
+
+    def _may_end(self) -> bool:
+        """Tell whether this side shall end the stream: it is told to, and the mail that has come is confirmed.
+
+        Who does not confirm it in time gets it again.
+        """
+        return self.up and (self._leaving or (self._come_back is not None and self._ledger.settled))
+
+    def _next_commands(self) -> list[attach_pb2.AttachCommand]:
+        if not self.up:
+            return []
+        self._outbox.ack(self._ledger.confirmable)
+        return self._outbox.next_frame(min(self.connection.max_commands, _MAX_FRAME_COMMANDS))
+
+    def _patience(self) -> float | None:
+        if self._come_back is None:
+            return self._silence
+        return max(0.0, min(self._silence, self._come_back - asyncio.get_running_loop().time()))
+
+    def _hopeless(self, ending: Ending) -> bool:
+        return not ending.stood and ending.error.code in _HOPELESS
+
+    def _take(self, frame: attach_pb2.AttachResponse) -> None:
+        for event in frame.events:
+            kind = event.WhichOneof("event")
+            if kind:  # else an event of a newer server
+                self._take_event[kind](getattr(event, kind))
+
+    def _broke(self, error: PixiedError) -> None:
+        del error
+        self._ledger.begin()
+        self._outbox = Outbox()
+        if self.callback:
+            self.callback.drop()
+        for attachment in list(self.attachments.values()):
+            if attachment.standing is Standing.LEAVING:
+                self._end(attachment, Detached(DetachReason.REQUESTED, ""))
+            else:
+                attachment.broke()
+
+    def _welcomed(self, welcome: attach_pb2.Welcome) -> None:
+        self._silence = welcome.silence_limit.ToTimedelta().total_seconds()
+        self.connection.max_commands = welcome.max_commands
+        self.connection.known.set()
+        self._stands()
+        for attachment in self.attachments.values():
+            self._ask(attachment)
+
+    def _ask(self, attachment: Attachment) -> None:
+        mode = convert.ack_mode(explicit=attachment.explicit)
+        self._outbox.attach(attachment.client_id, attachment.handle, mode, expires=attachment.expires)
+        self._wake.set()
+
+    def _ask_again(self, attachment: Attachment, outbox: Outbox) -> None:
+        """Ask again after a pause, unless the link was renewed meanwhile and has asked for all its clients."""
+        if outbox is not self._outbox:
+            return
+        if attachment.standing is Standing.ASKED:
+            self._ask(attachment)
+        elif attachment.standing is Standing.LEAVING:
+            self._end(attachment, Detached(DetachReason.REQUESTED, ""))
+
+    def _attached(self, attached: attach_pb2.Attached) -> None:
+        for handle in attached.handles:
+            attachment = self._bearer(handle)
+            leaving = attachment.standing is Standing.LEAVING
+            attachment.attached()
+            if leaving:
+                self.give_up(attachment)
+
+    def _attach_failed(self, failed: attach_pb2.AttachFailed) -> None:
+        attachment = self._bearer(failed.handle)
+        error = from_status(failed.error)
+        if attachment.settled.done() and error.code is grpc.StatusCode.UNAVAILABLE:
+            # It was attached before the link was renewed, and may be again when the server is well.
+            pause = (error.retry_after or 0.0) + self.connection.backoff.pause(3, self.connection.chance)
+            asyncio.get_running_loop().call_later(pause, self._ask_again, attachment, self._outbox)
+            return
+        if not attachment.settled.done():
+            attachment.settled.set_exception(error)
+        self._end(attachment, Detached(DetachReason.REFUSED, error.message))
+
+    def _delivered(self, delivery: attach_pb2.Delivery) -> None:
+        if self.callback:
+            number = self._ledger.came(delivery.number, holders=1)
+            self.callback.put([convert.batch_from(batch, number) for batch in delivery.batches])
+            return
+        holders = sum(len(batch.handles) for batch in delivery.batches)
+        number = self._ledger.came(delivery.number, holders)
+        for batch in delivery.batches:
+            self._spread(batch, number)
+
+    def _spread(self, packed: attach_pb2.Batch, number: int) -> None:
+        batch = convert.batch_from(packed, number)
+        delivery = Delivery(batch.messages, batch.redelivered, number)
+        for handle in batch.handles:
+            self._bearer(handle).deliver(delivery)
+
+    def _was_detached(self, detached: attach_pb2.Detached) -> None:
+        attachment = self._bearer(detached.handle)
+        self._end(attachment, Detached(DetachReason(detached.reason), detached.detail))
+
+    def _lost(self, lost: attach_pb2.ClientGap) -> None:
+        gap = convert.gap_from(lost.gap)
+        for handle in lost.handles:
+            attachment = self._bearer(handle)
+            attachment.lost(gap)
+            if self._on_gap:
+                self._on_gap(attachment, gap)
+
+    def _answer_heartbeat(self, heartbeat: attach_pb2.Heartbeat) -> None:
+        del heartbeat
+        self._outbox.heartbeat()
+        self._wake.set()
+
+    def _end(self, attachment: Attachment, detached: Detached) -> None:
+        del self.attachments[attachment.handle]
+        self._free_handles.append(attachment.handle)
+        self._outbox.forget(attachment.handle)
+        attachment.end(detached)
+        if self._on_detached:
+            self._on_detached(attachment, detached)
+
+    def _bearer(self, handle: int) -> Attachment:
+        attachment = self.attachments.get(handle)
+        if attachment is None:
+            raise StreamProtocol(f"pixied named the handle {handle}, which stands for no client")
+        return attachment
+
+    def _new_handle(self) -> int:
+        return self._free_handles.pop() if self._free_handles else len(self.attachments)

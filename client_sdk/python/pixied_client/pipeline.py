@@ -1,0 +1,263 @@
+"""Operations, gathered into the frames of one Pipeline stream."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain, islice
+from typing import Any, Final, TypeVar, cast
+
+import grpc
+
+from pixied.v1 import pipeline_pb2
+from pixied_client.channel import MAX_REQUEST_BYTES
+from pixied_client.errors import (
+    DeadlineExceeded,
+    MessageTooLarge,
+    PixiedError,
+    StreamProtocol,
+    Unavailable,
+    from_status,
+)
+from pixied_client.line import Connection, Line
+from pixied_client.operations import Call
+from pixied_client.rpcs import BACKEND
+
+__all__ = ["Pipeline"]
+
+R = TypeVar("R")
+
+# A frame costs as much as 100 operations, a megabyte at once delays whoever comes behind it.
+_FRAME_BYTES: Final = 1_000_000
+
+# When a stream ends with one of these, something that was sent on it is to blame. Sent again, it would end the next.
+_BLAMING: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+
+
+class _Pending:
+    """An operation that has no result yet."""
+
+    __slots__ = ("call", "deadline", "encoded", "future")
+
+    def __init__(self, call: Call[Any], encoded: bytes, future: "asyncio.Future[Any]", deadline: float) -> None:
+        self.call = call
+        self.encoded = encoded
+        self.future = future
+        self.deadline = deadline
+
+    def fail(self, error: PixiedError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Pipeline(Line):
+    """Carries operations out in the order in which they are given.
+
+    What collects while a frame is written goes into the next one: no timer, and no frame is larger than the server
+    allows. When the stream breaks, operations that can be repeated are sent again in their order; the others fail, for
+    no one knows whether they were done.
+
+    Args:
+        connection: what the front-end's lines share.
+        room: how many operations may be without a result; whoever comes then waits.
+    """
+
+    kind = "pipeline"
+
+    def __init__(self, connection: Connection, room: int) -> None:
+        super().__init__(connection)
+        self._room = room
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[_Pending] = deque()
+        self._sent: deque[_Pending] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+
+    async def perform(self, call: Call[R]) -> R:
+        """Carry out one operation.
+
+        Raises:
+            Unavailable: there was no connection in time, or it broke and the operation can't be repeated safely.
+            DeadlineExceeded: the server did not answer in time.
+            MessageTooLarge: the operation is larger than any server takes.
+            PixiedError: what the server answered.
+        """
+        encoded = _encoded(call)
+        if self._queue or self._free <= 0:
+            await self._wait_for_room()
+        if self._closed or self._leaving:
+            raise _closed()
+        deadline = self._loop.time() + self.connection.timeout
+        pending = _Pending(call, encoded, self._loop.create_future(), deadline)
+        self._waiting.append(pending)
+        self._wake.set()
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._expire)
+        return cast(R, await pending.future)
+
+    def close(self) -> None:
+        """Fail whatever has no result."""
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
+        _fail(chain(self._sent, self._waiting), _closed())
+        self._sent.clear()
+        self._waiting.clear()
+        self._call_next()
+
+    @property
+    def _free(self) -> int:
+        return self._room - len(self._waiting) - len(self._sent)
+
+    async def _wait_for_room(self) -> None:
+        """Stand in the queue. Who is called still stands there until it runs, so that no one slips in before it."""
+        place = self._loop.create_future()
+        self._queue.append(place)
+        try:
+            async with asyncio.timeout(self.connection.timeout):
+                await place
+        except BaseException as error:
+            self._queue.remove(place)
+            self._call_next()  # it may have been called, and gives that up
+            raise self._in_vain() if isinstance(error, TimeoutError) else error from None
+        self._queue.remove(place)
+
+    def _call_next(self) -> None:
+        for place in islice(self._queue, max(0, self._free)):
+            if not place.done():
+                place.set_result(None)
+
+    async def _open(self, channel: grpc.aio.Channel) -> Any:
+        await self.connection.known.wait()
+        open_stream: Any = channel.stream_stream(
+            BACKEND["Pipeline"].path,
+            request_serializer=None,
+            response_deserializer=pipeline_pb2.PipelineResponse.FromString,
+        )
+        stream = open_stream()
+        await stream.wait_for_connection()
+        self._stands()
+        return stream
+
+    async def _write(self, stream: Any) -> None:
+        while self._come_back is None:
+            while frame := self._next_frame():
+                await stream.write(frame)
+            if self._leaving or self._come_back is not None:
+                break
+            self._wake.clear()
+            await self._wake.wait()
+        await stream.done_writing()
+
+    def _next_frame(self) -> bytes:
+        """Take what waits, as one request; nothing if nothing waits, or if nothing more is to be sent."""
+        parts: list[bytes] = []
+        size = 0
+        while self._come_back is None and self._waiting and len(parts) < self.connection.max_commands:
+            pending = self._waiting[0]
+            size += len(pending.encoded)
+            if size > _FRAME_BYTES and parts:
+                break
+            self._waiting.popleft()
+            if pending.future.done():  # its caller has given up
+                size -= len(pending.encoded)
+                continue
+            self._sent.append(pending)
+            parts.append(pending.encoded)
+        return b"".join(parts)
+
+    def _take(self, frame: pipeline_pb2.PipelineResponse) -> None:
+        for result in frame.results:
+            if not self._sent:
+                raise StreamProtocol("pixied sent a result for no operation")
+            _settle(self._sent.popleft(), result)
+        self._call_next()
+        if frame.HasField("closing"):
+            self._closing(frame.closing)
+
+    def _broke(self, error: PixiedError) -> None:
+        """Put what can be repeated back in front of what waits; the rest has failed."""
+        if error.code in _BLAMING:
+            _fail(self._sent, error)
+            self._sent.clear()
+        again: list[_Pending] = []
+        for pending in self._sent:
+            if pending.call.repeatable:
+                again.append(pending)
+            else:
+                pending.fail(_unknown_outcome(pending, error))
+        self._sent.clear()
+        self._waiting.extendleft(reversed(again))
+        self._call_next()
+
+    def _expire(self) -> None:
+        """Fail what is overdue. One timer serves all, for all have the same time: the first is the next to be due."""
+        self._timer = None
+        now = self._loop.time()
+        for pending in chain(self._sent, self._waiting):
+            if pending.future.done():
+                continue
+            if pending.deadline > now:
+                self._timer = self._loop.call_at(pending.deadline, self._expire)
+                return
+            pending.fail(self._in_vain())
+
+    def _in_vain(self) -> PixiedError:
+        if not self.up:
+            return self.connection.unavailable()
+        message = f"pixied at {self.connection.address} did not answer within {self.connection.timeout:g} s"
+        return DeadlineExceeded(message, code=grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def _encoded(call: Call[Any]) -> bytes:
+    """Encode an operation as a request of its own.
+
+    Encoded requests joined are the encoding of one request with all their operations: protobuf merges repeated fields.
+    So frames of any size are made without encoding anything twice, and their sizes are known.
+    """
+    request = pipeline_pb2.PipelineRequest()
+    getattr(request.operations.add(), call.rpc.field).CopyFrom(call.request)
+    encoded = request.SerializeToString()
+    if len(encoded) > MAX_REQUEST_BYTES:
+        raise MessageTooLarge(
+            f"an operation may have {MAX_REQUEST_BYTES} bytes, this one has {len(encoded)}",
+            code=grpc.StatusCode.INVALID_ARGUMENT,
+        )
+    return encoded
+
+
+def _settle(pending: _Pending, result: pipeline_pb2.OperationResult) -> None:
+    kind = result.WhichOneof("result")
+    future = pending.future
+    if future.done():
+        return
+    if kind == pending.call.rpc.field:
+        future.set_result(pending.call.result(getattr(result, kind)))
+    elif kind == "error":
+        future.set_exception(from_status(result.error))
+    else:
+        error = StreamProtocol(f"pixied answered {pending.call.rpc.field} with {kind}")
+        future.set_exception(error)
+        raise error
+
+
+def _fail(several: Iterable[_Pending], error: PixiedError) -> None:
+    for pending in several:
+        pending.fail(error)
+
+
+def _closed() -> Unavailable:
+    return Unavailable("this front-end is closed", code=grpc.StatusCode.UNAVAILABLE)
+
+
+def _unknown_outcome(pending: _Pending, error: PixiedError) -> Unavailable:
+    message = f"{error.message}; the outcome of {pending.call.rpc.field} is unknown"
+    return Unavailable(message, code=grpc.StatusCode.UNAVAILABLE)

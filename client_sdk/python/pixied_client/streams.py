@@ -1,0 +1,157 @@
+"""Deliver and Watch as iterators, by asyncio and blocking."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import grpc
+
+from pixied_client.errors import PixiedError, Unavailable, from_call
+from pixied_client.feeds import Feed
+from pixied_client.unary import serialized
+
+__all__ = ["BlockingStream", "Stream"]
+
+T = TypeVar("T")
+
+
+class _Frames(Generic[T]):
+    """What both kinds of streams have in common: the items that came and were not taken yet."""
+
+    def __init__(self, feed: Feed[T], address: str) -> None:
+        self._feed = feed
+        self._address = address
+        self._items: deque[T] = deque()
+        self._begun = False
+        self._closed = False
+
+    def _took(self, frame: Any) -> None:
+        self._begun = True
+        self._items.extend(self._feed.take(frame))
+
+    def _ended(self) -> PixiedError:
+        broken = f"the stream from pixied at {self._address} ended"
+        return self._feed.ending or Unavailable(broken, code=grpc.StatusCode.UNAVAILABLE)
+
+
+class Stream(_Frames[T]):
+    """An asynchronous iterator over what the server sends. Leave it by `async with`, or by `aclose()`.
+
+    Iteration ends by itself only after `aclose()`. Otherwise an error says why it ended: `Draining` when the server
+    stops, with `retry_after`; `Unavailable` when the connection broke; `TakenOver` and `ClientUnknown` as they happen.
+    """
+
+    def __init__(self, feed: Feed[T], channel: grpc.aio.Channel, address: str) -> None:
+        super().__init__(feed, address)
+        open_stream = channel.unary_stream(
+            feed.rpc.path,
+            request_serializer=serialized,
+            response_deserializer=feed.rpc.response.FromString,
+        )
+        self._call: Any = open_stream(feed.request)
+
+    async def ready(self) -> None:
+        """Wait until the stream stands: from then on, nothing that happens is missed unannounced."""
+        while not self._begun:
+            await self._read()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._read()
+        return self._items.popleft()
+
+    async def aclose(self) -> None:
+        """End the stream. What has come and was not taken is dropped."""
+        self._closed = True
+        self._items.clear()
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _read(self) -> None:
+        try:
+            frame = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error, self._address) from None
+        except asyncio.CancelledError:
+            # grpc says so both when this task is cancelled and when `aclose` ended the call that it reads.
+            if self._closed and not _is_being_cancelled():
+                return
+            raise
+        if frame is grpc.aio.EOF:
+            raise self._ended()
+        self._took(frame)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class BlockingStream(_Frames[T]):
+    """A blocking iterator over what the server sends. Leave it by `with`, or by `close()` from any thread.
+
+    It ends as `Stream` does.
+    """
+
+    def __init__(self, feed: Feed[T], channel: grpc.Channel, address: str) -> None:
+        super().__init__(feed, address)
+        open_stream = channel.unary_stream(
+            feed.rpc.path,
+            request_serializer=serialized,
+            response_deserializer=feed.rpc.response.FromString,
+        )
+        self._call: Any = open_stream(feed.request)
+
+    def ready(self) -> None:
+        """Wait until the stream stands: from then on, nothing that happens is missed unannounced."""
+        while not self._begun:
+            self._read()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        while not self._items:
+            if self._closed:
+                raise StopIteration
+            self._read()
+        return self._items.popleft()
+
+    def close(self) -> None:
+        """End the stream. What has come and was not taken is dropped."""
+        self._closed = True
+        self._items.clear()
+        self._call.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        try:
+            frame = next(self._call)
+        except StopIteration:
+            raise self._ended() from None
+        except grpc.RpcError as error:
+            if self._closed:
+                return
+            raise from_call(error, self._address) from None
+        self._took(frame)

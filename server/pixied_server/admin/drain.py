@@ -1,0 +1,76 @@
+"""A planned stop: tell every stream, finish what is under way, then end."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+
+__all__ = ["Drain"]
+
+# Front-ends come back within so many seconds, spread evenly, so that their clients do not all return at once.
+_SPREAD = 2.0
+
+
+class Drain:
+    """Knows the open streams, and whether the process is stopping.
+
+    Args:
+        grace: how long, in seconds, streams have for their end unless whoever begins the stop says otherwise.
+        on_begin: is called once when the stop begins.
+        random: spreads the clients' return.
+    """
+
+    def __init__(self, grace: float, on_begin: Callable[[], None], random: Random) -> None:
+        self.grace = grace
+        self._on_begin = on_begin
+        self._random = random
+        self._streams = 0
+        self._begun = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the process is stopping."""
+        return self._begun.is_set()
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return self._streams
+
+    def begin(self, grace: float | None = None) -> None:
+        """Begin the stop. Idempotent: a later call changes nothing but the grace, if it gives one."""
+        if grace is not None:
+            self.grace = grace
+        if not self.begun:
+            self._begun.set()
+            self._on_begin()
+
+    async def wait(self) -> None:
+        """Wait until the stop begins."""
+        await self._begun.wait()
+
+    async def finished(self) -> bool:
+        """Wait until no stream is open, at most for the grace. Returns whether that was so."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), self.grace)
+        except TimeoutError:
+            return False
+        return True
+
+    def delay_ms(self) -> int:
+        """After how many milliseconds the next stream that is told should come back."""
+        return round(self._random.uniform(0, _SPREAD) * 1000)
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """A stream is open as long as the context lasts."""
+        self._streams += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            if not self._streams:
+                self._idle.set()

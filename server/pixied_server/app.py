@@ -1,0 +1,131 @@
+"""The composition root: one server, made of its parts, from start to end."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from random import Random
+from time import monotonic, time
+
+import structlog
+
+from pixied_server.admin import Drain
+from pixied_server.core.channels import Grammar
+from pixied_server.core.log import Bounds
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.link import LinkLimits
+from pixied_server.delivery.watch import Watchers
+from pixied_server.engine.abc import Engine
+from pixied_server.engine.memory import MemoryEngine, MemoryLimits
+from pixied_server.rpc.admin import Identity
+from pixied_server.rpc.attach import LinkTerms
+from pixied_server.rpc.checks import RequestLimits, Validator
+from pixied_server.rpc.server import AddressInUse, RpcServer, Transport
+from pixied_server.settings import Settings
+
+__all__ = ["VERSION", "AddressInUse", "run", "serve"]
+
+VERSION = version("pixied")
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve until a planned stop (SIGTERM, SIGINT or AdminService.Drain) is finished.
+
+    Raises:
+        AddressInUse: an address can't be listened on.
+    """
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings, *, listening: Callable[[list[str]], None] | None = None) -> None:
+    """As `run`, within a running loop.
+
+    Args:
+        settings: the settings.
+        listening: is called with the addresses, once the server is reached there.
+
+    Raises:
+        AddressInUse: an address can't be listened on.
+    """
+    clock = _clock()
+    engine = _engine(settings, clock)
+    hub = Hub(engine, Watchers(settings.watch_buffer), clock)
+    random = Random()  # noqa: S311 - spreads load, guards nothing
+    drain = Drain(settings.grace, lambda: _log.info("draining"), random)
+    server = _server(settings, hub, drain, clock())
+    async with AsyncExitStack() as stack:
+        stack.callback(_log.info, "stopped")
+        addresses = await server.start()
+        stack.push_async_callback(server.stop, 0.0)
+        _stop_on_signals(drain, stack)
+        _log.info("listening", addresses=addresses, engine=engine.name, version=VERSION)
+        if listening is not None:
+            listening(addresses)
+        await _until_drained(engine, server, drain)
+
+
+async def _until_drained(engine: Engine, server: RpcServer, drain: Drain) -> None:
+    """Run the engine until the planned stop is over; an engine that fails ends the server at once."""
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(engine.run())
+        await drain.wait()
+        await server.set_serving(serving=False)
+        if not await drain.finished():
+            _log.warning("grace is over, streams are cut", streams=drain.streams)
+        await server.stop(drain.grace)
+        running.cancel()
+
+
+def _stop_on_signals(drain: Drain, stack: AsyncExitStack) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, drain.begin)
+        stack.callback(loop.remove_signal_handler, number)
+
+
+def _clock() -> Callable[[], float]:
+    """Seconds since the epoch that never jump: sessions must not end because the machine's clock was set."""
+    offset = time() - monotonic()
+    return lambda: monotonic() + offset
+
+
+def _engine(settings: Settings, clock: Callable[[], float]) -> Engine:
+    age = settings.max_session_timeout if settings.max_log_age is None else settings.max_log_age
+    limits = MemoryLimits(
+        clients=settings.max_clients,
+        subscriptions_per_client=settings.max_subscriptions_per_client,
+        namespaces=settings.max_namespaces,
+        idempotency_keys=settings.max_idempotency_keys,
+        total_bytes=settings.max_total_bytes,
+        log=Bounds(settings.max_log_messages, settings.max_log_bytes, age),
+        creates_per_second=settings.max_creates_per_second,
+        publishes_per_second=settings.max_publishes_per_second,
+    )
+    return MemoryEngine(limits, clock)
+
+
+def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float) -> RpcServer:
+    limits = RequestLimits(
+        default_session_timeout=settings.default_session_timeout,
+        min_session_timeout=settings.min_session_timeout,
+        max_session_timeout=settings.max_session_timeout,
+        max_message_bytes=settings.max_message_bytes,
+        max_batch_items=settings.max_batch_items,
+        max_wait=settings.max_wait,
+    )
+    return RpcServer(
+        hub,
+        Validator(Grammar(cometd=settings.cometd_channels), limits),
+        drain,
+        LinkTerms(
+            settings.heartbeat_interval,
+            settings.silence_limit,
+            LinkLimits(clients=settings.max_clients_per_link),
+            VERSION,
+        ),
+        Identity(VERSION, started_at),
+        Transport(settings.listen, settings.max_request_bytes),
+    )

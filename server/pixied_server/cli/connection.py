@@ -1,0 +1,74 @@
+"""Which server a command talks to, and what is said when nobody answers there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from pixied_client import DeadlineExceeded, Unavailable, sync
+from pixied_server.cli.exits import ExitCode, fail
+from pixied_server.settings import ADDRESS_VARIABLE, Address
+
+__all__ = ["DEFAULT_ADDRESS", "GlobalAddress", "ServerAddress", "admin", "backend", "reaching"]
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+"""Where `pixied serve` listens unless it is told otherwise."""
+
+
+def _checked(address: str) -> str:
+    try:
+        return Address.parse(address).text
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _nearest(context: typer.Context, address: str | None) -> str:
+    """The command's own --address, or the one in front of the command."""
+    return _checked(address) if address else str(context.find_root().params["address"])
+
+
+GlobalAddress = Annotated[
+    str,
+    typer.Option(
+        "--address", envvar=ADDRESS_VARIABLE, callback=_checked, metavar="ADDRESS", help="The server to talk to."
+    ),
+]
+"""--address before a command's name, for all of them."""
+
+ServerAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address", callback=_nearest, metavar="ADDRESS", help="The server to talk to, as before the command."
+    ),
+]
+"""--address after a command's name; the callback makes it a string always."""
+
+
+@contextmanager
+def reaching(address: str | None) -> Iterator[str]:
+    """Ends the command with one clear line if the server can't be reached. Gives the address."""
+    address = str(address)
+    try:
+        yield address
+    except Unavailable as error:
+        expected = any(word in error.message for word in ("refused", "No such file", "Socket closed"))
+        reason = "" if expected else f" ({error.message})"
+        hint = "start it with 'pixied serve' or name another with --address"
+        fail(ExitCode.UNREACHABLE, f"nothing answers at {address}; {hint}{reason}")
+    except DeadlineExceeded:
+        fail(ExitCode.UNREACHABLE, f"no answer in time from {address}; is that a pixied server?")
+
+
+@contextmanager
+def backend(address: str | None) -> Iterator[sync.Backend]:
+    """The operations of the server at an address."""
+    with reaching(address) as known, sync.Backend(known) as opened:
+        yield opened
+
+
+@contextmanager
+def admin(address: str | None) -> Iterator[sync.Admin]:
+    """The operator's calls of the server at an address."""
+    with reaching(address) as known, sync.Admin(known) as opened:
+        yield opened

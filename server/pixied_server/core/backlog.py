@@ -1,0 +1,116 @@
+"""Reading a client's pending mail: several logs merged in order, one copy of each message."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter
+
+from pixied_server.core.log import Entry, Log
+from pixied_server.core.message import Message
+
+__all__ = ["Backlog", "Loss", "Portion", "Source"]
+
+_position = attrgetter("position")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A log that a client reads, and the offset of the first entry that it has not confirmed."""
+
+    log: Log
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """So many messages of one pattern are gone that the client should have got; the pattern "" is its inbox."""
+
+    pattern: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What one read gave.
+
+    Attributes:
+        entries: in order of position, each once.
+        losses: what was found missing.
+        upto: everything up to this position has now been read.
+    """
+
+    entries: list[Entry]
+    losses: list[Loss]
+    upto: int
+
+
+class Backlog:
+    """A reader of all that one client has pending, from what it has confirmed on.
+
+    It keeps offsets of its own: reading confirms nothing. Subscriptions that come or go between two reads are seen.
+
+    Args:
+        sources: gives the client's sources as they are at the moment.
+        wanted: whether a message is for this client at all (it may be its publisher).
+    """
+
+    def __init__(self, sources: Callable[[], Iterable[Source]], wanted: Callable[[Message], bool]) -> None:
+        self._sources = sources
+        self._wanted = wanted
+        self._offsets: dict[Log, int] = {}
+
+    def read(self, upto: int, *, messages: int, size: int) -> Portion:
+        """Read on, at most to the position `upto`.
+
+        Args:
+            upto: a position; entries beyond it are left.
+            messages: at most so many entries, 1 or more.
+            size: about so many bytes; at least one entry is read whatever its size.
+        """
+        losses: list[Loss] = []
+        taken: list[Entry] = []
+        room = size
+        last = 0
+        readers = [log.read(offset, upto) for log, offset in self._behind(losses)]
+        for entry in merge(*readers, key=_position) if len(readers) != 1 else readers[0]:
+            if entry.position == last:
+                continue
+            if len(taken) == messages or (taken and entry.message.size > room):
+                return Portion(taken, losses, self._advance(last))
+            last = entry.position
+            if self._wanted(entry.message):
+                taken.append(entry)
+                room -= entry.message.size
+        return Portion(taken, losses, self._advance(upto))
+
+    def seek(self, position: int) -> None:
+        """Go on from a position: everything up to it has been read by other means."""
+        self._offsets = {
+            source.log: max(source.offset, source.log.offset_after(position)) for source in self._sources()
+        }
+
+    def since(self) -> Iterator[tuple[str, int]]:
+        """Each pattern, and the position up to which this backlog has read it."""
+        for source in self._sources():
+            offset = max(self._offsets.get(source.log, 0), source.offset)
+            yield source.log.pattern, source.log.position_before(offset)
+
+    def _behind(self, losses: list[Loss]) -> Iterator[tuple[Log, int]]:
+        """The logs that hold something unread, from where; and what they have lost."""
+        current: dict[Log, int] = {}
+        for source in self._sources():
+            log = source.log
+            offset = max(self._offsets.get(log, 0), source.offset)
+            if offset < log.first:
+                losses.append(Loss(log.pattern, log.first - offset))
+                offset = log.first
+            current[log] = offset
+            if offset < log.next:
+                yield log, offset
+        self._offsets = current
+
+    def _advance(self, position: int) -> int:
+        """Remember that everything up to a position has been read."""
+        for log, offset in self._offsets.items():
+            self._offsets[log] = max(offset, log.offset_after(position))
+        return position

@@ -1,0 +1,157 @@
+"""The messages of one subscribed pattern, in order.
+
+Two numbers name a message in a log. Its *position* orders all messages of an engine: it is the same in every log that
+holds the message. Its *offset* counts the messages of this one log, trimmed ones included, so that a reader who kept an
+offset knows exactly how many messages it missed.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+
+from pixied_server.core.message import Message
+
+__all__ = ["Bounds", "Entry", "Log"]
+
+_position = attrgetter("position")
+# A list is cut at its front only when at least this many entries, and half of it, are gone: amortised constant time.
+_CUT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one log may hold.
+
+    Attributes:
+        messages: so many messages.
+        bytes: so many bytes, counted as `Message.size` does.
+        age: no message older than this, in seconds.
+    """
+
+    messages: int
+    bytes: int
+    age: float
+
+
+class Entry:
+    """A message in the logs of an engine. Each log that holds it has the same entry.
+
+    Attributes:
+        position: where it stands among all messages of the engine; 1 and up.
+        at: when it was appended, in seconds.
+        message: the message.
+        holders: how many logs hold it.
+    """
+
+    __slots__ = ("at", "holders", "message", "position")
+
+    def __init__(self, position: int, at: float, message: Message) -> None:
+        self.position = position
+        self.at = at
+        self.message = message
+        self.holders = 0
+
+
+class Log:
+    """An append-only list of entries that loses its oldest ones.
+
+    Attributes:
+        pattern: the channel or pattern, or "" for a client's inbox.
+        first: the offset of the oldest entry it still has; equal to `next` if it is empty.
+        cut: the position of the youngest entry it has lost, or 0.
+        bytes: what its entries take.
+    """
+
+    # An idle site has many logs without a message, so an empty one allocates no list.
+    __slots__ = ("_entries", "_gone", "bytes", "cut", "first", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.first = 0
+        self.cut = 0
+        self.bytes = 0
+        self._entries: list[Entry] | None = None
+        self._gone = 0
+
+    def __len__(self) -> int:
+        return len(self._entries) - self._gone if self._entries else 0
+
+    @property
+    def next(self) -> int:
+        """The offset that the next entry will get."""
+        return self.first + len(self)
+
+    @property
+    def oldest(self) -> Entry | None:
+        """The oldest entry, or None if the log is empty."""
+        return self._entries[self._gone] if self._entries and len(self) else None
+
+    @property
+    def last_position(self) -> int:
+        """The position of the youngest entry that was ever in the log, or 0."""
+        return self._entries[-1].position if self._entries and len(self) else self.cut
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry whose position is beyond all others."""
+        if self._entries is None:
+            self._entries = []
+        self._entries.append(entry)
+        self.bytes += entry.message.size
+        entry.holders += 1
+
+    def drop_oldest(self) -> Entry:
+        """Lose the oldest entry of a log that is not empty."""
+        entries = self._entries
+        if not entries or not len(self):
+            raise IndexError("the log is empty")
+        entry = entries[self._gone]
+        self._gone += 1
+        self.first += 1
+        self.cut = entry.position
+        self.bytes -= entry.message.size
+        entry.holders -= 1
+        if self._gone == len(entries):
+            self._entries, self._gone = None, 0
+        elif self._gone >= _CUT and self._gone * 2 >= len(entries):
+            del entries[: self._gone]
+            self._gone = 0
+        return entry
+
+    def exceeds(self, bounds: Bounds, now: float) -> bool:
+        """Whether the oldest entry has to go: the log is too long, too large, or that entry is too old."""
+        oldest = self.oldest
+        if oldest is None:
+            return False
+        return len(self) > bounds.messages or self.bytes > bounds.bytes or oldest.at + bounds.age < now
+
+    def offset_after(self, position: int) -> int:
+        """The offset of the first entry beyond a position.
+
+        Where entries beyond the position were already cut, how many is no longer known exactly: then it is the smallest
+        offset that can be right, so that a loss is rather counted too high than kept silent.
+        """
+        if position < self.cut:
+            return max(0, self.first - (self.cut - position))
+        if self.last_position <= position:
+            return self.next
+        return self.first + self._index_after(position)
+
+    def position_before(self, offset: int) -> int:
+        """The position of the entry before an offset; 0 if there never was one."""
+        if offset <= self.first or not self._entries:
+            return self.cut
+        return self._entries[self._gone + offset - self.first - 1].position
+
+    def read(self, offset: int, upto: int) -> Iterator[Entry]:
+        """The entries from an offset on, up to the position `upto`. The log must not change meanwhile."""
+        entries = self._entries or []
+        for index in range(self._gone + max(offset - self.first, 0), len(entries)):
+            entry = entries[index]
+            if entry.position > upto:
+                return
+            yield entry
+
+    def _index_after(self, position: int) -> int:
+        entries = self._entries or []
+        return bisect_right(entries, position, lo=self._gone, key=_position) - self._gone

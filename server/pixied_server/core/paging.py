@@ -1,0 +1,78 @@
+"""Lists in pages: which items come next, and the token that finds the place again."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from heapq import nsmallest
+from typing import Generic, TypeVar
+
+from pixied_server.errors import FieldInvalid, PageTokenInvalid
+
+__all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Page", "PageRequest", "next_keys"]
+
+DEFAULT_SIZE = 100
+MAX_SIZE = 10_000
+_MARK = 8
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Items in ascending order of their keys, and the token of the next page, or ""."""
+
+    items: list[T]
+    next_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page: `size` items whose keys come after `after`."""
+
+    query: str
+    size: int
+    after: str
+
+    @classmethod
+    def parse(cls, query: str, size: int, token: str) -> "PageRequest":
+        """Check a request.
+
+        Args:
+            query: names the call and its filters: a token is good for the same query only.
+            size: 1 to 10,000, or 0 for 100.
+            token: what `token_after` made, or "".
+
+        Raises:
+            FieldInvalid: the size. PageTokenInvalid: the token.
+        """
+        if size > MAX_SIZE:
+            raise FieldInvalid("page_size", f"{size:,} is more than {MAX_SIZE:,}")
+        return cls(query, size or DEFAULT_SIZE, _after(query, token))
+
+    def token_after(self, key: str) -> str:
+        """The token of the page that comes after this key."""
+        return urlsafe_b64encode(_mark(self.query) + key.encode()).decode("ascii")
+
+
+def next_keys(request: PageRequest, keys: Iterable[str]) -> list[str]:
+    """The keys of the page, and one more if there is a next page. Takes time in proportion to the number of keys."""
+    return nsmallest(request.size + 1, (key for key in keys if key > request.after))
+
+
+def _mark(query: str) -> bytes:
+    return blake2b(query.encode(), digest_size=_MARK).digest()
+
+
+def _after(query: str, token: str) -> str:
+    if not token:
+        return ""
+    try:
+        raw = urlsafe_b64decode(token.encode("ascii"))
+        mark, after = raw[:_MARK], raw[_MARK:].decode()
+    except (Base64Error, UnicodeError) as error:
+        raise PageTokenInvalid from error
+    if mark != _mark(query) or not after:
+        raise PageTokenInvalid
+    return after

@@ -1,0 +1,119 @@
+"""A client's place on a link."""
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from pixied_server.core.backlog import Portion
+from pixied_server.core.log import Entry
+from pixied_server.delivery.audience import Audience
+from pixied_server.delivery.events import Batch, DetachReason
+from pixied_server.engine.abc import Claim
+
+if TYPE_CHECKING:
+    from pixied_server.delivery.link import Link
+
+__all__ = ["Attachment"]
+
+
+class Attachment:
+    """A client on a link. First it catches up, reading its own logs; then it is live and gets what the link gets.
+
+    Args:
+        link: the link.
+        claim: the claim on the client.
+        handle: the client's number on the link.
+        explicit: only the client's own confirmations count, not the link's.
+
+    Attributes:
+        live: whether it has caught up and joined the link's live mail.
+        acked: the client itself has confirmed every delivery up to this number.
+    """
+
+    __slots__ = (
+        "_joined_at",
+        "_joined_upto",
+        "_trail",
+        "acked",
+        "alone",
+        "claim",
+        "explicit",
+        "handle",
+        "link",
+        "live",
+    )
+
+    def __init__(self, link: "Link", claim: Claim, handle: int, *, explicit: bool) -> None:
+        self.link = link
+        self.claim = claim
+        self.handle = handle
+        self.explicit = explicit
+        self.live = False
+        self.acked = 0
+        self.alone = Audience((handle,))
+        # While catching up: numbers of the deliveries with its mail, and the position each reached.
+        self._trail: list[tuple[int, int]] = []
+        self._joined_at = 0
+        self._joined_upto = 0
+
+    def caught(self, portion: Portion, number: int) -> list[Batch]:
+        """Mail that it was behind with goes out with the delivery of this number."""
+        if portion.entries:
+            self._trail.append((number, portion.upto))
+        maybe = bisect_right(portion.entries, self.claim.sent, key=_position)
+        parts = ((portion.entries[:maybe], True), (portion.entries[maybe:], False))
+        return [Batch(entries, self.alone, redelivered) for entries, redelivered in parts if entries]
+
+    def join(self, position: int) -> None:
+        """It has read everything up to a position: from here on it is live."""
+        self.live = True
+        self._joined_at = self._trail[-1][0] if self._trail else 0
+        self._joined_upto = position
+
+    def fall_back(self) -> None:
+        """It gets what the link has put together until now, and reads on by itself."""
+        position = self._sent()
+        self._trail.append((self.link.ledger.number + 1, position))
+        self.claim.seek(position)
+        self.live = False
+
+    def progress(self) -> tuple[int, int]:
+        """See `Holder`."""
+        number = self.acked if self.explicit else max(self.acked, self.link.ledger.acked)
+        return self._position_at(number), self._sent()
+
+    def on_own_mail(self, entry: Entry) -> None:
+        """See `Holder`."""
+        self.link.on_own_mail(self, entry)
+
+    def on_subscribed(self, pattern: str, position: int) -> None:
+        """See `Holder`."""
+        if self.live:
+            self.link.audiences.add(pattern, self.handle, position)
+
+    def on_unsubscribed(self, pattern: str) -> None:
+        """See `Holder`."""
+        self.link.audiences.discard(pattern, self.handle)
+
+    def on_gone(self, reason: DetachReason, detail: str) -> None:
+        """See `Holder`."""
+        self.link.on_gone(self, reason, detail)
+
+    def _position_at(self, number: int) -> int:
+        """Up to which position the client's mail is in the deliveries up to a number."""
+        if self.live and number >= self._joined_at:
+            return max(self._joined_upto, self.link.position_at(number))
+        step = bisect_right(self._trail, number, key=_number)
+        return self._trail[step - 1][1] if step else 0
+
+    def _sent(self) -> int:
+        if self.live:
+            return max(self._joined_upto, self.link.position)
+        return self._trail[-1][1] if self._trail else 0
+
+
+def _position(entry: Entry) -> int:
+    return entry.position
+
+
+def _number(step: tuple[int, int]) -> int:
+    return step[0]

@@ -1,0 +1,135 @@
+"""Who, on one link, gets what is published."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from pixied_server.core.channels import logs_of
+from pixied_server.core.log import Entry
+
+__all__ = ["Audience", "Audiences"]
+
+# Audiences of channels that match several patterns of a link are kept ready for so many channels.
+_UNIONS = 10_000
+
+
+class Audience:
+    """Handles that get the same messages, each once. Never changes, so that it can be encoded once.
+
+    Attributes:
+        handles: the handles.
+        encoded: a place for the encoded handles; whoever sends them fills it.
+    """
+
+    __slots__ = ("encoded", "handles")
+
+    def __init__(self, handles: Iterable[int]) -> None:
+        self.handles = tuple(handles)
+        self.encoded: bytes | None = None
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+    def without(self, handle: int | None) -> "Audience":
+        """The others."""
+        if handle is None or handle not in self.handles:
+            return self
+        return Audience(other for other in self.handles if other != handle)
+
+
+class _Recipients:
+    """The handles that subscribe to one pattern, each with the position beyond which it does."""
+
+    __slots__ = ("_audience", "_latest", "_since")
+
+    def __init__(self) -> None:
+        self._since: dict[int, int] = {}
+        self._latest = 0
+        self._audience: Audience | None = None
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def add(self, handle: int, since: int) -> None:
+        self._since[handle] = since
+        self._latest = max(self._latest, since)
+        self._audience = None
+
+    def discard(self, handle: int) -> None:
+        if self._since.pop(handle, None) is not None:
+            self._audience = None
+
+    def everyone(self) -> Audience:
+        """All of them: the same object until someone comes or goes."""
+        if self._audience is None:
+            self._audience = Audience(self._since)
+        return self._audience
+
+    def all_get(self, position: int) -> bool:
+        """Whether the message at this position is for all of them: so it is unless someone came after it."""
+        return position > self._latest
+
+    def those_at(self, position: int) -> Iterator[int]:
+        """Those who get the message at this position."""
+        return (handle for handle, since in self._since.items() if since < position)
+
+
+class Audiences:
+    """The audiences of one link, by pattern, kept ready until subscriptions change.
+
+    Args:
+        follow: is called with a pattern that has its first recipient.
+        unfollow: is called with a pattern that has lost its last one.
+    """
+
+    def __init__(self, follow: Callable[[str], None], unfollow: Callable[[str], None]) -> None:
+        self._follow = follow
+        self._unfollow = unfollow
+        self._by_pattern: dict[str, _Recipients] = {}
+        self._unions: dict[str, tuple[list[Audience], Audience]] = {}
+
+    def add(self, pattern: str, handle: int, since: int) -> None:
+        """The handle gets what is published to the pattern beyond the position."""
+        recipients = self._by_pattern.get(pattern)
+        if recipients is None:
+            recipients = self._by_pattern[pattern] = _Recipients()
+            self._follow(pattern)
+        recipients.add(handle, since)
+
+    def discard(self, pattern: str, handle: int) -> None:
+        """The handle gets nothing more through the pattern. Idempotent."""
+        recipients = self._by_pattern.get(pattern)
+        if recipients is None:
+            return
+        recipients.discard(handle)
+        if not recipients:
+            del self._by_pattern[pattern]
+            self._unfollow(pattern)
+
+    def subscribed_to(self, pattern: str) -> Audience:
+        """Who subscribes to exactly this pattern."""
+        recipients = self._by_pattern.get(pattern)
+        return recipients.everyone() if recipients is not None else Audience(())
+
+    def of(self, entry: Entry) -> Audience:
+        """Who gets a message, each once. The same object for every message as long as nothing changes."""
+        channel, position = entry.message.channel, entry.position
+        found = [one for name in logs_of(channel) if (one := self._by_pattern.get(name)) is not None]
+        if not all(recipients.all_get(position) for recipients in found):
+            return Audience(dict.fromkeys(handle for recipients in found for handle in recipients.those_at(position)))
+        if len(found) == 1:
+            return found[0].everyone()
+        return self._union(channel, [recipients.everyone() for recipients in found])
+
+    def _union(self, channel: str, parts: list[Audience]) -> Audience:
+        ready = self._unions.get(channel)
+        # Audiences never change, so the same parts (the same objects) have the same union.
+        if ready is not None and len(ready[0]) == len(parts) and all(map(_same, ready[0], parts)):
+            return ready[1]
+        if len(self._unions) >= _UNIONS:
+            self._unions.clear()
+        union = Audience(dict.fromkeys(handle for part in parts for handle in part.handles))
+        self._unions[channel] = (parts, union)
+        return union
+
+
+def _same(one: Audience, other: Audience) -> bool:
+    return one is other

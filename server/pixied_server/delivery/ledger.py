@@ -1,0 +1,65 @@
+"""What has been sent on a link, and what of it is confirmed."""
+
+from collections import deque
+
+from pixied_server.errors import StreamProtocol
+
+__all__ = ["Ledger"]
+
+# Where a client confirms by itself, the positions of so many deliveries back are remembered: 8 of the largest windows.
+# Older confirmations than that move nothing, which can only cause a message to come again.
+_KEPT = 8 * 65_536
+
+
+class Ledger:
+    """Numbers a link's deliveries and remembers which position each reached.
+
+    Args:
+        window: so many deliveries may be unconfirmed.
+
+    Attributes:
+        number: the number of the last delivery; 0 before the first.
+        acked: every delivery up to this number is confirmed by the front-end.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self.number = 0
+        self.acked = 0
+        # The positions of the last deliveries, the youngest last.
+        self._positions: deque[int] = deque(maxlen=_KEPT)
+
+    @property
+    def open(self) -> bool:
+        """Whether another delivery may be sent."""
+        return self.number - self.acked < self._window
+
+    def record(self, position: int) -> int:
+        """A delivery is sent that reaches a position. Returns its number."""
+        self.number += 1
+        self._positions.append(position)
+        return self.number
+
+    def check(self, number: int) -> None:
+        """Refuse to confirm what was not sent.
+
+        Raises:
+            StreamProtocol: the number is beyond the last delivery's.
+        """
+        if number > self.number:
+            raise StreamProtocol(f"delivery {number} was confirmed, but the last one sent is {self.number}")
+
+    def ack(self, number: int) -> None:
+        """The front-end has received every delivery up to a number."""
+        self.check(number)
+        self.acked = max(self.acked, number)
+
+    def position_at(self, number: int) -> int:
+        """The position that a delivery reached; 0 where that is not known any more."""
+        back = self.number - number
+        return self._positions[-1 - back] if 0 <= back < len(self._positions) else 0
+
+    def forget_acked(self) -> None:
+        """Forget the positions before the last confirmed delivery: for links on which no client confirms by itself."""
+        while len(self._positions) > self.number - self.acked + 1:
+            self._positions.popleft()

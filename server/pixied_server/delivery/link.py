@@ -1,0 +1,329 @@
+"""A link: one front-end's stream, with the mail of all clients attached through it.
+
+Live mail reaches a link as it is published and goes to whoever of the link's clients subscribes, found without looking
+at each of them. Two can be behind that: a client, when it is attached with mail pending, and the whole link, when its
+front-end confirms slowly. Both then read the logs from where they are until nothing is left, and are live again.
+
+At that seam positions decide. A client that has read its logs up to the hub's head joins the link's audiences with that
+position: what the link still has to send from before it is not for this client, for it has had it; all that comes after
+it is. So there is no hole and no repeat, however far behind the link itself is.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pixied_server.core.log import Entry
+from pixied_server.delivery.attachment import Attachment
+from pixied_server.delivery.audience import Audience, Audiences
+from pixied_server.delivery.events import (
+    Attached,
+    AttachFailed,
+    Batch,
+    Delivery,
+    Detached,
+    DetachReason,
+    LinkEvent,
+    Lost,
+)
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.ledger import Ledger
+from pixied_server.delivery.outbox import Outbox, OutboxLimits
+from pixied_server.errors import LimitClients, PixiedError, StreamProtocol
+
+__all__ = ["Link", "LinkLimits"]
+
+# So many clients are let go of, or caught up, in one go: others get a turn in between.
+_SLICE = 500
+# One client that is behind reads at most this much at a time: the others that are behind share the delivery.
+_CATCH_MESSAGES = 1_000
+_CATCH_BYTES = 100_000
+# What one handle takes in an encoded delivery, about.
+_HANDLE_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """How much one link may have.
+
+    Attributes:
+        clients: so many attached clients.
+        delivery_bytes: about so many bytes in one delivery.
+        outbox: so much live mail waits in memory.
+    """
+
+    clients: int = 200_000
+    delivery_bytes: int = 900_000
+    outbox: OutboxLimits = field(default_factory=OutboxLimits)
+
+
+class Link:
+    """See the module.
+
+    Args:
+        hub: the hub.
+        front_end: the front-end's name.
+        window: so many deliveries may be unconfirmed.
+        limits: how much it may have.
+    """
+
+    def __init__(self, hub: Hub, front_end: str, window: int, limits: LinkLimits) -> None:
+        self.front_end = front_end
+        self.ledger = Ledger(window)
+        self.audiences = Audiences(
+            lambda pattern: hub.follow(pattern, self), lambda pattern: hub.unfollow(pattern, self)
+        )
+        self._hub = hub
+        self._limits = limits
+        self._outbox = Outbox(hub, limits.outbox)
+        self._attachments: dict[int, Attachment] = {}
+        self._behind: deque[Attachment] = deque()
+        # Own mail of live clients: who gets the entry at a position; and which deliveries had some, to trim inboxes.
+        self._own: dict[int, Attachment] = {}
+        self._own_sent: deque[tuple[int, Attachment]] = deque()
+        self._explicit = 0
+        # While a delivery is put together, its mail is in no delivery that has a number.
+        self._building = False
+        self._notices: list[LinkEvent] = []
+        self._news = asyncio.Event()
+
+    @property
+    def position(self) -> int:
+        """Everything up to this position has been put into deliveries for all live clients."""
+        return self._outbox.position
+
+    def position_at(self, number: int) -> int:
+        """Everything up to this position was in the deliveries up to a number."""
+        if number >= self.ledger.number and not self._building:
+            return self.position
+        return self.ledger.position_at(number)
+
+    # What the front-end asks for
+
+    async def attach(self, client_id: str, handle: int, *, explicit: bool, expires: bool) -> None:
+        """Take a client onto the link. What becomes of it is told by an event.
+
+        Raises:
+            StreamProtocol: the handle is in use.
+        """
+        if handle in self._attachments:
+            raise StreamProtocol(f"handle {handle} is in use; it is free again after `detached` or `attach_failed`")
+        try:
+            if len(self._attachments) >= self._limits.clients:
+                raise LimitClients("on one link", self._limits.clients)
+            # Asked first: an attach that fails must not take the client away from anyone.
+            await self._hub.engine.handed_out(client_id)
+            await self._hub.oust(client_id)
+            claim = await self._hub.engine.claim(client_id, self.front_end, expires=expires)
+        except PixiedError as error:
+            self.notify(AttachFailed(handle, error))
+            return
+        attachment = Attachment(self, claim, handle, explicit=explicit)
+        self._attachments[handle] = attachment
+        self._explicit += explicit
+        self._hub.hold(client_id, attachment)
+        self._behind.append(attachment)
+        self.notify(Attached(handle))
+
+    def refuse(self, handle: int, error: PixiedError) -> None:
+        """Do not attach, and say why."""
+        self.notify(AttachFailed(handle, error))
+
+    async def detach(self, handle: int) -> None:
+        """Give a client up. One that was just lost is no error."""
+        attachment = self._attachments.get(handle)
+        if attachment is not None:
+            await self._hub.let_go(attachment.claim.client_id, attachment)
+            self.on_gone(attachment, DetachReason.REQUESTED, "")
+
+    async def ack(self, number: int) -> None:
+        """Every delivery up to a number has been received.
+
+        Raises:
+            StreamProtocol: it was not sent yet.
+        """
+        self.ledger.ack(number)
+        if not self._explicit:
+            self.ledger.forget_acked()
+        self._news.set()
+        while self._own_sent and self._own_sent[0][0] <= number:
+            at, attachment = self._own_sent.popleft()
+            await self._confirm_own(attachment, at)
+
+    async def client_ack(self, handle: int, number: int) -> None:
+        """A client has confirmed every delivery up to a number. One that was just lost is no error.
+
+        Raises:
+            StreamProtocol: it was not sent yet.
+        """
+        self.ledger.check(number)
+        attachment = self._attachments.get(handle)
+        if attachment is not None:
+            attachment.acked = max(attachment.acked, number)
+            if attachment.explicit:
+                await self._confirm_own(attachment, number)
+
+    async def close(self) -> None:
+        """Let go of all clients: their mail stays, their session timeouts begin to run."""
+        for count, attachment in enumerate(list(self._attachments.values())):
+            await self._hub.let_go(attachment.claim.client_id, attachment)
+            self._remove(attachment)
+            if count % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+
+    async def _confirm_own(self, attachment: Attachment, number: int) -> None:
+        """Trim the inbox of a client that got mail of its own."""
+        if self._attachments.get(attachment.handle) is attachment and attachment.live:
+            confirmed, _ = attachment.progress()
+            if confirmed and number:
+                await self._hub.engine.confirm(attachment.claim.client_id, confirmed)
+
+    # What it is told
+
+    async def take(self) -> list[LinkEvent]:
+        """Wait for events, and take what there is: at most one delivery, and nothing beyond the window."""
+        await self._news.wait()
+        delivery = await self._delivery() if self.ledger.open else []
+        events, self._notices = [*self._notices, *delivery], []
+        if not self._has_more():
+            self._news.clear()
+        return events
+
+    def _has_more(self) -> bool:
+        return bool(self._notices) or (self.ledger.open and bool(self._behind or self._outbox))
+
+    async def _delivery(self) -> list[LinkEvent]:
+        self._building = True
+        try:
+            batches = await self._batches()
+        finally:
+            self._building = False
+        if not batches:
+            return []
+        self._count(batches)
+        return [Delivery(self.ledger.record(self.position), batches)]
+
+    async def _batches(self) -> list[Batch]:
+        batches: list[Batch] = []
+        room = self._limits.delivery_bytes
+        room -= await self._catch_up(batches, room)
+        await self._live_mail(batches, room)
+        self._tell_losses()
+        return batches
+
+    async def _catch_up(self, batches: list[Batch], room: int) -> int:
+        """Read on for the clients that are behind, each a little. Returns how many bytes that took."""
+        taken = 0
+        for _ in range(min(len(self._behind), _SLICE)):
+            if taken >= room:
+                break
+            attachment = self._behind.popleft()
+            if self._attachments.get(attachment.handle) is not attachment:
+                continue
+            size = min(_CATCH_BYTES, room - taken)
+            portion = await attachment.claim.read(self._hub.head, messages=_CATCH_MESSAGES, size=size)
+            self._notices += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in portion.losses]
+            self._hub.counters.lost += sum(loss.count for loss in portion.losses)
+            batches += attachment.caught(portion, self.ledger.number + 1)
+            taken += sum(entry.message.size for entry in portion.entries)
+            if portion.upto == self._hub.head:
+                self._join(attachment)
+            else:
+                self._behind.append(attachment)
+        return taken
+
+    def _join(self, attachment: Attachment) -> None:
+        if self._attachments.get(attachment.handle) is not attachment:
+            return
+        for pattern, since in attachment.claim.subscriptions():
+            if pattern:
+                self.audiences.add(pattern, attachment.handle, since)
+        attachment.join(self._hub.head)
+
+    async def _live_mail(self, batches: list[Batch], room: int) -> None:
+        """Take live mail, joining messages for the same audience."""
+        last: Batch | None = None
+        while room > 0 and (entry := await self._outbox.take(room)) is not None:
+            audience = self._audience_of(entry)
+            if not audience:
+                continue
+            if last is None or last.audience is not audience:
+                last = Batch([], audience, redelivered=False)
+                batches.append(last)
+                room -= _HANDLE_BYTES * len(audience)
+            last.entries.append(entry)
+            room -= entry.message.size
+
+    def _audience_of(self, entry: Entry) -> Audience:
+        owner = self._own.pop(entry.position, None)
+        if owner is not None:
+            if not owner.live or self._attachments.get(owner.handle) is not owner:
+                return _NOBODY
+            self._own_sent.append((self.ledger.number + 1, owner))
+            return owner.alone
+        audience = self.audiences.of(entry)
+        if entry.message.exclude_publisher:
+            return audience.without(self._handle_of(entry.message.publisher))
+        return audience
+
+    def _handle_of(self, client_id: str) -> int | None:
+        holder = self._hub.holder_of(client_id)
+        return holder.handle if isinstance(holder, Attachment) and holder.link is self else None
+
+    def _tell_losses(self) -> None:
+        for pattern, count in self._outbox.losses().items():
+            audience = self.audiences.subscribed_to(pattern)
+            self._hub.counters.lost += count * len(audience)
+            if audience:
+                self._notices.append(Lost(audience.handles, pattern, count))
+
+    def _count(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            redelivered = len(batch.entries) if batch.redelivered else 0
+            self._hub.handed_out(batch.entries, len(batch.audience), self.front_end, redelivered=redelivered)
+
+    def notify(self, event: LinkEvent) -> None:
+        """Tell the front-end something."""
+        self._notices.append(event)
+        self._news.set()
+
+    # What the hub tells it (`Follower`, and for its attachments `Holder`)
+
+    def on_mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+        """See `Follower`."""
+        self._outbox.put(entry, patterns)
+        self._news.set()
+
+    def on_cut(self, pattern: str, entry: Entry) -> None:
+        """See `Follower`."""
+        self._outbox.on_cut(pattern, entry)
+
+    def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:
+        """A message was queued for one of the link's clients."""
+        if attachment.live and self._outbox.full:
+            # It can't wait with the others, and the logs that the link will read do not have it.
+            self._unlist(attachment)
+            attachment.fall_back()
+            self._behind.append(attachment)
+        elif attachment.live:
+            self._own[entry.position] = attachment
+            self._outbox.put(entry, ())
+        self._news.set()
+
+    def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
+        """A client is no longer on this link."""
+        self._remove(attachment)
+        self.notify(Detached(attachment.handle, reason, detail))
+
+    def _remove(self, attachment: Attachment) -> None:
+        if self._attachments.pop(attachment.handle, None) is not None:
+            self._explicit -= attachment.explicit
+            self._unlist(attachment)
+
+    def _unlist(self, attachment: Attachment) -> None:
+        for pattern, _ in attachment.claim.subscriptions():
+            self.audiences.discard(pattern, attachment.handle)
+
+
+_NOBODY = Audience(())

@@ -1,0 +1,196 @@
+"""One client's mail for one caller: what is behind Deliver and DequeueFor.
+
+A tap always reads the logs and uses live mail only as a signal that there is something to read: for one client that is
+cheap enough, and there is no seam.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pixied_server.core.backlog import Loss
+from pixied_server.core.log import Entry
+from pixied_server.delivery.events import DetachReason
+from pixied_server.delivery.hub import Hub
+from pixied_server.engine.abc import Claim
+from pixied_server.errors import ClientUnknown, FieldInvalid, PixiedError, TakenOver
+
+__all__ = ["Mail", "Tap", "parse_cursor", "tapped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What a tap gave.
+
+    Attributes:
+        entries: in order.
+        redelivered: so many of them, from the first on, may have been delivered before.
+        losses: what is missing.
+        cursor: names the end of the entries.
+    """
+
+    entries: list[Entry]
+    redelivered: int
+    losses: list[Loss]
+    cursor: str
+
+
+class Tap:
+    """See the module. Made by `tapped`.
+
+    Args:
+        hub: the hub.
+        claim: the claim on the client.
+        name: how the holder is called where a front-end's name is shown.
+        explicit: what is taken is not confirmed by that.
+    """
+
+    def __init__(self, hub: Hub, claim: Claim, name: str, *, explicit: bool) -> None:
+        self.claim = claim
+        self._hub = hub
+        self._name = name
+        self._explicit = explicit
+        self._confirmed = 0
+        self._sent = 0
+        self._news = asyncio.Event()
+        self._over: PixiedError | None = None
+        self._patterns: set[str] = set()
+        for pattern, _ in claim.subscriptions():
+            if pattern:
+                self.on_subscribed(pattern, 0)
+
+    async def take(self, *, messages: int, size: int) -> Mail:
+        """Take what is pending: at most so many messages, and about so many bytes.
+
+        In automatic mode this confirms what was handed on before.
+
+        Raises:
+            TakenOver, ClientUnknown: the client is no longer this tap's.
+        """
+        if self._over is not None:
+            raise self._over
+        self._news.clear()
+        await self._confirm_taken()
+        portion = await self.claim.read(self._hub.head, messages=messages, size=size)
+        if portion.upto < self._hub.head:
+            self._news.set()
+        self._sent = portion.upto
+        redelivered = bisect_right(portion.entries, self.claim.sent, key=_position)
+        self._hub.handed_out(portion.entries, 1, self._name, redelivered=redelivered)
+        self._hub.counters.lost += sum(loss.count for loss in portion.losses)
+        return Mail(portion.entries, redelivered, portion.losses, f"{portion.upto:x}")
+
+    async def wait(self) -> None:
+        """Wait until there may be more to take.
+
+        Raises:
+            TakenOver, ClientUnknown: the client is no longer this tap's.
+        """
+        await self._news.wait()
+        if self._over is not None:
+            raise self._over
+
+    def all_taken(self) -> None:
+        """What was taken has been handed on."""
+        if not self._explicit:
+            self._confirmed = self._sent
+
+    async def close(self) -> None:
+        """Let go of the client."""
+        await self._hub.let_go(self.claim.client_id, self)
+        self._unfollow()
+
+    async def _confirm_taken(self) -> None:
+        if self._confirmed:
+            await self._hub.engine.confirm(self.claim.client_id, self._confirmed)
+
+    def _unfollow(self) -> None:
+        for pattern in self._patterns:
+            self._hub.unfollow(pattern, self)
+
+    # What the hub tells it (`Follower` and `Holder`)
+
+    def progress(self) -> tuple[int, int]:
+        """See `Holder`."""
+        return self._confirmed, self._sent
+
+    def on_mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+        """See `Follower`."""
+        self._news.set()
+
+    def on_cut(self, pattern: str, entry: Entry) -> None:
+        """See `Follower`. The next read finds out by itself."""
+
+    def on_own_mail(self, entry: Entry) -> None:
+        """See `Holder`."""
+        self._news.set()
+
+    def on_subscribed(self, pattern: str, position: int) -> None:
+        """See `Holder`."""
+        self._patterns.add(pattern)
+        self._hub.follow(pattern, self)
+
+    def on_unsubscribed(self, pattern: str) -> None:
+        """See `Holder`."""
+        self._patterns.discard(pattern)
+        self._hub.unfollow(pattern, self)
+
+    def on_gone(self, reason: DetachReason, detail: str) -> None:
+        """See `Holder`."""
+        client_id = self.claim.client_id
+        self._over = TakenOver(client_id) if reason is DetachReason.TAKEN_OVER else ClientUnknown(client_id)
+        self._unfollow()
+        self._news.set()
+
+
+@asynccontextmanager
+async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor: int | None) -> AsyncIterator[Tap]:
+    """Hold a client as long as the context lasts.
+
+    Args:
+        hub: the hub.
+        client_id: the client.
+        name: how the holder is called where a front-end's name is shown.
+        explicit: what is taken stays until a later call names its cursor.
+        cursor: everything up to here has been received; None for nothing.
+
+    Raises:
+        ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
+    """
+    if cursor is not None and cursor > await hub.engine.handed_out(client_id):
+        raise FieldInvalid(
+            "ack_cursor", "it was not handed out for this client; leave it empty, or name a cursor that was"
+        )
+    await hub.engine.handed_out(client_id)
+    await hub.oust(client_id)
+    if cursor is not None:
+        await hub.engine.confirm(client_id, cursor)
+    tap = Tap(hub, await hub.engine.claim(client_id, name, expires=False), name, explicit=explicit)
+    hub.hold(client_id, tap)
+    try:
+        yield tap
+    finally:
+        await tap.close()
+
+
+def parse_cursor(text: str) -> int | None:
+    """Read a cursor; None for an empty one.
+
+    Raises:
+        FieldInvalid: it is no cursor.
+    """
+    if not text:
+        return None
+    if len(text) > _CURSOR_LENGTH or not set(text) <= _HEX:
+        raise FieldInvalid("ack_cursor", "this is not a cursor that an answer carried")
+    return int(text, 16)
+
+
+_CURSOR_LENGTH = 16
+_HEX = frozenset("0123456789abcdef")
+
+
+def _position(entry: Entry) -> int:
+    return entry.position

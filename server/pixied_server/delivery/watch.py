@@ -1,0 +1,113 @@
+"""Watchers: who sees which events, and what happens to one that does not keep up."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pixied_server.core.channels import meets
+from pixied_server.engine.abc import Event, EventKind
+
+__all__ = ["Filter", "Sighting", "Watcher", "Watchers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events a watcher wants: those that pass all that is set.
+
+    Attributes:
+        kinds: these kinds; empty for all.
+        pattern: events whose channel meets it; "" for all.
+        client_id: events about this client; "" for all.
+    """
+
+    kinds: frozenset[EventKind] = frozenset()
+    pattern: str = ""
+    client_id: str = ""
+
+    def passes(self, event: Event) -> bool:
+        """Whether the event is wanted."""
+        return (
+            (not self.kinds or event.kind in self.kinds)
+            and (not self.client_id or event.client_id == self.client_id)
+            and (not self.pattern or (event.channel != "" and meets(event.channel, self.pattern)))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Events, and how many were missed just before them."""
+
+    events: list[Event]
+    missed: int
+
+
+class Watcher:
+    """One watcher's events, waiting to be taken.
+
+    Args:
+        wanted: which events.
+        room: so many may wait; further ones are missed, and counted.
+    """
+
+    def __init__(self, wanted: Filter, room: int) -> None:
+        self._wanted = wanted
+        self._room = room
+        self._waiting: deque[Event] = deque()
+        self._missed = 0
+        self._missed_before = 0
+        self._news = asyncio.Event()
+
+    def see(self, event: Event) -> None:
+        """An event happened."""
+        if not self._wanted.passes(event):
+            return
+        if self._missed or len(self._waiting) >= self._room:
+            self._missed += 1
+        else:
+            self._waiting.append(event)
+        self._news.set()
+
+    async def take(self, most: int) -> Sighting:
+        """Wait for events, and take at most so many."""
+        await self._news.wait()
+        events = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        sighting = Sighting(events, self._missed_before)
+        self._missed_before = 0
+        if not self._waiting:
+            # What was missed came after all that waited, so it stands before whatever comes next.
+            self._missed_before, self._missed = self._missed, 0
+            if not self._missed_before:
+                self._news.clear()
+        return sighting
+
+
+class Watchers:
+    """All watchers.
+
+    Args:
+        room: how many events may wait for one.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._watchers: list[Watcher] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._watchers)
+
+    def happened(self, event: Event) -> None:
+        """Show an event to all."""
+        for watcher in self._watchers:
+            watcher.see(event)
+
+    @contextmanager
+    def watching(self, wanted: Filter) -> Iterator[Watcher]:
+        """A watcher, as long as the context lasts."""
+        watcher = Watcher(wanted, self._room)
+        self._watchers.append(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.remove(watcher)

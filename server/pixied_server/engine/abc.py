@@ -1,0 +1,353 @@
+"""What every engine does. The docstrings here are its specification; `tests/engine` holds all engines to it.
+
+Common to all operations:
+
+- Atomic: an operation happens wholly or, when it raises, not at all. What it raises is a `PixiedError`.
+- Arguments are valid: names, sizes and ranges were checked at the edge. Engines check only what needs their state.
+- Mail and events are announced to the listener before the operation that caused them returns, in the order in which
+  they happened. The listener's methods are plain functions that do not fail and must not call the engine back.
+- Unless an operation says otherwise, an unknown, expired or destroyed client raises `ClientUnknown`.
+- Times are seconds since the epoch, durations are seconds.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from pixied_server.core.backlog import Portion
+from pixied_server.core.log import Entry
+from pixied_server.core.message import Message
+from pixied_server.core.paging import Page, PageRequest
+
+__all__ = [
+    "Channel",
+    "Claim",
+    "Client",
+    "Counters",
+    "Engine",
+    "Event",
+    "EventKind",
+    "Holdings",
+    "Listener",
+    "Parting",
+    "PublishOutcome",
+    "QueueOutcome",
+]
+
+
+class EventKind(Enum):
+    """What watchers can be told, as in the contract's `EventKind`."""
+
+    CLIENT_CREATED = auto()
+    CLIENT_DESTROYED = auto()
+    CHANNEL_CREATED = auto()
+    CHANNEL_DESTROYED = auto()
+    SUBSCRIBED = auto()
+    UNSUBSCRIBED = auto()
+    PUBLISHED = auto()
+    DELIVERED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. Fields that do not apply are empty; see the contract's `Event`."""
+
+    kind: EventKind
+    at: float
+    client_id: str = ""
+    channel: str = ""
+    reason: str = ""
+    message_id: str = ""
+    recipients: int = 0
+    front_end: str = ""
+
+
+class Parting(Enum):
+    """Why a session ended."""
+
+    DESTROYED = auto()
+    EXPIRED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A session, as it is at one moment.
+
+    Attributes:
+        expires_at: None while a holder keeps it alive.
+        pending: messages that it has not confirmed.
+        front_end: who holds it, or "".
+    """
+
+    client_id: str
+    created_at: float
+    expires_at: float | None
+    session_timeout: float
+    subscriptions: int
+    pending: int
+    front_end: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel or pattern that someone subscribes to, as it is at one moment."""
+
+    pattern: str
+    subscribers: int
+    messages: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOutcome:
+    """How many subscriptions a message matched, or had matched when it was first published."""
+
+    matched: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOutcome:
+    """What the client has pending now, and how many of the messages were queued before."""
+
+    pending: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """How much an engine holds; see the contract's `Holdings`."""
+
+    clients: int
+    channels: int
+    subscriptions: int
+    messages: int
+    bytes: int
+    namespaces: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """How often things happened since the start; see the contract's `Counters`. Counted where they happen."""
+
+    published: int = 0
+    queued: int = 0
+    duplicates: int = 0
+    clients_created: int = 0
+    clients_expired: int = 0
+    clients_destroyed: int = 0
+
+
+class Claim(Protocol):
+    """The mail of a client that someone has claimed: a reader of its logs from what it has confirmed on."""
+
+    client_id: str
+    number: int
+    """No other claim has it."""
+    sent: int
+    """Everything up to this position may have been delivered before."""
+
+    async def read(self, upto: int, *, messages: int, size: int) -> Portion:
+        """Read on, in order and one copy of each message, at most to the position `upto`. Confirms nothing.
+
+        Args:
+            upto: a position that was announced.
+            messages: at most so many, 1 or more.
+            size: about so many bytes, but at least one message.
+        """
+        ...
+
+    def seek(self, position: int) -> None:
+        """Everything up to a position has been read by other means: read on from there."""
+        ...
+
+    def subscriptions(self) -> Sequence[tuple[str, int]]:
+        """The patterns the client subscribes to, its inbox as "", and the position up to which each has been read."""
+        ...
+
+
+class Listener(Protocol):
+    """Who is told what happens in an engine."""
+
+    @property
+    def watching(self) -> bool:
+        """Whether anyone wants `happened`; engines make no events otherwise."""
+        ...
+
+    def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+        """A message was appended to the logs of these patterns, one or more. Called in order of position."""
+        ...
+
+    def mail_for(self, client_id: str, entry: Entry) -> None:
+        """A message was appended to a client's inbox. Called in order of position, with `mail`."""
+        ...
+
+    def cut(self, pattern: str, entry: Entry) -> None:
+        """The log of a pattern lost its oldest entry, which someone may not have read."""
+        ...
+
+    def subscribed(self, client_id: str, pattern: str, position: int) -> None:
+        """A client gets what is published to the pattern beyond the position."""
+        ...
+
+    def unsubscribed(self, client_id: str, pattern: str) -> None:
+        """A client gets nothing more through the pattern."""
+        ...
+
+    def gone(self, client_id: str, parting: Parting, detail: str) -> None:
+        """A session ended."""
+        ...
+
+    def claimed(self, client_id: str) -> None:
+        """Someone else, beyond this process, has claimed the client."""
+        ...
+
+    def happened(self, event: Event) -> None:
+        """Something happened that a watcher may want to know."""
+        ...
+
+
+class Engine(Protocol):
+    """Clients, subscriptions and logs."""
+
+    name: str
+    counters: Counters
+    listener: Listener
+    """Set before anything else is called."""
+
+    async def run(self) -> None:
+        """Do what time demands, until cancelled.
+
+        Sessions end within 100 ms of their deadline, never before it; mail that is too old goes.
+        """
+        ...
+
+    async def generate_namespace(self, length: int) -> str:
+        """Reserve a random identifier.
+
+        Raises:
+            LimitNamespaces: too many are reserved, or none of this length is free.
+        """
+        ...
+
+    async def release_namespace(self, namespace: str) -> None:
+        """Free an identifier.
+
+        Raises:
+            NamespaceUnknown: it is not reserved. NamespaceInUse: it is a live client's id.
+        """
+        ...
+
+    async def create_client(self, session_timeout: float, attributes: Mapping[str, str]) -> Client:
+        """Start a session under a newly reserved identifier.
+
+        Raises:
+            LimitClients, RateLimited.
+        """
+        ...
+
+    async def get_client(self, client_id: str) -> Client:
+        """Tell what is known of a client."""
+        ...
+
+    async def ping_client(self, client_id: str) -> float | None:
+        """Begin the session timeout anew. Returns the new expiry, or None while a holder keeps the client alive."""
+        ...
+
+    async def destroy_client(self, client_id: str, reason: str) -> None:
+        """End a session: subscriptions, unread mail and identifier go, channels without subscribers too."""
+        ...
+
+    async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """Subscribe to all patterns. Returns those that are new, in their order, each once. Idempotent.
+
+        Raises:
+            LimitSubscriptions: nothing was subscribed.
+        """
+        ...
+
+    async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """End subscriptions and give up their pending mail. Returns those that existed. Idempotent."""
+        ...
+
+    async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
+        """The ids of clients with a subscription that meets the pattern in at least one channel name."""
+        ...
+
+    async def subscribed_to(self, client_id: str) -> list[str]:
+        """The patterns a client subscribes to, ascending."""
+        ...
+
+    async def client_subscribed(self, client_id: str, pattern: str) -> bool:
+        """Whether the client subscribes to exactly this."""
+        ...
+
+    async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
+        """Append messages to a client's inbox.
+
+        Raises:
+            IdempotencyKeyReused, LimitMemory.
+        """
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
+        """Append each message once to every log that its channel matches, in order.
+
+        Raises:
+            IdempotencyKeyReused, LimitMemory, RateLimited.
+        """
+        ...
+
+    async def claim(self, client_id: str, front_end: str, *, expires: bool) -> Claim:
+        """Take a client; whoever held it before no longer does. Begins its session timeout anew.
+
+        Args:
+            client_id: the client.
+            front_end: the holder's name.
+            expires: the session timeout runs on although the client is held.
+        """
+        ...
+
+    async def handed_out(self, client_id: str) -> int:
+        """Up to which position mail may have been delivered by claims that have ended."""
+        ...
+
+    async def confirm(self, client_id: str, position: int) -> None:
+        """The client has got everything up to a position. Idempotent; never moves back."""
+        ...
+
+    async def release(self, claim: Claim, *, confirmed: int, sent: int) -> None:
+        """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing.
+
+        Args:
+            claim: what `claim` gave.
+            confirmed: the client has got everything up to this position; 0 if nothing is known.
+            sent: it may have got everything up to this position.
+        """
+        ...
+
+    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
+        """What the logs of these patterns hold beyond the position `after`: in order, each message once.
+
+        Args:
+            patterns: channels and patterns; those without a log have nothing.
+            after: a position.
+            upto: a position that was announced.
+            messages: at most so many, 1 or more.
+            size: about so many bytes, but at least one message.
+        """
+        ...
+
+    async def list_clients(self, page: PageRequest, *, pattern: str, front_end: str) -> Page[Client]:
+        """The clients that pass the filters; "" for no filter."""
+        ...
+
+    async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
+        """The channels that pass the filter; "" for no filter."""
+        ...
+
+    async def holdings(self) -> Holdings:
+        """How much there is."""
+        ...

@@ -1,0 +1,496 @@
+"""The memory engine."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pixied_server.core import identifiers
+from pixied_server.core.backlog import Backlog, Portion, Source
+from pixied_server.core.channels import is_pattern, logs_of, meets
+from pixied_server.core.deadlines import Deadlines
+from pixied_server.core.idempotency import IdempotencyWindow
+from pixied_server.core.log import Bounds, Entry, Log
+from pixied_server.core.message import Message
+from pixied_server.core.paging import Page, PageRequest, next_keys
+from pixied_server.core.rate import TokenBucket
+from pixied_server.engine.abc import (
+    Channel,
+    Claim,
+    Client,
+    Counters,
+    Event,
+    EventKind,
+    Holdings,
+    Listener,
+    Parting,
+    PublishOutcome,
+    QueueOutcome,
+)
+from pixied_server.engine.memory.retention import Retention
+from pixied_server.engine.memory.session import INBOX, Session, Topic
+from pixied_server.errors import (
+    ClientUnknown,
+    LimitClients,
+    LimitNamespaces,
+    LimitSubscriptions,
+    NamespaceInUse,
+    NamespaceUnknown,
+    RateLimited,
+)
+
+__all__ = ["MemoryClaim", "MemoryEngine", "MemoryLimits"]
+
+T = TypeVar("T")
+
+# One slice of the time-driven work, so that a million sessions that end at once do not stop everyone else.
+_SLICE = 500
+# How often old mail is looked for, in seconds. Nothing depends on its precision.
+_SWEEP = 1.0
+# How often a draw may hit a taken namespace before its length counts as used up.
+_DRAWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimits:
+    """What the memory engine holds at most; see the settings of the same names, with `max_` before them."""
+
+    clients: int
+    subscriptions_per_client: int
+    namespaces: int
+    idempotency_keys: int
+    total_bytes: int
+    log: Bounds
+    creates_per_second: float = 0.0
+    publishes_per_second: float = 0.0
+
+
+class MemoryClaim:
+    """The claim of the memory engine. See `engine.abc.Claim`."""
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.client_id = session.client_id
+        self.sent = session.sent
+        self.number = number
+        self._backlog = Backlog(session.sources, self._wanted)
+
+    async def read(self, upto: int, *, messages: int, size: int) -> Portion:
+        """See `engine.abc.Claim`."""
+        return self._backlog.read(upto, messages=messages, size=size)
+
+    def seek(self, position: int) -> None:
+        """See `engine.abc.Claim`."""
+        self._backlog.seek(position)
+
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """See `engine.abc.Claim`."""
+        return list(self._backlog.since())
+
+    def _wanted(self, message: Message) -> bool:
+        return not message.skips(self.client_id)
+
+
+class MemoryEngine:
+    """Clients, subscriptions and logs in this process's memory. See `engine.abc.Engine` for what it does.
+
+    No operation awaits anything, so each is atomic by itself.
+
+    Args:
+        limits: what it holds at most.
+        clock: tells the time, in seconds since the epoch; must never go back.
+    """
+
+    name = "memory"
+    listener: Listener
+
+    def __init__(self, limits: MemoryLimits, clock: Callable[[], float]) -> None:
+        self.counters = Counters()
+        self._limits = limits
+        self._now = clock
+        self._sessions: dict[str, Session] = {}
+        self._topics: dict[str, Topic] = {}
+        self._namespaces: set[str] = set()
+        self._subscriptions = 0
+        self._position = 0
+        self._claims = 0
+        self._retention = Retention(limits.log, limits.total_bytes, self._on_lost)
+        self._deadlines: Deadlines[Session] = Deadlines()
+        self._done = IdempotencyWindow(limits.idempotency_keys)
+        self._creates = TokenBucket(limits.creates_per_second)
+        self._publishes = TokenBucket(limits.publishes_per_second)
+        self._earlier = asyncio.Event()
+        self._asleep_until = float("inf")
+        self._swept_at = 0.0
+
+    # Time
+
+    async def run(self) -> None:
+        """See `engine.abc.Engine`."""
+        while True:
+            if self.tick():
+                await asyncio.sleep(0)
+                continue
+            self._asleep_until = min(self._deadlines.next() or float("inf"), self._swept_at + _SWEEP)
+            self._earlier.clear()
+            delay = max(self._asleep_until - self._now(), 0.0)
+            try:
+                await asyncio.wait_for(self._earlier.wait(), delay)
+            except TimeoutError:
+                continue
+
+    def tick(self) -> bool:
+        """Do what is due at this moment, or a slice of it. Returns whether more is due."""
+        now = self._now()
+        if now >= self._swept_at + _SWEEP:
+            self._retention.sweep(now)
+            self._swept_at = now
+        due = self._deadlines.pop(now)
+        for session in due[:_SLICE]:
+            self._look_at(session, now)
+        for session in due[_SLICE:]:
+            self._deadlines.put(session, now)
+        return len(due) > _SLICE
+
+    def _look_at(self, session: Session, now: float) -> None:
+        """A deadline that was noted has come: the session may have been prolonged, held or destroyed since."""
+        session.scheduled = False
+        if self._sessions.get(session.client_id) is not session or session.kept_alive:
+            return
+        if session.is_over(now):
+            self._expire(session)
+        else:
+            self._schedule(session)
+
+    def _schedule(self, session: Session) -> None:
+        if session.scheduled:
+            return
+        session.scheduled = True
+        self._deadlines.put(session, session.deadline)
+        if session.deadline < self._asleep_until:
+            self._asleep_until = session.deadline
+            self._earlier.set()
+
+    # Namespaces
+
+    async def generate_namespace(self, length: int) -> str:
+        """See `engine.abc.Engine`."""
+        if len(self._namespaces) >= self._limits.namespaces:
+            raise LimitNamespaces(f"max_namespaces ({self._limits.namespaces:,}) are reserved; release some")
+        namespace = self._draw(length)
+        self._namespaces.add(namespace)
+        return namespace
+
+    async def release_namespace(self, namespace: str) -> None:
+        """See `engine.abc.Engine`."""
+        if namespace in self._namespaces:
+            self._namespaces.remove(namespace)
+        elif namespace in self._sessions:
+            raise NamespaceInUse(namespace)
+        else:
+            raise NamespaceUnknown(namespace)
+
+    def _draw(self, length: int) -> str:
+        for _ in range(_DRAWS):
+            namespace = identifiers.draw(length)
+            if namespace not in self._namespaces and namespace not in self._sessions:
+                return namespace
+        raise LimitNamespaces(
+            f"nearly all {identifiers.possible(length):,} namespaces of length {length} are taken; ask for longer ones",
+            field="length",
+        )
+
+    # Clients
+
+    async def create_client(self, session_timeout: float, attributes: Mapping[str, str]) -> Client:
+        """See `engine.abc.Engine`."""
+        now = self._now()
+        if len(self._sessions) >= self._limits.clients:
+            raise LimitClients("alive", self._limits.clients, retry_after=1.0)
+        if wait := self._creates.take(1, now):
+            raise RateLimited("new clients", self._creates.rate, wait)
+        session = Session(self._draw(identifiers.DEFAULT_LENGTH), now, session_timeout, attributes)
+        self._sessions[session.client_id] = session
+        self._schedule(session)
+        self.counters.clients_created += 1
+        self._tell(EventKind.CLIENT_CREATED, client_id=session.client_id)
+        return _described(session)
+
+    async def get_client(self, client_id: str) -> Client:
+        """See `engine.abc.Engine`."""
+        return _described(self._session(client_id))
+
+    async def ping_client(self, client_id: str) -> float | None:
+        """See `engine.abc.Engine`."""
+        session = self._session(client_id)
+        session.deadline = self._now() + session.timeout
+        return None if session.kept_alive else session.deadline
+
+    async def destroy_client(self, client_id: str, reason: str) -> None:
+        """See `engine.abc.Engine`."""
+        session = self._session(client_id)
+        self.counters.clients_destroyed += 1
+        self._end(session, Parting.DESTROYED, reason)
+
+    def _session(self, client_id: str) -> Session:
+        session = self._sessions.get(client_id)
+        if session is None:
+            raise ClientUnknown(client_id)
+        if session.is_over(self._now()):
+            self._expire(session)
+            raise ClientUnknown(client_id)
+        return session
+
+    def _expire(self, session: Session) -> None:
+        self.counters.clients_expired += 1
+        self._end(session, Parting.EXPIRED, "timed out")
+
+    def _end(self, session: Session, parting: Parting, detail: str) -> None:
+        for topic in list(session.topics):
+            self._leave(session, topic)
+        if session.inbox is not None:
+            self._retention.clear(session.inbox)
+        del self._sessions[session.client_id]
+        self.listener.gone(session.client_id, parting, detail)
+        self._tell(EventKind.CLIENT_DESTROYED, client_id=session.client_id, reason=detail)
+
+    # Subscriptions
+
+    async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """See `engine.abc.Engine`."""
+        session = self._session(client_id)
+        added = [pattern for pattern in dict.fromkeys(patterns) if self._topics.get(pattern) not in session.topics]
+        if len(session.topics) + len(added) > self._limits.subscriptions_per_client:
+            raise LimitSubscriptions(self._limits.subscriptions_per_client)
+        for pattern in added:
+            self._join(session, pattern)
+        return added
+
+    async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """See `engine.abc.Engine`."""
+        session = self._session(client_id)
+        topics = [self._topics.get(pattern) for pattern in dict.fromkeys(patterns)]
+        removed = [topic for topic in topics if topic is not None and topic in session.topics]
+        for topic in removed:
+            self._leave(session, topic)
+        return [topic.pattern for topic in removed]
+
+    def _join(self, session: Session, pattern: str) -> None:
+        topic = self._topics.get(pattern)
+        if topic is None:
+            topic = self._topics[pattern] = Topic(pattern)
+            self._tell(EventKind.CHANNEL_CREATED, channel=pattern)
+        topic.add(session)
+        session.topics[topic] = topic.next
+        self._subscriptions += 1
+        self.listener.subscribed(session.client_id, pattern, self._position)
+        self._tell(EventKind.SUBSCRIBED, client_id=session.client_id, channel=pattern)
+
+    def _leave(self, session: Session, topic: Topic) -> None:
+        topic.remove(session)
+        del session.topics[topic]
+        self._subscriptions -= 1
+        self.listener.unsubscribed(session.client_id, topic.pattern)
+        self._tell(EventKind.UNSUBSCRIBED, client_id=session.client_id, channel=topic.pattern)
+        if not topic.subscribers:
+            self._retention.clear(topic)
+            del self._topics[topic.pattern]
+            self._tell(EventKind.CHANNEL_DESTROYED, channel=topic.pattern)
+
+    async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
+        """See `engine.abc.Engine`."""
+        return _page(page, self._subscribers(pattern), lambda client_id: client_id)
+
+    async def subscribed_to(self, client_id: str) -> list[str]:
+        """See `engine.abc.Engine`."""
+        return sorted(topic.pattern for topic in self._session(client_id).topics)
+
+    async def client_subscribed(self, client_id: str, pattern: str) -> bool:
+        """See `engine.abc.Engine`."""
+        return self._topics.get(pattern) in self._session(client_id).topics
+
+    def _subscribers(self, pattern: str) -> set[str]:
+        now = self._now()
+        return {
+            session.client_id
+            for topic in self._topics_that_meet(pattern)
+            for session in topic.members
+            if not session.is_over(now)
+        }
+
+    def _topics_that_meet(self, pattern: str) -> Iterator[Topic]:
+        if is_pattern(pattern):
+            return (topic for topic in self._topics.values() if meets(topic.pattern, pattern))
+        return self._topics_of(pattern)
+
+    def _topics_of(self, channel: str) -> Iterator[Topic]:
+        return (topic for pattern in logs_of(channel) if (topic := self._topics.get(pattern)) is not None)
+
+    # Mail
+
+    async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
+        """See `engine.abc.Engine`."""
+        now = self._now()
+        known = self._done.recall("", messages, now)
+        self._retention.check_room(messages)
+        if wait := self._publishes.take(len(messages), now):
+            raise RateLimited("publishes", self._publishes.rate, wait)
+        return [self._publish(message, known, now) for message in messages]
+
+    def _publish(self, message: Message, known: dict[str, int], now: float) -> PublishOutcome:
+        if message.key in known:
+            self.counters.duplicates += 1
+            return PublishOutcome(known[message.key], duplicate=True)
+        topics = list(self._topics_of(message.channel))
+        matched = sum(topic.subscribers for topic in topics)
+        if topics:
+            entry = self._append(message, topics, now)
+            self.listener.mail(entry, [topic.pattern for topic in topics])
+        self.counters.published += 1
+        if message.key:
+            known[message.key] = matched
+            self._done.remember("", message, matched, now)
+        self._tell_published(message, message.publisher, matched)
+        return PublishOutcome(matched, duplicate=False)
+
+    async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
+        """See `engine.abc.Engine`."""
+        session, now = self._session(client_id), self._now()
+        known = self._done.recall(client_id, messages, now)
+        self._retention.check_room(messages)
+        duplicates = sum(not self._queue(session, message, known, now) for message in messages)
+        return QueueOutcome(session.pending(), duplicates)
+
+    def _queue(self, session: Session, message: Message, known: dict[str, int], now: float) -> bool:
+        """Queue a message. Returns whether that was new."""
+        if message.key in known:
+            self.counters.duplicates += 1
+            return False
+        if session.inbox is None:
+            session.inbox = Log(INBOX)
+        entry = self._append(message, [session.inbox], now)
+        self.listener.mail_for(session.client_id, entry)
+        self.counters.queued += 1
+        if message.key:
+            known[message.key] = 1
+            self._done.remember(session.client_id, message, 1, now)
+        self._tell_published(message, session.client_id, 1)
+        return True
+
+    def _append(self, message: Message, logs: Sequence[Log], now: float) -> Entry:
+        self._position += 1
+        entry = Entry(self._position, now, message)
+        self._retention.append(entry, logs, now)
+        return entry
+
+    def _on_lost(self, log: Log, entry: Entry) -> None:
+        self.listener.cut(log.pattern, entry)
+
+    # Delivery
+
+    async def claim(self, client_id: str, front_end: str, *, expires: bool) -> MemoryClaim:
+        """See `engine.abc.Engine`."""
+        session = self._session(client_id)
+        self._claims += 1
+        session.claim, session.front_end, session.expires = self._claims, front_end, expires
+        session.deadline = self._now() + session.timeout
+        return MemoryClaim(session, self._claims)
+
+    async def handed_out(self, client_id: str) -> int:
+        """See `engine.abc.Engine`."""
+        return self._session(client_id).sent
+
+    async def confirm(self, client_id: str, position: int) -> None:
+        """See `engine.abc.Engine`."""
+        self._confirm(self._session(client_id), position)
+
+    def _confirm(self, session: Session, position: int) -> None:
+        session.confirm(position)
+        if session.inbox is not None:
+            self._retention.forget(session.inbox, session.inbox_offset)
+
+    async def release(self, claim: Claim, *, confirmed: int, sent: int) -> None:
+        """See `engine.abc.Engine`."""
+        session = self._sessions.get(claim.client_id)
+        if session is None or session.claim != claim.number:
+            return
+        self._confirm(session, confirmed)
+        session.sent = max(session.sent, sent)
+        if not session.expires:
+            session.deadline = self._now() + session.timeout
+        session.claim, session.front_end, session.expires = 0, "", True
+        self._schedule(session)
+
+    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
+        """See `engine.abc.Engine`."""
+        logs = [topic for pattern in patterns if (topic := self._topics.get(pattern)) is not None]
+        sources = [Source(log, max(log.offset_after(after), log.first)) for log in logs]
+        return Backlog(lambda: sources, lambda _: True).read(upto, messages=messages, size=size)
+
+    # Looking inside
+
+    async def list_clients(self, page: PageRequest, *, pattern: str, front_end: str) -> Page[Client]:
+        """See `engine.abc.Engine`."""
+        now = self._now()
+        ids: Iterable[str] = self._subscribers(pattern) if pattern else self._sessions
+        seen = (self._sessions[client_id] for client_id in ids)
+        wanted = (one for one in seen if not one.is_over(now) and (not front_end or one.front_end == front_end))
+        return _page(page, (session.client_id for session in wanted), lambda one: _described(self._sessions[one]))
+
+    async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
+        """See `engine.abc.Engine`."""
+        topics = self._topics_that_meet(pattern) if pattern else iter(self._topics.values())
+        return _page(page, (topic.pattern for topic in topics), self._described_channel)
+
+    async def holdings(self) -> Holdings:
+        """See `engine.abc.Engine`."""
+        return Holdings(
+            clients=len(self._sessions),
+            channels=len(self._topics),
+            subscriptions=self._subscriptions,
+            messages=self._retention.messages,
+            bytes=self._retention.bytes,
+            namespaces=len(self._namespaces),
+        )
+
+    def _described_channel(self, pattern: str) -> Channel:
+        topic = self._topics[pattern]
+        return Channel(pattern, topic.subscribers, len(topic), topic.bytes)
+
+    # Events
+
+    def _tell(self, kind: EventKind, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
+        if self.listener.watching:
+            self.listener.happened(Event(kind, self._now(), client_id=client_id, channel=channel, reason=reason))
+
+    def _tell_published(self, message: Message, client_id: str, recipients: int) -> None:
+        if self.listener.watching:
+            self.listener.happened(
+                Event(
+                    EventKind.PUBLISHED,
+                    self._now(),
+                    client_id=client_id,
+                    channel=message.channel,
+                    message_id=message.id,
+                    recipients=recipients,
+                )
+            )
+
+
+def _described(session: Session) -> Client:
+    return Client(
+        client_id=session.client_id,
+        created_at=session.created_at,
+        expires_at=None if session.kept_alive else session.deadline,
+        session_timeout=session.timeout,
+        subscriptions=len(session.topics),
+        pending=session.pending(),
+        front_end=session.front_end,
+        attributes=session.attributes,
+    )
+
+
+def _page(request: PageRequest, keys: Iterable[str], item: Callable[[str], T]) -> Page[T]:
+    chosen = next_keys(request, keys)
+    more = len(chosen) > request.size
+    chosen = chosen[: request.size]
+    return Page([item(key) for key in chosen], request.token_after(chosen[-1]) if more else "")

@@ -1,0 +1,118 @@
+"""How long the memory engine keeps mail: trimming each log to its bounds, and all of them to the memory there is."""
+
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+from pixied_server.core.log import Bounds, Entry, Log
+from pixied_server.core.message import Message
+from pixied_server.errors import LimitMemory
+
+__all__ = ["Retention"]
+
+# A heap with this many places and more than twice as many as there are logs with mail is built anew.
+_CROWDED = 1024
+
+
+class Retention:
+    """Appends to logs and takes the oldest away, never in silence.
+
+    Args:
+        bounds: of each log.
+        total: bytes that all entries together may take, each counted once.
+        lost: is told of each entry that a log loses before its time came.
+    """
+
+    def __init__(self, bounds: Bounds, total: int, lost: Callable[[Log, Entry], None]) -> None:
+        self._bounds = bounds
+        self._total = total
+        self._lost = lost
+        self.bytes = 0
+        self.messages = 0
+        # Each log with mail has one place here, under the position its oldest entry had when it was put there. The true
+        # position can only be higher, so who comes up first is looked at again: trimming itself never touches the heap.
+        self._by_age: list[tuple[int, int, Log]] = []
+        self._placed: set[Log] = set()
+        self._serial = count()
+
+    def check_room(self, messages: Sequence[Message]) -> None:
+        """Refuse what would not fit even into empty logs.
+
+        Raises:
+            LimitMemory: the messages are larger than all memory.
+        """
+        size = sum(message.size for message in messages)
+        if size > self._total:
+            raise LimitMemory(
+                f"these messages take {size:,} bytes; max_total_bytes is {self._total:,}: send smaller batches",
+                field="messages",
+            )
+
+    def append(self, entry: Entry, logs: Sequence[Log], now: float) -> None:
+        """Append an entry to logs, 1 or more, and trim what no longer fits."""
+        self.bytes += entry.message.size
+        self.messages += 1
+        for log in logs:
+            log.append(entry)
+            if log not in self._placed:
+                self._place(log)
+            while log.exceeds(self._bounds, now):
+                self._drop(log)
+        while self.bytes > self._total:
+            self._drop_oldest()
+
+    def forget(self, log: Log, offset: int) -> None:
+        """Take away, as done with, everything before an offset."""
+        while log.first < offset:
+            self._count_out(log.drop_oldest())
+
+    def clear(self, log: Log) -> None:
+        """Take away, as done with, all that a log holds."""
+        self.forget(log, log.next)
+
+    def sweep(self, now: float) -> None:
+        """Take away what has become too old."""
+        while (log := self._oldest()) is not None and log.exceeds(self._bounds, now):
+            self._drop(log)
+        if len(self._by_age) > _CROWDED and len(self._by_age) > 2 * sum(map(bool, self._placed)):
+            self._rebuild()
+
+    def _drop_oldest(self) -> None:
+        log = self._oldest()
+        if log is not None:
+            self._drop(log)
+
+    def _drop(self, log: Log) -> None:
+        entry = log.drop_oldest()
+        self._count_out(entry)
+        self._lost(log, entry)
+
+    def _count_out(self, entry: Entry) -> None:
+        if entry.holders == 0:
+            self.bytes -= entry.message.size
+            self.messages -= 1
+
+    def _place(self, log: Log) -> None:
+        oldest = log.oldest
+        if oldest is not None:
+            self._placed.add(log)
+            heappush(self._by_age, (oldest.position, next(self._serial), log))
+
+    def _oldest(self) -> Log | None:
+        """The log whose oldest entry is the oldest of all."""
+        while self._by_age:
+            position, _, log = self._by_age[0]
+            oldest = log.oldest
+            if oldest is not None and oldest.position == position:
+                return log
+            heappop(self._by_age)
+            self._placed.discard(log)
+            self._place(log)
+        return None
+
+    def _rebuild(self) -> None:
+        """Leave out the logs that have no mail any more."""
+        places = [(log.oldest.position, next(self._serial), log) for log in self._placed if log.oldest]
+        self._placed = {log for _, _, log in places}
+        heapify(places)
+        self._by_age = places

@@ -1,0 +1,135 @@
+"""What the memory engine keeps for each client and each subscribed pattern.
+
+A site has a million of these, so they are as small as Python lets them be: slots, no container before it is needed.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from pixied_server.core.backlog import Source
+from pixied_server.core.log import Log
+
+__all__ = ["INBOX", "NO_ATTRIBUTES", "Session", "Topic"]
+
+INBOX = ""
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+
+
+class Topic(Log):
+    """A subscribed pattern: its log and who reads it."""
+
+    __slots__ = ("_members", "_only")
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__(pattern)
+        # Most patterns of a large site have one subscriber, and a set of one takes 216 bytes.
+        self._only: Session | None = None
+        self._members: set[Session] | None = None
+
+    @property
+    def subscribers(self) -> int:
+        """How many clients subscribe to exactly this pattern."""
+        return len(self._members) if self._members is not None else int(self._only is not None)
+
+    @property
+    def members(self) -> Iterator["Session"]:
+        """The clients, as they are now; the topic may change meanwhile."""
+        if self._members is not None:
+            return iter(tuple(self._members))
+        return iter(() if self._only is None else (self._only,))
+
+    def add(self, session: "Session") -> None:
+        """Add a subscriber that is not one yet."""
+        if self._members is not None:
+            self._members.add(session)
+        elif self._only is None:
+            self._only = session
+        else:
+            self._members, self._only = {self._only, session}, None
+
+    def remove(self, session: "Session") -> None:
+        """Remove a subscriber."""
+        if self._members is not None:
+            self._members.remove(session)
+        else:
+            self._only = None
+
+
+class Session:
+    """A client.
+
+    Attributes:
+        deadline: when it ends if nothing happens, in seconds.
+        scheduled: whether the deadlines have it.
+        topics: what it subscribes to, and the offset in each log of the first entry it has not confirmed.
+        inbox: the log of what was queued for it alone, and its offset there.
+        sent: everything up to this position may have been delivered to it.
+        front_end: the name of who holds it, or "".
+        claim: names the claim that holds it; 0 for none. A claim with another number has lost it.
+        expires: whether its deadline counts although it is held.
+    """
+
+    __slots__ = (
+        "attributes",
+        "claim",
+        "client_id",
+        "created_at",
+        "deadline",
+        "expires",
+        "front_end",
+        "inbox",
+        "inbox_offset",
+        "scheduled",
+        "sent",
+        "timeout",
+        "topics",
+    )
+
+    def __init__(self, client_id: str, now: float, timeout: float, attributes: Mapping[str, str]) -> None:
+        self.client_id = client_id
+        self.created_at = now
+        self.deadline = now + timeout
+        self.scheduled = False
+        self.timeout = timeout
+        self.attributes = dict(attributes) if attributes else NO_ATTRIBUTES
+        self.topics: dict[Topic, int] = {}
+        self.inbox: Log | None = None
+        self.inbox_offset = 0
+        self.sent = 0
+        self.front_end = ""
+        self.claim = 0
+        self.expires = True
+
+    @property
+    def kept_alive(self) -> bool:
+        """Whether a holder keeps it from expiring."""
+        return self.claim != 0 and not self.expires
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time has come."""
+        return self.deadline <= now and not self.kept_alive
+
+    def sources(self) -> Iterator[Source]:
+        """The logs it reads."""
+        for topic, offset in self.topics.items():
+            yield Source(topic, offset)
+        if self.inbox is not None:
+            yield Source(self.inbox, self.inbox_offset)
+
+    def pending(self) -> int:
+        """How many messages it has not confirmed, each counted once."""
+        behind = [source for source in self.sources() if source.offset < source.log.next]
+        if len(behind) == 1:
+            return behind[0].log.next - max(behind[0].offset, behind[0].log.first)
+        return len({entry.position for source in behind for entry in source.log.read(source.offset, _ALL)})
+
+    def confirm(self, position: int) -> None:
+        """It has got everything up to a position."""
+        for topic, offset in self.topics.items():
+            if offset < topic.next:
+                self.topics[topic] = max(offset, topic.offset_after(position))
+        if self.inbox is not None:
+            self.inbox_offset = max(self.inbox_offset, self.inbox.offset_after(position))
+
+
+_ALL = 1 << 62

@@ -1,0 +1,1 @@
+"""The contract's services on grpc.aio: check, delegate, translate."""

@@ -1,0 +1,181 @@
+"""Attach: a front-end's link on a gRPC stream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import monotonic
+
+from pixied.v1 import attach_pb2 as wire
+from pixied_server.admin import Drain
+from pixied_server.delivery.events import Closing, Heartbeat
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.link import Link, LinkLimits
+from pixied_server.errors import Draining, FieldInvalid, StreamProtocol
+from pixied_server.rpc.calls import Context, decoded, first_of
+from pixied_server.rpc.checks import Validator
+from pixied_server.rpc.convert import duration_out
+from pixied_server.rpc.frames import attach_frames
+
+__all__ = ["AttachServicer", "LinkTerms"]
+
+_DEFAULT_WINDOW = 64
+_MAX_WINDOW = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTerms:
+    """What holds for every link.
+
+    Attributes:
+        heartbeat_interval: how often a heartbeat is sent, in seconds.
+        silence_limit: after how many seconds without a frame from the front-end it is dropped.
+        limits: how much a link may have.
+        version: pixied's.
+    """
+
+    heartbeat_interval: float
+    silence_limit: float
+    limits: LinkLimits
+    version: str
+
+
+class AttachServicer:
+    """Opens links.
+
+    Args:
+        hub: the hub.
+        valid: checks requests.
+        drain: knows of open streams, and when they have to end.
+        terms: what holds for every link.
+    """
+
+    def __init__(self, hub: Hub, valid: Validator, drain: Drain, terms: LinkTerms) -> None:
+        self._hub = hub
+        self._valid = valid
+        self._drain = drain
+        self._terms = terms
+        self.links = 0
+
+    async def attach(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        """Serve one stream to its end."""
+        frames = decoded(wire.AttachRequest, requests)
+        with self._drain.stream():
+            first = await anext(frames, None)
+            if first is None:
+                return
+            link = await self._open(first, context)
+            self.links += 1
+            try:
+                await _Conversation(link, self._valid, self._drain, self._terms, frames, context).run(first)
+            finally:
+                self.links -= 1
+                await link.close()
+
+    async def _open(self, first: wire.AttachRequest, context: Context) -> Link:
+        hello = first.commands[0].hello if first.commands and first.commands[0].HasField("hello") else None
+        if hello is None:
+            raise StreamProtocol("the first command of the stream must be `hello`")
+        name = self._valid.name("hello.front_end", hello.front_end)
+        if hello.window > _MAX_WINDOW:
+            raise FieldInvalid("hello.window", f"{hello.window:,} is out of range; it may be 1 to {_MAX_WINDOW:,}")
+        window = hello.window or _DEFAULT_WINDOW
+        await context.write(self._welcome(window).SerializeToString())
+        return Link(self._hub, name, window, self._terms.limits)
+
+    def _welcome(self, window: int) -> wire.AttachResponse:
+        welcome = wire.Welcome(
+            server_version=self._terms.version,
+            heartbeat_interval=duration_out(self._terms.heartbeat_interval),
+            silence_limit=duration_out(self._terms.silence_limit),
+            window=window,
+            max_commands=self._valid.limits.max_batch_items,
+            max_clients=self._terms.limits.clients,
+            max_message_bytes=self._valid.limits.max_message_bytes,
+        )
+        return wire.AttachResponse(events=[wire.AttachEvent(welcome=welcome)])
+
+
+class _Conversation:
+    """One stream: what the front-end says, what it is told, and who notices that it is gone."""
+
+    def __init__(
+        self,
+        link: Link,
+        valid: Validator,
+        drain: Drain,
+        terms: LinkTerms,
+        frames: AsyncIterator[wire.AttachRequest],
+        context: Context,
+    ) -> None:
+        self._link = link
+        self._valid = valid
+        self._drain = drain
+        self._terms = terms
+        self._frames = frames
+        self._context = context
+        self._heard_at = monotonic()
+
+    async def run(self, first: wire.AttachRequest) -> None:
+        """Talk until the front-end ends the stream, goes silent or breaks the protocol."""
+        await self._obey(first, skip=1)
+        await first_of(self._listen(), self._talk(), self._keep_time(), self._announce_stop())
+
+    async def _listen(self) -> None:
+        async for request in self._frames:
+            self._heard_at = monotonic()
+            await self._obey(request)
+
+    async def _talk(self) -> None:
+        while True:
+            for frame in attach_frames(await self._link.take()):
+                await self._context.write(frame)
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(self._terms.heartbeat_interval)
+            silence = monotonic() - self._heard_at
+            if silence > self._terms.silence_limit:
+                raise StreamProtocol(f"nothing was heard on this link for {silence:.1f} s; answer each heartbeat")
+            self._link.notify(Heartbeat())
+
+    async def _announce_stop(self) -> None:
+        await self._drain.wait()
+        self._link.notify(Closing(self._drain.delay_ms()))
+        # From here on it is for the front-end to end the stream; if it does not, the grace period does.
+        await asyncio.get_running_loop().create_future()
+
+    async def _obey(self, request: wire.AttachRequest, *, skip: int = 0) -> None:
+        commands = request.commands
+        if not commands:
+            raise StreamProtocol("a frame without a command")
+        if len(commands) > self._valid.limits.max_batch_items:
+            raise StreamProtocol(
+                f"a frame of {len(commands):,} commands; {self._valid.limits.max_batch_items:,} may be"
+            )
+        for command in commands[skip:]:
+            await self._do(command)
+
+    async def _do(self, command: wire.AttachCommand) -> None:
+        match command.WhichOneof("command"):
+            case "attach":
+                await self._attach(command.attach)
+            case "detach":
+                await self._link.detach(command.detach.handle)
+            case "ack":
+                await self._link.ack(command.ack.number)
+            case "client_ack":
+                await self._link.client_ack(command.client_ack.handle, command.client_ack.number)
+            case "heartbeat":
+                pass
+            case "hello":
+                raise StreamProtocol("`hello` came twice; it opens the stream and comes once")
+            case _:
+                raise StreamProtocol("a command that is not set, or not known to this server")
+
+    async def _attach(self, request: wire.AttachClient) -> None:
+        client_id = self._valid.name("attach.client_id", request.client_id)
+        explicit = self._valid.ack_mode(request.ack_mode)
+        if self._drain.begun:
+            self._link.refuse(request.handle, Draining())
+            return
+        await self._link.attach(client_id, request.handle, explicit=explicit, expires=request.expires)

@@ -1,0 +1,59 @@
+"""Deliver: one client's mail on a stream of its own."""
+
+from pixied.v1 import operations_pb2 as ops
+from pixied_server.admin import Drain
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
+from pixied_server.rpc.calls import Context, decode, first_of
+from pixied_server.rpc.checks import Validator
+from pixied_server.rpc.convert import gaps_out
+from pixied_server.rpc.frames import closing_out, messages_field
+from pixied_server.rpc.operations import MAIL_BYTES
+
+__all__ = ["DeliverServicer"]
+
+_MESSAGES = 1_000
+
+
+class DeliverServicer:
+    """Streams one client's mail.
+
+    Args:
+        hub: the hub.
+        valid: checks requests.
+        drain: knows of open streams, and when they have to end.
+    """
+
+    def __init__(self, hub: Hub, valid: Validator, drain: Drain) -> None:
+        self._hub = hub
+        self._valid = valid
+        self._drain = drain
+
+    async def deliver(self, raw: bytes, context: Context) -> None:
+        """Serve one stream to its end."""
+        request = decode(ops.DeliverRequest, raw)
+        client_id = self._valid.name("client_id", request.client_id)
+        explicit = self._valid.ack_mode(request.ack_mode)
+        cursor = parse_cursor(request.ack_cursor)
+        with self._drain.stream():
+            async with tapped(self._hub, client_id, "Deliver", explicit=explicit, cursor=cursor) as tap:
+                await first_of(self._stream(tap, context), self._drain.wait())
+            closing = ops.DeliverResponse(closing=closing_out(self._drain.delay_ms()))
+            await context.write(closing.SerializeToString())
+
+    async def _stream(self, tap: Tap, context: Context) -> None:
+        while True:
+            mail = await tap.take(messages=_MESSAGES, size=MAIL_BYTES)
+            await context.write(_encoded(mail))
+            tap.all_taken()
+            await tap.wait()
+
+
+def _encoded(mail: Mail) -> bytes:
+    head = ops.DeliverResponse(
+        cursor=mail.cursor,
+        redelivered=mail.redelivered,
+        lost=sum(loss.count for loss in mail.losses),
+        gaps=gaps_out(mail.losses),
+    )
+    return head.SerializeToString() + messages_field(mail.entries)

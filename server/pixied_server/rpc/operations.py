@@ -1,0 +1,162 @@
+"""The unary operations of the backend, behind the unary RPCs and the Pipeline: check, delegate, translate."""
+
+import asyncio
+from collections.abc import Callable
+
+from pixied.v1 import operations_pb2 as ops
+from pixied_server.core.paging import PageRequest
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
+from pixied_server.errors import ClientUnknown
+from pixied_server.rpc.checks import Validator
+from pixied_server.rpc.convert import client_out, gaps_out, timestamp_out
+from pixied_server.rpc.frames import messages_field
+
+__all__ = ["MAIL_BYTES", "Operations"]
+
+# One answer with mail ends at about so many bytes.
+MAIL_BYTES = 1_000_000
+_DESTROYED = "destroyed by request"
+
+
+class Operations:
+    """One method for each unary RPC of BackendService.
+
+    Args:
+        hub: the hub, and through it the engine.
+        valid: checks requests.
+        refuse_new: raises `Draining` when nothing new may begin.
+        may_wait: whether DequeueFor may wait (not in a Pipeline).
+    """
+
+    def __init__(self, hub: Hub, valid: Validator, refuse_new: Callable[[], None], *, may_wait: bool) -> None:
+        self._hub = hub
+        self._engine = hub.engine
+        self._valid = valid
+        self._refuse_new = refuse_new
+        self._may_wait = may_wait
+
+    async def generate_namespace(self, request: ops.GenerateNamespaceRequest) -> ops.GenerateNamespaceResponse:
+        """GenerateNamespace."""
+        length = self._valid.namespace_length(request.length)
+        return ops.GenerateNamespaceResponse(namespace=await self._engine.generate_namespace(length))
+
+    async def release_namespace(self, request: ops.ReleaseNamespaceRequest) -> ops.ReleaseNamespaceResponse:
+        """ReleaseNamespace."""
+        await self._engine.release_namespace(self._valid.name("namespace", request.namespace))
+        return ops.ReleaseNamespaceResponse(released=True)
+
+    async def create_client(self, request: ops.CreateClientRequest) -> ops.CreateClientResponse:
+        """CreateClient."""
+        self._refuse_new()
+        timeout = self._valid.session_timeout(request.session_timeout if request.HasField("session_timeout") else None)
+        self._valid.attributes(request.attributes)
+        client = await self._engine.create_client(timeout, request.attributes)
+        return ops.CreateClientResponse(client=client_out(client))
+
+    async def get_client(self, request: ops.GetClientRequest) -> ops.GetClientResponse:
+        """GetClient."""
+        client = await self._engine.get_client(self._valid.name("client_id", request.client_id))
+        return ops.GetClientResponse(client=client_out(client))
+
+    async def ping_client(self, request: ops.PingClientRequest) -> ops.PingClientResponse:
+        """PingClient."""
+        self._valid.one_of(client_id=request.client_id, client_ids=request.client_ids)
+        if request.client_id:
+            expires = await self._engine.ping_client(request.client_id)
+            return ops.PingClientResponse(expires_at=None if expires is None else timestamp_out(expires))
+        self._valid.batch("client_ids", request.client_ids)
+        return ops.PingClientResponse(results=[await self._ping(client_id) for client_id in request.client_ids])
+
+    async def _ping(self, client_id: str) -> ops.PingResult:
+        try:
+            expires = await self._engine.ping_client(client_id)
+        except ClientUnknown:
+            return ops.PingResult(known=False)
+        return ops.PingResult(known=True, expires_at=None if expires is None else timestamp_out(expires))
+
+    async def destroy_client(self, request: ops.DestroyClientRequest) -> ops.DestroyClientResponse:
+        """DestroyClient."""
+        client_id = self._valid.name("client_id", request.client_id)
+        await self._engine.destroy_client(client_id, self._valid.text("reason", request.reason) or _DESTROYED)
+        return ops.DestroyClientResponse(destroyed=True)
+
+    async def subscribe(self, request: ops.SubscribeRequest) -> ops.SubscribeResponse:
+        """Subscribe."""
+        client_id = self._valid.name("client_id", request.client_id)
+        self._valid.patterns(request.channels)
+        return ops.SubscribeResponse(added=await self._engine.subscribe(client_id, request.channels))
+
+    async def unsubscribe(self, request: ops.UnsubscribeRequest) -> ops.UnsubscribeResponse:
+        """Unsubscribe."""
+        client_id = self._valid.name("client_id", request.client_id)
+        self._valid.known_patterns(request.channels)
+        return ops.UnsubscribeResponse(removed=await self._engine.unsubscribe(client_id, request.channels))
+
+    async def subscribers_of(self, request: ops.SubscribersOfRequest) -> ops.SubscribersOfResponse:
+        """SubscribersOf."""
+        self._valid.grammar.check_pattern(request.channel_pattern, field="channel_pattern")
+        query = f"subscribers of {request.channel_pattern}"
+        page = await self._engine.subscribers_of(
+            request.channel_pattern, PageRequest.parse(query, request.page_size, request.page_token)
+        )
+        return ops.SubscribersOfResponse(client_ids=page.items, next_page_token=page.next_token)
+
+    async def subscribed_to(self, request: ops.SubscribedToRequest) -> ops.SubscribedToResponse:
+        """SubscribedTo."""
+        client_id = self._valid.name("client_id", request.client_id)
+        return ops.SubscribedToResponse(channels=await self._engine.subscribed_to(client_id))
+
+    async def client_subscribed(self, request: ops.ClientSubscribedRequest) -> ops.ClientSubscribedResponse:
+        """ClientSubscribed."""
+        client_id = self._valid.name("client_id", request.client_id)
+        self._valid.grammar.check_pattern(request.channel)
+        return ops.ClientSubscribedResponse(subscribed=await self._engine.client_subscribed(client_id, request.channel))
+
+    async def queue_for(self, request: ops.QueueForRequest) -> ops.QueueForResponse:
+        """QueueFor."""
+        client_id = self._valid.name("client_id", request.client_id)
+        messages = self._valid.messages(request.messages, queued=True)
+        outcome = await self._engine.queue_for(client_id, messages)
+        return ops.QueueForResponse(pending=outcome.pending, duplicates=outcome.duplicates)
+
+    async def dequeue_for(self, request: ops.DequeueForRequest) -> ops.DequeueForResponse:
+        """DequeueFor."""
+        self._refuse_new()
+        client_id = self._valid.name("client_id", request.client_id)
+        count = self._valid.dequeue_size(request.max_messages)
+        wait = self._valid.wait(request.wait if request.HasField("wait") else None, may_wait=self._may_wait)
+        explicit = self._valid.ack_mode(request.ack_mode)
+        cursor = parse_cursor(request.ack_cursor)
+        async with tapped(self._hub, client_id, "DequeueFor", explicit=explicit, cursor=cursor) as tap:
+            mail = await _dequeue(tap, count, wait)
+            tap.all_taken()
+        response = ops.DequeueForResponse(
+            cursor=mail.cursor,
+            redelivered=mail.redelivered,
+            lost=sum(loss.count for loss in mail.losses),
+            gaps=gaps_out(mail.losses),
+        )
+        response.MergeFromString(messages_field(mail.entries))
+        return response
+
+    async def publish(self, request: ops.PublishRequest) -> ops.PublishResponse:
+        """Publish."""
+        messages = self._valid.messages(request.messages, queued=False)
+        outcomes = await self._engine.publish(messages)
+        return ops.PublishResponse(
+            results=[ops.PublishResult(matched_subscriptions=one.matched, duplicate=one.duplicate) for one in outcomes]
+        )
+
+
+async def _dequeue(tap: Tap, count: int, wait: float) -> Mail:
+    """Take mail, and if there is none wait for some."""
+    mail = await tap.take(messages=count, size=MAIL_BYTES)
+    try:
+        async with asyncio.timeout(wait):
+            while wait and not mail.entries and not mail.losses:
+                await tap.wait()
+                mail = await tap.take(messages=count, size=MAIL_BYTES)
+    except TimeoutError:
+        pass
+    return mail

@@ -1,0 +1,92 @@
+"""Pipeline: many unary operations in one frame."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message as ProtoMessage
+
+from pixied.v1 import pipeline_pb2 as wire
+from pixied_server.admin import Drain
+from pixied_server.errors import FieldInvalid, StreamProtocol
+from pixied_server.rpc.calls import Context, decoded, first_of, status_for
+from pixied_server.rpc.frames import FRAME_BYTES, closing_out, field, tag
+from pixied_server.rpc.operations import Operations
+
+__all__ = ["PipelineServicer"]
+
+# After so many operations others get a turn: about 2 ms.
+_TURN = 100
+_RESULTS = tag(wire.PipelineResponse.RESULTS_FIELD_NUMBER)
+_ERROR = tag(wire.OperationResult.ERROR_FIELD_NUMBER)
+
+# An operation's request in a frame: its method, and the tag of its response in a result.
+_Way = tuple[Callable[[Any], Awaitable[ProtoMessage]], bytes]
+
+
+class PipelineServicer:
+    """Carries out operations in order, and answers in order.
+
+    Args:
+        operations: the unary operations.
+        drain: knows of open streams, and when they have to end.
+        most: so many operations may be in one frame.
+    """
+
+    def __init__(self, operations: Operations, drain: Drain, most: int) -> None:
+        self._drain = drain
+        self._most = most
+        results = wire.OperationResult.DESCRIPTOR.fields_by_name
+        self._ways: Mapping[str | None, _Way] = {
+            one.name: (getattr(operations, one.name), tag(results[one.name].number))
+            for one in wire.Operation.DESCRIPTOR.fields
+        }
+
+    async def pipeline(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        """Serve one stream to its end."""
+        with self._drain.stream():
+            await first_of(self._serve(requests, context), self._announce_stop(context))
+
+    async def _serve(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        async for request in decoded(wire.PipelineRequest, requests):
+            if not request.operations:
+                raise StreamProtocol("a frame without an operation")
+            if len(request.operations) > self._most:
+                raise StreamProtocol(f"a frame of {len(request.operations):,} operations; {self._most:,} may be")
+            async for frame in self._frames(request):
+                await context.write(frame)
+
+    async def _frames(self, request: wire.PipelineRequest) -> AsyncIterator[bytes]:
+        """The encoded responses to one frame: each closed at about 1 MB."""
+        parts: list[bytes] = []
+        size = 0
+        for count, operation in enumerate(request.operations, 1):
+            result = await self._result(operation)
+            parts.append(field(_RESULTS, result))
+            size += len(result)
+            if size > FRAME_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+        if parts:
+            yield b"".join(parts)
+
+    async def _result(self, operation: wire.Operation) -> bytes:
+        """One encoded OperationResult."""
+        name = operation.WhichOneof("operation")
+        try:
+            way = self._ways.get(name)
+            if way is None:
+                raise FieldInvalid("operation", "it is not set, or not known to this server")
+            method, tagged = way
+            return field(tagged, (await method(getattr(operation, name))).SerializeToString())
+        except Exception as error:  # noqa: BLE001 - an operation's failure is its result, and ends nothing
+            return field(_ERROR, status_for(error, f"Pipeline {name}").SerializeToString())
+
+    async def _announce_stop(self, context: Context) -> None:
+        await self._drain.wait()
+        closing = wire.PipelineResponse(closing=closing_out(self._drain.delay_ms()))
+        await context.write(closing.SerializeToString())
+        # From here on it is for the front-end to end the stream; if it does not, the grace period does.
+        await asyncio.get_running_loop().create_future()

@@ -1,0 +1,165 @@
+"""The gRPC server: services, health, reflection, transport settings."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from pixied.v1 import admin_service_pb2, backend_service_pb2
+from pixied_server.admin import Drain
+from pixied_server.delivery.hub import Hub
+from pixied_server.errors import Draining
+from pixied_server.rpc.admin import AdminServicer, Identity
+from pixied_server.rpc.attach import AttachServicer, LinkTerms
+from pixied_server.rpc.calls import method_name
+from pixied_server.rpc.checks import Validator
+from pixied_server.rpc.deliver import DeliverServicer
+from pixied_server.rpc.operations import Operations
+from pixied_server.rpc.pipeline import PipelineServicer
+from pixied_server.rpc.services import bind
+from pixied_server.rpc.watch import WatchServicer
+
+__all__ = ["AddressInUse", "RpcServer", "Transport"]
+
+BACKEND = backend_service_pb2.DESCRIPTOR.services_by_name["BackendService"]
+ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
+_REFLECTION = tuple(f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
+_HEALTH = "grpc.health.v1.Health"
+_SERVICES = ("", BACKEND.full_name, ADMIN.full_name)
+# What the frame around a request of `max_request_bytes` may add.
+_FRAMING = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How the server is reached.
+
+    Attributes:
+        addresses: `host:port` or `unix:///path`; port 0 for any free one.
+        max_request_bytes: how large a request or frame may be.
+    """
+
+    addresses: Sequence[str]
+    max_request_bytes: int
+
+
+class AddressInUse(Exception):
+    """An address can't be listened on.
+
+    Args:
+        address: the address.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"can't listen on {address}: it is in use, or not an address of this machine")
+        self.address = address
+
+
+class RpcServer:
+    """Serves the contract.
+
+    Args:
+        hub: the hub, and through it the engine.
+        valid: checks requests.
+        drain: the planned stop.
+        terms: what holds for every link.
+        identity: which process this is.
+        transport: how it is reached.
+    """
+
+    def __init__(
+        self, hub: Hub, valid: Validator, drain: Drain, terms: LinkTerms, identity: Identity, transport: Transport
+    ) -> None:
+        self._transport = transport
+        self._drain = drain
+        self._health = HealthServicer()
+        self._server = grpc.aio.server(options=_options(transport))
+        attach = AttachServicer(hub, valid, drain, terms)
+        admin = AdminServicer(hub, valid, drain, identity, lambda: attach.links)
+        self._server.add_generic_rpc_handlers((self._backend(hub, valid, attach), bind(ADMIN, _methods(ADMIN, admin))))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers(_reflection())
+
+    async def start(self) -> list[str]:
+        """Listen. Returns the addresses, with the ports that were chosen.
+
+        Raises:
+            AddressInUse: one of them can't be listened on.
+        """
+        addresses = [self._listen(address) for address in self._transport.addresses]
+        await self._server.start()
+        await self.set_serving(serving=True)
+        return addresses
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """What health checks are told."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in _SERVICES:
+            await self._health.set(service, status)
+
+    async def stop(self, grace: float) -> None:
+        """Finish the calls under way, at most so many seconds, and stop."""
+        await self._server.stop(grace)
+
+    def _listen(self, address: str) -> str:
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise AddressInUse(address) from None
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    def _backend(self, hub: Hub, valid: Validator, attach: AttachServicer) -> grpc.GenericRpcHandler:
+        operations = Operations(hub, valid, self._refuse_new, may_wait=True)
+        pipelined = Operations(hub, valid, self._refuse_new, may_wait=False)
+        streams: dict[str, Callable[..., Any]] = {
+            "deliver": DeliverServicer(hub, valid, self._drain).deliver,
+            "attach": attach.attach,
+            "pipeline": PipelineServicer(pipelined, self._drain, valid.limits.max_batch_items).pipeline,
+            "watch": WatchServicer(hub.watchers, valid, self._drain).watch,
+        }
+        return bind(BACKEND, {**_methods(BACKEND, operations, but=streams), **streams})
+
+    def _refuse_new(self) -> None:
+        if self._drain.begun:
+            raise Draining
+
+
+def _methods(service: ServiceDescriptor, servicer: object, *, but: Iterable[str] = ()) -> dict[str, Callable[..., Any]]:
+    """The servicer's methods for the RPCs of a service; one that it lacks is left out, for `bind` to complain about."""
+    names = {method_name(method.name) for method in service.methods} - set(but)
+    return {name: getattr(servicer, name) for name in names if hasattr(servicer, name)}
+
+
+def _reflection() -> tuple[grpc.GenericRpcHandler, ...]:
+    """Reflection under both names: the library knows v1alpha alone, and not every client falls back. Same messages."""
+    servicer = ReflectionServicer((BACKEND.full_name, ADMIN.full_name, _HEALTH, *_REFLECTION))
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}) for name in _REFLECTION)
+
+
+def _options(transport: Transport) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", transport.max_request_bytes + _FRAMING),
+        ("grpc.max_send_message_length", -1),
+        # A second server on the same port is a mistake that must be seen, not a way to share its calls.
+        ("grpc.so_reuseport", 0),
+        # When thousands of front-ends come back at once: of 2,000 streams opened together some 200 failed without
+        # these.
+        ("grpc.server.max_pending_requests", 1_000_000),
+        ("grpc.server.max_pending_requests_hard_limit", 1_000_000),
+        # The SDKs ping every 30 s; whoever pings up to every 10 s is let live, also while no call is under way.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+    ]

@@ -1,0 +1,62 @@
+"""Watch: events for monitors."""
+
+from pixied.v1 import watch_pb2 as wire
+from pixied_server.admin import Drain
+from pixied_server.delivery.watch import Filter, Watcher, Watchers
+from pixied_server.engine.abc import EventKind
+from pixied_server.errors import FieldInvalid
+from pixied_server.rpc.calls import Context, decode, first_of
+from pixied_server.rpc.checks import Validator
+from pixied_server.rpc.convert import event_out, kind_in
+from pixied_server.rpc.frames import closing_out
+
+__all__ = ["WatchServicer"]
+
+_EVENTS = 1_000
+
+
+class WatchServicer:
+    """Streams events.
+
+    Args:
+        watchers: the watchers.
+        valid: checks requests.
+        drain: knows of open streams, and when they have to end.
+    """
+
+    def __init__(self, watchers: Watchers, valid: Validator, drain: Drain) -> None:
+        self._watchers = watchers
+        self._valid = valid
+        self._drain = drain
+
+    async def watch(self, raw: bytes, context: Context) -> None:
+        """Serve one stream to its end."""
+        wanted = self._filter(decode(wire.WatchRequest, raw))
+        with self._drain.stream(), self._watchers.watching(wanted) as watcher:
+            await context.write(wire.WatchResponse().SerializeToString())
+            await first_of(_stream(watcher, context), self._drain.wait())
+            closing = wire.WatchResponse(closing=closing_out(self._drain.delay_ms()))
+            await context.write(closing.SerializeToString())
+
+    def _filter(self, request: wire.WatchRequest) -> Filter:
+        if request.channel_pattern:
+            self._valid.grammar.check_pattern(request.channel_pattern, field="channel_pattern")
+        return Filter(
+            kinds=frozenset(_kind(number) for number in request.kinds),
+            pattern=request.channel_pattern,
+            client_id=self._valid.text("client_id", request.client_id),
+        )
+
+
+def _kind(number: int) -> EventKind:
+    kind = kind_in(number)
+    if kind is None:
+        raise FieldInvalid("kinds", f"there is no kind {number}; see EventKind")
+    return kind
+
+
+async def _stream(watcher: Watcher, context: Context) -> None:
+    while True:
+        sighting = await watcher.take(_EVENTS)
+        response = wire.WatchResponse(events=map(event_out, sighting.events), missed=sighting.missed)
+        await context.write(response.SerializeToString())

@@ -1,0 +1,59 @@
+"""Fixtures for the tests of the command line."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.stage import Run, Server, Start, clean_environment, run_command, running_server
+from typer.testing import Result
+
+from pixied_client import ClientUnknown, sync
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings from the machine that runs the tests."""
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server that the tests of a run share; each uses channels and clients of its own."""
+    with running_server() as started:
+        yield started
+
+
+@pytest.fixture
+def start() -> Start:
+    """Starts a server for one test, with flags: a context manager that gives it."""
+    return running_server
+
+
+@pytest.fixture
+def backend(server: Server) -> Iterator[sync.Backend]:
+    with sync.Backend(server.address) as opened:
+        yield opened
+
+
+@pytest.fixture
+def pixied(server: Server) -> Run:
+    """Runs a command in this process against the shared server, unless it names another."""
+
+    def run(*arguments: str, text: str | bytes | None = None) -> Result:
+        return run_command("--address", server.address, *arguments, text=text)
+
+    return run
+
+
+@pytest.fixture
+def alice(backend: sync.Backend) -> Iterator[str]:
+    client_id = backend.create_client(attributes={"name": "alice"}).client_id
+    yield client_id
+    try:
+        backend.destroy_client(client_id)
+    except ClientUnknown:
+        # The test has done it.
+        return

@@ -1,0 +1,239 @@
+"""Commands as processes of their own: signals, terminals, pipes, and a server that will not start."""
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import sys
+import termios
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+import pytest
+from tests.cli.stage import PATIENCE, Server, Start, clean_environment, poll
+
+from pixied_client import Message, sync
+from pixied_server.cli import ExitCode
+
+
+async def launch(*arguments: str, stdin: int = PIPE, stdout: int = PIPE, stderr: int = PIPE) -> Process:
+    """Starts a command as a process."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pixied_server", *arguments, stdin=stdin, stdout=stdout, stderr=stderr,
+        env=clean_environment() | {"TERM": "xterm-256color", "COLUMNS": "100"},
+    )  # fmt: skip
+
+
+async def line_of(stream: asyncio.StreamReader | None) -> str:
+    """The next line of a process's output."""
+    assert stream is not None
+    return (await asyncio.wait_for(stream.readline(), PATIENCE)).decode()
+
+
+async def ended(process: Process) -> tuple[int, str, str]:
+    """The exit code and the rest of both outputs."""
+    stdout, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode is not None
+    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_subscribe_cleanly(server: Server, backend: sync.Backend, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM destroy the client and exit with 0; what came before was shown at once, though piped."""
+    process = await launch("subscribe", "/process/**", "--address", server.address)
+    assert await line_of(process.stderr) == "subscribed to /process/**; Ctrl-C ends\n"
+    await asyncio.to_thread(backend.publish, [Message("/process/1", "1")])
+    assert await line_of(process.stdout) == "/process/1 1\n"
+    process.send_signal(number)
+    assert await ended(process) == (ExitCode.OK, "", "")
+    assert backend.subscribers_of("/process/1").items == ()
+
+
+async def test_a_signal_ends_watch_cleanly(server: Server, backend: sync.Backend) -> None:
+    """Nothing that happens after `watching` is missed, and Ctrl-C exits with 0."""
+    process = await launch("watch", "--json", "--kind", "published", "--address", server.address)
+    assert await line_of(process.stderr) == "watching; Ctrl-C ends\n"
+    await asyncio.to_thread(backend.publish, [Message("/process/watched", "1", id="seven")])
+    event = json.loads(await line_of(process.stdout))
+    assert (event["kind"], event["channel"], event["message_id"]) == ("published", "/process/watched", "seven")
+    process.send_signal(signal.SIGINT)
+    assert await ended(process) == (ExitCode.OK, "", "")
+
+
+@pytest.mark.parametrize("command", [("subscribe", "/a"), ("watch",)])
+async def test_a_server_that_stops_ends_what_follows_it(start: Start, command: tuple[str, ...]) -> None:
+    """The end of the server is one clear line and exit code 3."""
+    with start() as server:
+        process = await launch(*command, "--address", server.address)
+        await line_of(process.stderr)
+        assert await asyncio.to_thread(server.stop) == 0
+        code, _, stderr = await ended(process)
+    assert code == ExitCode.UNREACHABLE
+    assert stderr.startswith("pixied: the server went away: ")
+    assert stderr.count("\n") == 1
+
+
+async def test_ctrl_c_before_a_call_is_answered_is_130(server: Server, backend: sync.Backend) -> None:
+    """A command that was not done when Ctrl-C came says so by its exit code, without a trace."""
+    client_id = backend.create_client().client_id
+    request = json.dumps({"client_id": client_id, "wait": "60s"})
+    process = await launch("call", "DequeueFor", request, "--timeout", "90", "--address", server.address)
+    await asyncio.to_thread(poll, lambda: backend.get_client(client_id).front_end)
+    process.send_signal(signal.SIGINT)
+    assert await ended(process) == (ExitCode.INTERRUPTED, "", "")
+    backend.destroy_client(client_id)
+
+
+async def test_lines_are_published_as_they_come(server: Server, backend: sync.Backend) -> None:
+    """`publish -` does not hold a slow source's lines back."""
+    client_id = backend.create_client().client_id
+    backend.subscribe(client_id, ["/slow"])
+    process = await launch("publish", "-", "--address", server.address)
+    assert process.stdin is not None
+    for number in range(3):
+        process.stdin.write(b'{"channel": "/slow", "data": %d}\n' % number)
+        await process.stdin.drain()
+        mail = await asyncio.to_thread(backend.dequeue_for, client_id, wait=PATIENCE)
+        assert [message.value for message in mail.messages] == [number]
+    process.stdin.close()
+    assert await ended(process) == (0, "published 3 messages of 3 lines; they matched 3 subscriptions\n", "")
+    backend.destroy_client(client_id)
+
+
+async def test_ctrl_c_in_the_middle_of_lines_tells_what_was_published(server: Server, backend: sync.Backend) -> None:
+    """Whoever sends the rest has to know where it begins."""
+    client_id = backend.create_client().client_id
+    backend.subscribe(client_id, ["/middle"])
+    process = await launch("publish", "-", "--address", server.address)
+    assert process.stdin is not None
+    process.stdin.write(b'{"channel": "/middle", "data": 1}\n' * 2)
+    await process.stdin.drain()
+    await asyncio.to_thread(poll, lambda: backend.get_client(client_id).pending == 2)
+    # The answer is on its way when the server has the messages; a third line is read only after it has come.
+    process.stdin.write(b'{"channel": "/middle", "data": 1}\n')
+    await process.stdin.drain()
+    await asyncio.to_thread(poll, lambda: backend.get_client(client_id).pending == 3)
+    process.send_signal(signal.SIGINT)
+    code, stdout, stderr = await ended(process)
+    assert (code, stderr) == (ExitCode.INTERRUPTED, "")
+    assert stdout.startswith(("published 2 messages of 2 lines", "published 3 messages of 3 lines"))
+    backend.destroy_client(client_id)
+
+
+async def test_a_stream_s_frames_are_sent_as_they_come(server: Server) -> None:
+    """`call Attach -` speaks while its input stays open, and ends in order though its input never did."""
+    process = await launch("call", "Attach", "-", "--json", "--address", server.address)
+    assert process.stdin is not None
+    process.stdin.write(b'{"commands": [{"hello": {"front_end": "by hand"}}]}\n')
+    await process.stdin.drain()
+    welcome = json.loads(await line_of(process.stdout))["events"][0]["welcome"]
+    assert welcome["window"] == 64
+    process.stdin.write(b'{"commands": [{"ack": {"number": "99"}}]}\n')
+    await process.stdin.drain()
+    assert process.stderr is not None
+    refusal = await line_of(process.stderr)
+    assert refusal.startswith("pixied: ")
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == ExitCode.REFUSED
+
+
+async def test_a_pipe_that_closes_ends_a_command_quietly(server: Server) -> None:
+    """`pixied config | head -1` leaves no trace."""
+    del server
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await launch("config", stdout=writing)
+    os.close(writing)
+    code, _, stderr = await ended(process)
+    assert code == ExitCode.REFUSED
+    assert "Traceback" not in stderr
+
+
+async def test_a_terminal_gets_a_progress_bar_and_colours(server: Server, tmp_path: Path) -> None:
+    """On a terminal `publish -` draws a bar; tables have a bold head."""
+    file = tmp_path / "lines"
+    file.write_text('{"channel": "/terminal", "data": 1}\n' * 50)
+    with file.open("rb") as source:
+        text = await on_terminal("publish", "-", "--address", server.address, stdin=source.fileno())
+    assert "publishing" in text
+    assert "━" in text
+    assert "50 messages" in text
+    assert "published 50 messages of 50 lines" in text
+    text = await on_terminal("channels", "--address", server.address)
+    assert "\x1b[1mchannel" in text
+
+
+async def on_terminal(*arguments: str, stdin: int = asyncio.subprocess.DEVNULL) -> str:
+    """All that a command writes when its outputs are a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    process = await launch(*arguments, stdin=stdin, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    text = await asyncio.wait_for(asyncio.to_thread(_all_of, ours), PATIENCE)
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == ExitCode.OK
+    return text
+
+
+def _all_of(descriptor: int) -> str:
+    chunks = []
+    try:
+        while chunk := os.read(descriptor, 65536):
+            chunks.append(chunk)
+    except OSError:
+        # Linux says so when the last process has closed the terminal.
+        pass
+    finally:
+        os.close(descriptor)
+    return b"".join(chunks).decode()
+
+
+async def test_a_port_in_use_is_one_clear_line() -> None:
+    """Someone else on the port: the address is named, and the exit code says that it was refused."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = await launch("serve", "--listen", address)
+        code, _, stderr = await ended(process)
+    assert code == ExitCode.REFUSED
+    assert stderr.startswith("pixied: ")
+    assert address in stderr
+    assert stderr.count("\n") == 1
+
+
+async def test_a_second_server_on_the_same_port_is_refused() -> None:
+    """Two servers never share a port: half of the calls would go astray."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    first = await launch("serve", "--listen", address)
+    await line_of(first.stderr)
+    second = await launch("serve", "--listen", address)
+    code, _, stderr = await ended(second)
+    assert code == ExitCode.REFUSED
+    assert address in stderr.splitlines()[-1]
+    first.send_signal(signal.SIGTERM)
+    assert (await ended(first))[0] == ExitCode.OK
+
+
+async def test_wrong_settings_stop_the_start_with_one_line() -> None:
+    """Settings errors come before anything else, with exit code 2."""
+    process = await launch("serve", "--max-clients", "lots")
+    code, stdout, stderr = await ended(process)
+    assert (code, stdout) == (ExitCode.USAGE, "")
+    assert stderr == (
+        "pixied: max_clients: 'lots' is not a whole number; right would be 1 to 1,000,000,000"
+        " (from flag --max-clients)\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_stops_the_server_cleanly(number: signal.Signals) -> None:
+    """A planned stop exits with 0, and the log is JSON as standard error is no terminal."""
+    process = await launch("serve", "--listen", "127.0.0.1:0")
+    json.loads(await line_of(process.stderr))
+    process.send_signal(number)
+    code, stdout, stderr = await ended(process)
+    assert (code, stdout) == (ExitCode.OK, "")
+    for line in stderr.splitlines():
+        json.loads(line)

@@ -1,0 +1,1 @@
+"""The Python SDK: its own rules, and real servers."""

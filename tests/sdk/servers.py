@@ -1,0 +1,165 @@
+"""Real servers in processes of their own, and a proxy in front of one that breaks connections at will."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Self
+
+import grpc
+
+PATIENCE = 30.0
+"""Seconds after which a test gives up waiting; far more than any step takes on a loaded machine."""
+
+
+class Server:
+    """A pixied on a Unix socket of its own, which can be stopped and started again at the same address."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.address = f"unix://{folder}/socket"
+        self._folder = folder
+        self._command = [sys.executable, "-m", "pixied_server", "serve", "--listen", self.address, *flags]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> str:
+        """The path of its socket."""
+        return f"{self._folder}/socket"
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("PIXIED_")}
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment, cwd=self._folder)
+        with grpc.insecure_channel(self.address, options=[("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+
+    def kill(self) -> None:
+        """End it without a word, as a power cut would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def stop(self) -> int | None:
+        """Stop it as an operator would; give its exit code."""
+        if not self._process:
+            return None
+        self._process.terminate()
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Wait until it has ended by itself."""
+        assert self._process
+        code = self._process.wait(PATIENCE)
+        self._process = None
+        return code
+
+
+@contextmanager
+def running_server(*flags: str) -> Iterator[Server]:
+    """A server for a test, gone when the test is over."""
+    # Not pytest's own folder: its paths can be too long for a Unix socket.
+    folder = Path(tempfile.mkdtemp(prefix="pixied-"))
+    server = Server(folder, *flags)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder)
+
+
+class Proxy:
+    """Stands between a client and a server, and can cut all connections, hold back bytes, and refuse new ones."""
+
+    def __init__(self, target: str, path: str) -> None:
+        self.address = f"unix://{path}"
+        self._target = target
+        self._path = path
+        self._listener: asyncio.Server | None = None
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._links: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_unix_server(self._relay, self._path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._listener
+        self._listener.close()
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Break all connections there are."""
+        links = list(self._links)
+        for link in links:
+            link.cancel()
+        await asyncio.gather(*links, return_exceptions=True)
+
+    def refuse(self, *, refusing: bool) -> None:
+        """Break every new connection at once, or take them again."""
+        self._refusing = refusing
+
+    def freeze(self) -> None:
+        """Let nothing more through, in either direction, without breaking a connection."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Let everything through again."""
+        self._flowing.set()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._links.add(task)
+        far: asyncio.StreamWriter | None = None
+        try:
+            if not self._refusing:
+                far_reader, far = await asyncio.open_unix_connection(self._target)
+                await self._both_ways(reader, writer, far_reader, far)
+        except (OSError, asyncio.CancelledError):
+            pass  # cut, here or there: which is what a proxy is for
+        finally:
+            self._links.discard(task)
+            for end in (writer, far):
+                if end:
+                    end.transport.abort()
+
+    async def _both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far_reader: asyncio.StreamReader,
+        far: asyncio.StreamWriter,
+    ) -> None:
+        ways = [asyncio.create_task(self._copy(reader, far)), asyncio.create_task(self._copy(far_reader, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(65_536):
+                await self._flowing.wait()
+                writer.write(chunk)
+                await writer.drain()
+
+
+@asynccontextmanager
+async def proxied(server: Server) -> AsyncIterator[Proxy]:
+    """A proxy in front of a server."""
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        async with Proxy(server.socket, f"{folder}/proxy") as proxy:
+            yield proxy

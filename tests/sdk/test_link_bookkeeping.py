@@ -1,0 +1,121 @@
+"""What a link may confirm, and in which order it tells it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixied.v1 import attach_pb2, message_pb2
+from pixied_client.ledger import Ledger
+from pixied_client.outbox import Outbox
+
+
+def test_confirms_up_to_the_first_that_waits() -> None:
+    """A delivery that someone still holds keeps all later ones from being confirmed."""
+    ledger = Ledger()
+    numbers = [ledger.came(n, holders=1) for n in (1, 2, 3)]
+    ledger.released(numbers[1])
+    ledger.released(numbers[2])
+    assert ledger.confirmable == 0
+    ledger.released(numbers[0])
+    assert ledger.confirmable == 3
+
+
+def test_all_holders() -> None:
+    """A delivery for several clients waits for all of them, and one for nobody for no one."""
+    ledger = Ledger()
+    ledger.came(1, holders=2)
+    ledger.released(1)
+    assert ledger.confirmable == 0
+    ledger.released(1)
+    assert ledger.confirmable == 1
+    ledger.came(2, holders=0)
+    assert ledger.confirmable == 2
+
+
+def test_numbers_go_on_over_links() -> None:
+    """Numbers ascend over all links, and what is released of an old link confirms nothing on the new one."""
+    ledger = Ledger()
+    ledger.came(1, holders=1)
+    old = ledger.came(2, holders=1)
+    ledger.begin()
+    new = ledger.came(1, holders=1)
+    assert (old, new, ledger.last) == (2, 3, 3)
+    ledger.released(1)
+    ledger.released(old)
+    assert ledger.confirmable == 0
+    assert ledger.on_link(old) <= 0
+    ledger.released(new)
+    assert ledger.confirmable == ledger.on_link(new) == 1
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.randoms(use_true_random=False))
+def test_any_order(holders: list[int], random: "st.random.Random") -> None:
+    """In whatever order deliveries are released, confirmed is the longest run that nobody holds."""
+    ledger = Ledger()
+    left = {ledger.came(n, count): count for n, count in enumerate(holders, 1)}
+    releases = [number for number, count in left.items() for _ in range(count)]
+    random.shuffle(releases)
+    for number in releases:
+        ledger.released(number)
+        left[number] -= 1
+        waiting = [n for n, count in left.items() if count]
+        assert ledger.confirmable == (min(waiting) - 1 if waiting else len(holders))
+
+
+def commands(outbox: Outbox, room: int = 100) -> list[str | None]:
+    """The kinds of the commands in the next frame."""
+    return [command.WhichOneof("command") for command in outbox.next_frame(room)]
+
+
+def test_confirmations_first() -> None:
+    """Confirmations go before attaches and detaches, which keep their order."""
+    outbox = Outbox()
+    outbox.detach(1)
+    outbox.attach("id", 2, message_pb2.ACK_MODE_AUTO, expires=False)
+    outbox.client_ack(1, 5)
+    outbox.ack(7)
+    outbox.heartbeat()
+    assert commands(outbox) == ["ack", "client_ack", "detach", "attach"]
+    assert commands(outbox) == []
+
+
+def test_heartbeat_alone() -> None:
+    """A heartbeat is answered by a frame of its own only if there is nothing else to say."""
+    outbox = Outbox()
+    outbox.heartbeat()
+    assert commands(outbox) == ["heartbeat"]
+    assert commands(outbox) == []
+
+
+def test_merged_confirmations() -> None:
+    """Of many confirmations the newest is told, once."""
+    outbox = Outbox()
+    for number in (3, 9, 4):
+        outbox.client_ack(1, number)
+    outbox.ack(1)
+    outbox.ack(2)
+    frame = outbox.next_frame(100)
+    assert frame[0] == attach_pb2.AttachCommand(ack=attach_pb2.Ack(number=2))
+    assert frame[1] == attach_pb2.AttachCommand(client_ack=attach_pb2.ClientAck(handle=1, number=9))
+    outbox.ack(2)
+    assert commands(outbox) == []
+
+
+def test_forgotten_confirmations() -> None:
+    """What a client that is gone confirmed is not told for whoever gets its handle."""
+    outbox = Outbox()
+    outbox.client_ack(1, 3)
+    outbox.forget(1)
+    assert commands(outbox) == []
+
+
+def test_frames_have_room() -> None:
+    """No frame has more commands than the server takes."""
+    outbox = Outbox()
+    outbox.ack(1)
+    for handle in range(4):
+        outbox.client_ack(handle, 1)
+        outbox.detach(handle)
+    sizes = []
+    while frame := outbox.next_frame(2):
+        sizes.append(len(frame))
+    assert sizes == [2, 2, 2, 2, 1]

@@ -1,0 +1,1 @@
+"""pixied: the backend of Bayeux servers as a gRPC service."""

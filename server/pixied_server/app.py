@@ -57,8 +57,8 @@ async def serve(settings: Settings, *, listening: Callable[[list[str]], None] | 
     drain = Drain(settings.grace, lambda: _log.info("draining"), random)
     server = _server(settings, hub, drain, clock())
     async with AsyncExitStack() as stack:
-        stack.callback(_log.info, "stopped")
         addresses = await server.start()
+        stack.callback(_log.info, "stopped")
         stack.push_async_callback(server.stop, 0.0)
         _stop_on_signals(drain, stack)
         _log.info("listening", addresses=addresses, engine=engine.name, version=VERSION)
@@ -93,14 +93,13 @@ def _clock() -> Callable[[], float]:
 
 
 def _engine(settings: Settings, clock: Callable[[], float]) -> Engine:
-    age = settings.max_session_timeout if settings.max_log_age is None else settings.max_log_age
     limits = MemoryLimits(
         clients=settings.max_clients,
         subscriptions_per_client=settings.max_subscriptions_per_client,
         namespaces=settings.max_namespaces,
         idempotency_keys=settings.max_idempotency_keys,
         total_bytes=settings.max_total_bytes,
-        log=Bounds(settings.max_log_messages, settings.max_log_bytes, age),
+        log=Bounds(settings.max_log_messages, settings.max_log_bytes, settings.log_age),
         creates_per_second=settings.max_creates_per_second,
         publishes_per_second=settings.max_publishes_per_second,
     )

@@ -1,11 +1,13 @@
 """Fixtures for the tests of the command line."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.stage import Run, Server, Start, clean_environment, run_command, running_server
+import structlog
+from tests.cli.stage import Run, Server, Start, clean_environment, run_command, running_server, short_folder
 from typer.testing import Result
 
 from pixied_client import ClientUnknown, sync
@@ -33,6 +35,13 @@ def start() -> Start:
 
 
 @pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for a Unix socket's name."""
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
 def backend(server: Server) -> Iterator[sync.Backend]:
     with sync.Backend(server.address) as opened:
         yield opened
@@ -57,3 +66,13 @@ def alice(backend: sync.Backend) -> Iterator[str]:
     except ClientUnknown:
         # The test has done it.
         return
+
+
+@pytest.fixture
+def logs_restored() -> Iterator[None]:
+    """Undoes what a test makes of the process's logs."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    structlog.reset_defaults()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,8 @@ import grpc
 from typer.testing import CliRunner, Result
 
 from pixied_client import Message, sync
-from pixied_server.cli import ExitCode, application
+from pixied_server.cli.application import application
+from pixied_server.cli.exits import ExitCode
 from pixied_server.settings.model import ENV_PREFIX
 
 PATIENCE = 30.0
@@ -47,21 +47,26 @@ class Server:
 @contextmanager
 def running_server(*flags: str) -> Iterator[Server]:
     """A server on a Unix socket, answering calls."""
-    # Not pytest's own folder: its paths can be too long for a Unix socket.
-    folder = Path(tempfile.mkdtemp(prefix="pixied-"))
-    address = f"unix://{folder}/socket"
-    command = [sys.executable, "-m", "pixied_server", "serve", "--listen", address, *flags]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, env=clean_environment(), cwd=folder)
-    server = Server(address, process)
-    try:
-        with grpc.insecure_channel(address) as channel:
-            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
-        yield server
-    finally:
-        if process.poll() is None:
-            server.stop()
-        shutil.rmtree(folder)
+    with short_folder() as folder:
+        address = f"unix://{folder}/socket"
+        command = [sys.executable, "-m", "pixied_server", "serve", "--listen", address, *flags]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, stderr=log, env=clean_environment(), cwd=folder)
+        server = Server(address, process)
+        try:
+            with grpc.insecure_channel(address) as channel:
+                grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+            yield server
+        finally:
+            if process.poll() is None:
+                server.stop()
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder of its own; not pytest's, whose paths can be too long for a Unix socket."""
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        yield Path(folder)
 
 
 def clean_environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.stage import Server, lines, meanwhile, run_command
 
-from pixied_server.cli import ExitCode
+from pixied_server.cli.exits import ExitCode
 
 
 def test_version_is_printed() -> None:
@@ -115,3 +115,12 @@ def test_shell_completion_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COMP_WORDS", typed)
         monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
         assert run_command().stdout.split() == [word]
+
+
+@pytest.mark.usefixtures("logs_restored")
+def test_an_address_that_is_taken_is_refused(tmp_path: Path) -> None:
+    """`serve` says which address it can't have."""
+    address = f"unix://{tmp_path}/no/such/folder"[:100]
+    result = run_command("serve", "--listen", address)
+    assert result.exit_code == ExitCode.REFUSED
+    assert address in result.stderr

@@ -9,8 +9,8 @@ from tests.cli.stage import Run, lines, meanwhile, poll
 
 from pixied.v1 import admin_service_pb2, backend_service_pb2
 from pixied_client import Message, sync
-from pixied_server.cli import ExitCode
 from pixied_server.cli.calling import METHODS
+from pixied_server.cli.exits import ExitCode
 
 
 def test_every_rpc_of_the_contract_can_be_called() -> None:

@@ -1,9 +1,11 @@
 """`pixied clients`, `channels` and `client`: what the server holds."""
 
+import re
+
 from tests.cli.stage import Run, lines
 
 from pixied_client import Message, sync
-from pixied_server.cli import ExitCode
+from pixied_server.cli.exits import ExitCode
 
 
 def test_clients_are_listed_with_shortened_ids(pixied: Run, backend: sync.Backend, alice: str) -> None:
@@ -79,10 +81,13 @@ def test_a_long_list_is_paged_through(pixied: Run, backend: sync.Backend, alice:
 def test_client_shows_one_client(pixied: Run, backend: sync.Backend, alice: str) -> None:
     """What is known of a client, its attributes and subscriptions."""
     backend.subscribe(alice, ["/shown/client"])
-    rows = [line.split(maxsplit=1) for line in pixied("client", alice).stdout.splitlines() if line.strip()]
-    assert ["client", f"{alice[:4]}…"] in rows
-    assert ["attribute", "name           alice"] in rows or any("alice" in row[1] for row in rows)
-    assert any("/shown/client" in row[1] for row in rows)
+    shown = pixied("client", alice).stdout
+    rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in shown.splitlines() if line.strip())
+    assert rows["client"] == f"{alice[:4]}…"
+    assert rows["attribute name"] == "alice"
+    assert rows["subscribed to"] == "/shown/client"
+    assert rows["session timeout"] == "60 s"
+    assert alice in pixied("client", alice, "--full").stdout
     [found] = lines(pixied("client", alice, "--json"))
     assert (found["client_id"], found["channels"]) == (alice, ["/shown/client"])
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import struct
@@ -17,13 +18,13 @@ import pytest
 from tests.cli.stage import PATIENCE, Server, Start, clean_environment, poll
 
 from pixied_client import Message, sync
-from pixied_server.cli import ExitCode
+from pixied_server.cli.exits import ExitCode
 
 
 async def launch(*arguments: str, stdin: int = PIPE, stdout: int = PIPE, stderr: int = PIPE) -> Process:
     """Starts a command as a process."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pixied_server", *arguments, stdin=stdin, stdout=stdout, stderr=stderr,
+        sys.executable, "-m", "pixied_server", *arguments, stdin=stdin, stdout=stdout, stderr=stderr, limit=1 << 20,
         env=clean_environment() | {"TERM": "xterm-256color", "COLUMNS": "100"},
     )  # fmt: skip
 
@@ -75,6 +76,55 @@ async def test_a_server_that_stops_ends_what_follows_it(start: Start, command: t
     assert code == ExitCode.UNREACHABLE
     assert stderr.startswith("pixied: the server went away: ")
     assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+async def test_subscribe_shows_gaps(start: Start, flags: tuple[str, ...]) -> None:
+    """Mail that a stalled reader lost is told, with its channel and how many messages it was."""
+    with start("--max-log-messages", "3") as server, sync.Backend(server.address) as backend:
+        process = await launch("subscribe", "/gap", "--address", server.address, *flags)
+        await line_of(process.stderr)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(poll, lambda: _is_stopped(process.pid))
+        # Far more than the transport takes for a reader that does not read, so that the log has to be cut.
+        payload = json.dumps("x" * 500_000)
+        for _ in range(60):
+            await asyncio.to_thread(backend.publish, [Message("/gap", payload)])
+        process.send_signal(signal.SIGCONT)
+        while "lost" not in (line := await line_of(process.stdout)):
+            assert "xxx" in line
+        if flags:
+            gap = json.loads(line)["gap"]
+            assert gap["channel"] == "/gap"
+            assert gap["lost"] > 0
+        else:
+            assert re.fullmatch(r"gap: [0-9]+ messages of /gap were lost\n", line)
+        process.kill()
+        await ended(process)
+
+
+async def test_watch_shows_what_it_missed(start: Start) -> None:
+    """A stalled watcher is told how many events it missed, and goes on from there."""
+    with start("--watch-buffer", "5") as server, sync.Backend(server.address) as backend:
+        process = await launch("watch", "--kind", "published", "--address", server.address)
+        await line_of(process.stderr)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(poll, lambda: _is_stopped(process.pid))
+        # Events as large as can be, and more of them than the transport takes for a reader that does not read.
+        message = Message("/missed/" + "x" * 240, "1", id="y" * 255)
+        for _ in range(20):
+            await asyncio.to_thread(backend.publish, [message] * 1000)
+        process.send_signal(signal.SIGCONT)
+        while "reads too slowly" not in (line := await line_of(process.stdout)):
+            assert " published " in line
+        assert re.fullmatch(r"missed [0-9,]+ events: this watcher reads too slowly\n", line)
+        assert " published " in await line_of(process.stdout)
+        process.kill()
+        await ended(process)
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 async def test_ctrl_c_before_a_call_is_answered_is_130(server: Server, backend: sync.Backend) -> None:
@@ -202,16 +252,18 @@ async def test_a_port_in_use_is_one_clear_line() -> None:
     assert stderr.count("\n") == 1
 
 
-async def test_a_second_server_on_the_same_port_is_refused() -> None:
-    """Two servers never share a port: half of the calls would go astray."""
+@pytest.mark.parametrize("kind", ["port", "socket"])
+async def test_a_second_server_on_the_same_address_is_refused(kind: str, short_path: Path) -> None:
+    """Two servers never share an address, and the first goes on: half of the calls would go astray."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free.getsockname()[1]}" if kind == "port" else f"unix://{short_path}/socket"
     first = await launch("serve", "--listen", address)
     await line_of(first.stderr)
     second = await launch("serve", "--listen", address)
     code, _, stderr = await ended(second)
     assert code == ExitCode.REFUSED
     assert address in stderr.splitlines()[-1]
+    assert (await ended(await launch("call", "GetInfo", "--address", address)))[0] == ExitCode.OK
     first.send_signal(signal.SIGTERM)
     assert (await ended(first))[0] == ExitCode.OK
 

@@ -6,7 +6,7 @@ import pytest
 from tests.cli.stage import Run, lines, received
 
 from pixied_client import Message, sync
-from pixied_server.cli import ExitCode
+from pixied_server.cli.exits import ExitCode
 
 
 def test_publish_sends_one_message(pixied: Run, backend: sync.Backend, alice: str) -> None:

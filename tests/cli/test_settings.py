@@ -1,7 +1,8 @@
 """Settings: one name in three forms, their precedence, and what is said when one is wrong."""
 
 import re
-from collections.abc import Mapping
+import runpy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -300,6 +301,19 @@ def test_every_setting_reads_what_it_shows(name: str) -> None:
 def test_a_duration_is_shown_exactly(seconds: float, shown: str) -> None:
     """A duration is shown in the largest unit that says it without a fraction."""
     assert Settings.described()["max_wait"].kind.show(seconds) == shown
+
+
+@pytest.mark.parametrize(("arguments", "printed"), [((), page), (("table",), table)])
+def test_the_documentation_can_be_printed(
+    arguments: tuple[str, ...],
+    printed: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`python -m pixied_server.settings` prints the page, or the table alone."""
+    monkeypatch.setattr("sys.argv", ["settings", *arguments])
+    runpy.run_module("pixied_server.settings", run_name="__main__")
+    assert capsys.readouterr().out.rstrip("\n") == printed().rstrip("\n")
 
 
 def test_the_documented_settings_are_the_real_ones() -> None:

@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
-
-import grpc
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting; far more than any step takes on a loaded machine."""
@@ -28,7 +28,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def socket(self) -> str:
+    def path(self) -> str:
         """The path of its socket."""
         return f"{self._folder}/socket"
 
@@ -37,8 +37,15 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("PIXIED_")}
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment, cwd=self._folder)
-        with grpc.insecure_channel(self.address, options=[("grpc.max_reconnect_backoff_ms", 100)]) as channel:
-            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while not self._takes_connections():
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            assert time.monotonic() < deadline, "the server did not start in time"
+            time.sleep(0.02)
+
+    def _takes_connections(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.path) == 0
 
     def kill(self) -> None:
         """End it without a word, as a power cut would."""
@@ -161,5 +168,5 @@ class Proxy:
 async def proxied(server: Server) -> AsyncIterator[Proxy]:
     """A proxy in front of a server."""
     with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
-        async with Proxy(server.socket, f"{folder}/proxy") as proxy:
+        async with Proxy(server.path, f"{folder}/proxy") as proxy:
             yield proxy

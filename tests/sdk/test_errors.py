@@ -28,6 +28,8 @@ def status_of(reason: str, *details: Message, code: int = code_pb2.INVALID_ARGUM
 class FailedCall:
     """What grpc raises, in the least form."""
 
+    # ruff: noqa: D102 - the methods are grpc's
+
     def __init__(self, code: grpc.StatusCode, details: str | None, trailers: list[tuple[str, str | bytes]]) -> None:
         self._code, self._details, self._trailers = code, details, trailers
 

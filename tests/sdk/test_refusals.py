@@ -132,6 +132,7 @@ def small_server() -> Iterator[Server]:
         "max-namespaces": 4,
         "max-subscriptions-per-client": 2,
         "max-total-bytes": 200_000,
+        "max-log-bytes": 200_000,
         "max-message-bytes": 150_000,
         "max-clients-per-link": 1,
     }
@@ -162,10 +163,9 @@ async def test_limits_of_clients(small: Backend, small_server: Server) -> None:
 
 async def test_limit_of_namespaces(small: Backend) -> None:
     """More namespaces than the server takes are LimitNamespaces."""
-    reserved = []
+    reserved = [await small.generate_namespace() for _ in range(4)]
     with pytest.raises(LimitNamespaces) as caught:
-        while True:
-            reserved.append(await small.generate_namespace())
+        await small.generate_namespace()
     assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     for namespace in reserved:
         await small.release_namespace(namespace)
@@ -184,7 +184,6 @@ async def test_rate() -> None:
     with running_server("--max-creates-per-second=1") as server:
         async with Backend(server.address) as backend:
             with pytest.raises(RateLimited) as caught:
-                for _ in range(100):
-                    await backend.create_client()
+                await asyncio.gather(*(backend.create_client() for _ in range(100)))
     assert caught.value.retry_after
     assert caught.value.retry_after > 0

@@ -23,29 +23,30 @@ declare module 'faye/src/engines/proxy' {
 
 declare module 'faye' {
   import type { Server } from 'node:http';
-  import type { FayeMessage } from '../src/faye';
 
-  type Subscription = PromiseLike<void> & { cancel(): void };
-
-  export class Client {
+  class Client {
     constructor(endpoint: string, options?: object);
     disable(feature: string): void;
-    connect(callback: () => void): void;
-    subscribe(channel: string, callback: (data: never) => void): Subscription;
+    subscribe(channel: string, callback: (data: never) => void): PromiseLike<void>;
     publish(channel: string, data: unknown, options?: object): PromiseLike<void>;
     disconnect(): PromiseLike<void> | undefined;
-    on(event: string, listener: () => void): void;
   }
 
-  export class NodeAdapter {
+  class NodeAdapter {
     constructor(options: object);
     attach(server: Server): void;
-    addExtension(extension: object): void;
     getClient(): Client;
     on(event: string, listener: (...values: string[]) => void): void;
     close(): void;
   }
 
-  export let logger: object | undefined;
-  export type Message = FayeMessage;
+  interface Faye {
+    Client: typeof Client;
+    NodeAdapter: typeof NodeAdapter;
+    logger: object | undefined;
+  }
+
+  const faye: Faye;
+  export default faye;
+  export type { Client, NodeAdapter };
 }

@@ -124,7 +124,7 @@ class Pipeline(Line):
         try:
             async with asyncio.timeout(self.connection.timeout):
                 await place
-        except BaseException as error:
+        except (TimeoutError, asyncio.CancelledError) as error:
             self._queue.remove(place)
             self._call_next()  # it may have been called, and gives that up
             raise self._in_vain() if isinstance(error, TimeoutError) else error from None
@@ -142,12 +142,11 @@ class Pipeline(Line):
             request_serializer=None,
             response_deserializer=pipeline_pb2.PipelineResponse.FromString,
         )
-        stream = open_stream()
-        await stream.wait_for_connection()
-        self._stands()
-        return stream
+        return open_stream()
 
     async def _write(self, stream: Any) -> None:
+        await stream.wait_for_connection()
+        self._stands()
         while self._come_back is None:
             while frame := self._next_frame():
                 await stream.write(frame)

@@ -9,22 +9,19 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from pixied_client import PixiedError
 from pixied_server.cli import calling, following, listing, publishing, server
 from pixied_server.cli.connection import DEFAULT_ADDRESS, GlobalAddress
-from pixied_server.cli.exits import EXPLANATION, fail_for
-from pixied_server.cli.json_lines import LineError
+from pixied_server.cli.exits import EXPLAINED, EXPLANATION, fail_for
 from pixied_server.cli.output import console, write_json
-from pixied_server.settings import SettingsError
 
-__all__ = ["application", "main"]
+__all__ = ["application"]
 
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (PixiedError, SettingsError, LineError) as error:
+        except EXPLAINED as error:
             fail_for(error)
 
 
@@ -69,8 +66,3 @@ for _command in (
     calling.call,
 ):
     application.command()(_command)
-
-
-def main() -> None:
-    """Runs the command line and ends the process with one of `ExitCode`."""
-    application(prog_name="pixied")

@@ -10,7 +10,7 @@ from pixied_server.cli.json_lines import LineError
 from pixied_server.cli.output import complain
 from pixied_server.settings import SettingsError
 
-__all__ = ["EXPLANATION", "ExitCode", "fail", "fail_for"]
+__all__ = ["EXPLAINED", "EXPLANATION", "ExitCode", "ServerGone", "fail", "fail_for"]
 
 
 class ExitCode(IntEnum):
@@ -35,6 +35,21 @@ Exit codes:
 """For `--help`."""
 
 
+class ServerGone(Exception):
+    """A server that answered before does not any more.
+
+    Args:
+        reason: Why, if the server said so.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the server went away: {reason}")
+
+
+EXPLAINED = (LineError, PixiedError, ServerGone, SettingsError)
+"""The errors that a user can understand. Any other is a defect of ours, and is shown with its trace."""
+
+
 def fail(code: ExitCode, text: str) -> NoReturn:
     """Ends the command with one line."""
     complain(text)
@@ -42,13 +57,11 @@ def fail(code: ExitCode, text: str) -> NoReturn:
 
 
 def fail_for(error: Exception) -> NoReturn:
-    """Ends the command for an error that a user can understand; any other goes on its way, as a defect of ours."""
+    """Ends the command for one of the errors in `EXPLAINED`."""
     match error:
         case SettingsError() | LineError():
             fail(ExitCode.USAGE, str(error))
-        case Unavailable() | DeadlineExceeded():
+        case Unavailable() | DeadlineExceeded() | ServerGone():
             fail(ExitCode.UNREACHABLE, str(error))
-        case PixiedError():
-            fail(ExitCode.REFUSED, str(error))
         case _:
-            raise error
+            fail(ExitCode.REFUSED, str(error))

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pixied_client import ClientUnknown, Draining, Event, EventKind, Mail, Message, Unavailable, sync
 from pixied_server.cli.connection import ServerAddress, backend
-from pixied_server.cli.exits import ExitCode, fail
+from pixied_server.cli.exits import ServerGone
 from pixied_server.cli.json_lines import as_line
 from pixied_server.cli.listing import Full, Json
 from pixied_server.cli.output import console, note, printable, shown_id, shown_time, write_json
@@ -116,24 +116,26 @@ def _until_interrupted() -> Iterator[None]:
 
 @contextmanager
 def _while_connected() -> Iterator[None]:
-    """Ends the command with one clear line if the server goes away in the middle."""
+    """Tells the end of a server that was there from the absence of one."""
     try:
         yield
     except (Draining, Unavailable) as error:
-        fail(ExitCode.UNREACHABLE, f"the server went away: {error.message}")
+        raise ServerGone(error.message) from error
 
 
 @contextmanager
 def _session(server: sync.Backend, patterns: list[str]) -> Iterator[str]:
     """A client that is subscribed for as long as the block runs."""
     client_id = server.create_client(attributes={"front_end": "pixied subscribe"}).client_id
-    try:
-        server.subscribe(client_id, patterns)
-        yield client_id
-    finally:
-        # The server may be gone, or have ended the session itself: then there is nothing left to destroy.
-        with suppress(Unavailable, Draining, ClientUnknown):
-            server.destroy_client(client_id, "pixied subscribe has ended")
+    with ExitStack() as ending:
+        ending.callback(server.destroy_client, client_id, "pixied subscribe has ended")
+        try:
+            server.subscribe(client_id, patterns)
+            yield client_id
+        except (ServerGone, ClientUnknown):
+            # Nobody is left to be told, or nothing to be ended.
+            ending.pop_all()
+            raise
 
 
 def _show_mail(mails: Iterator[Mail], count: int | None, *, as_json: bool) -> None:

@@ -43,8 +43,8 @@ def complain(text: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a table to standard output; numbers stand on the right."""
-    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    """Writes a table to standard output; numbers stand on the right. Columns without a name have no head."""
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
         grid.add_row(
             *(Text(printable(str(cell)), justify="right" if isinstance(cell, int) else "left") for cell in row)
@@ -63,5 +63,5 @@ def shown_id(client_id: str, *, full: bool) -> str:
 
 
 def shown_time(at: datetime | None) -> str:
-    """A time in a table, in the local zone, to the millisecond."""
-    return at.astimezone().isoformat(sep=" ", timespec="milliseconds") if at else "-"
+    """A time in a table: the local one, to the millisecond."""
+    return at.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds") if at else "-"

@@ -9,7 +9,7 @@ from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
 from pixied_server.errors import TimeoutOutOfRange
 from pixied_server.rpc.checks import Validator
-from pixied_server.rpc.convert import channel_out, client_out, seconds_in, timestamp_out
+from pixied_server.rpc.convert import channel_out, fill_client, seconds_in, timestamp_out
 
 __all__ = ["AdminServicer", "Identity"]
 
@@ -91,7 +91,10 @@ class AdminServicer:
             pattern=request.channel_pattern,
             front_end=front_end,
         )
-        return wire.ListClientsResponse(clients=map(client_out, page.items), next_page_token=page.next_token)
+        response = wire.ListClientsResponse(next_page_token=page.next_token)
+        for client in page.items:
+            fill_client(response.clients.add(), client)
+        return response
 
     async def list_channels(self, request: wire.ListChannelsRequest) -> wire.ListChannelsResponse:
         """ListChannels."""

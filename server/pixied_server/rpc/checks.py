@@ -110,6 +110,8 @@ class Validator:
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """What CreateClient may be given to remember."""
+        if not attributes:
+            return
         if len(attributes) > _ATTRIBUTES:
             raise BatchTooLarge("attributes", len(attributes), _ATTRIBUTES)
         if "" in attributes:

@@ -9,7 +9,7 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
 from pixied_server.errors import ClientUnknown
 from pixied_server.rpc.checks import Validator
-from pixied_server.rpc.convert import client_out, gaps_out, timestamp_out
+from pixied_server.rpc.convert import fill_client, gaps_out, timestamp_out
 from pixied_server.rpc.frames import messages_field
 
 __all__ = ["MAIL_BYTES", "Operations"]
@@ -51,13 +51,15 @@ class Operations:
         self._refuse_new()
         timeout = self._valid.session_timeout(request.session_timeout if request.HasField("session_timeout") else None)
         self._valid.attributes(request.attributes)
-        client = await self._engine.create_client(timeout, request.attributes)
-        return ops.CreateClientResponse(client=client_out(client))
+        response = ops.CreateClientResponse()
+        fill_client(response.client, await self._engine.create_client(timeout, request.attributes))
+        return response
 
     async def get_client(self, request: ops.GetClientRequest) -> ops.GetClientResponse:
         """GetClient."""
-        client = await self._engine.get_client(self._valid.name("client_id", request.client_id))
-        return ops.GetClientResponse(client=client_out(client))
+        response = ops.GetClientResponse()
+        fill_client(response.client, await self._engine.get_client(self._valid.name("client_id", request.client_id)))
+        return response
 
     async def ping_client(self, request: ops.PingClientRequest) -> ops.PingClientResponse:
         """PingClient."""

@@ -1,5 +1,6 @@
 """The gRPC server: services, health, reflection, transport settings."""
 
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,8 @@ class RpcServer:
         await self._server.stop(grace)
 
     def _listen(self, address: str) -> str:
+        if _is_served(address):
+            raise AddressInUse(address)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError:
@@ -128,6 +131,14 @@ class RpcServer:
     def _refuse_new(self) -> None:
         if self._drain.begun:
             raise Draining
+
+
+def _is_served(address: str) -> bool:
+    """Whether someone answers on a Unix socket: gRPC would take its place without a word. A dead one is replaced."""
+    if not address.startswith("unix:"):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(address.removeprefix("unix:").removeprefix("//")) == 0
 
 
 def _methods(service: ServiceDescriptor, servicer: object, *, but: Iterable[str] = ()) -> dict[str, Callable[..., Any]]:

@@ -10,6 +10,7 @@ from pixied_server.settings.sources import (
     Origin,
     SettingsError,
     flag,
+    hush_grpc,
     load,
     variable,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "flag",
+    "hush_grpc",
     "load",
     "variable",
 ]

@@ -3,12 +3,15 @@
 from pixied_server.settings.model import Settings
 from pixied_server.settings.sources import ADDRESS_VARIABLE, CONFIG_VARIABLE, DEFAULT_FILE, flag, variable
 
-__all__ = ["page", "table"]
+__all__ = ["page", "table", "with_table"]
+
+_BEGIN = "<!-- settings: made by `make generate` -->\n"
+_END = "<!-- /settings -->"
 
 _PAGE = """\
 # Settings
 
-<!-- Made by `python -m pixied_server.settings`; a test compares the two. -->
+<!-- Made by `make generate`; a test compares the two. -->
 
 Each setting has one name in three forms: the key `max_clients` in a TOML file, the environment variable
 `{variable}`, the flag `{flag}` of `pixied serve`. A flag wins over the environment, the
@@ -50,3 +53,16 @@ def page() -> str:
         table=table(),
         address=ADDRESS_VARIABLE,
     )
+
+
+def with_table(document: str) -> str:
+    """A document with the table between its marks made anew.
+
+    Raises:
+        ValueError: it has no marks.
+    """
+    before, begin, rest = document.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the document has no place for the settings, between {_BEGIN!r} and {_END!r}")
+    return f"{before}{begin}\n{table()}\n\n{end}{after}"

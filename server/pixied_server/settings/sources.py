@@ -22,6 +22,7 @@ __all__ = [
     "Origin",
     "SettingsError",
     "flag",
+    "hush_grpc",
     "load",
     "variable",
 ]
@@ -106,6 +107,14 @@ def load(flags: Mapping[str, object], config: Path | None = None) -> LoadedSetti
         return LoadedSettings(Settings.model_validate(values), origins)
     except ValidationError as error:
         raise SettingsError(_explain(error.errors()[0], origins)) from error
+
+
+def hush_grpc() -> None:
+    """Keeps gRPC's core from writing to standard error, unless the user wants it; call it before grpc is imported.
+
+    Its lines are neither JSON nor for users: what they tell, errors and the log tell in our words.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _environment() -> _Layer:

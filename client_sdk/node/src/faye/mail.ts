@@ -5,7 +5,6 @@ import type { Message } from '../../generated/pixied/v1/message';
 import type { NewMessage } from '../messages';
 import type { FayeMessage } from './server';
 
-/** Longer ids travel among the other members. */
 const MAX_ID_BYTES = 255;
 
 /**
@@ -17,7 +16,7 @@ const MAX_ID_BYTES = 255;
 export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage {
   const { channel, data, clientId, ...others } = message;
   const { id, ext, ...extra } = others;
-  const hasId = typeof id === 'string' && Buffer.byteLength(id) <= MAX_ID_BYTES;
+  const hasId = isPlainId(id);
   const rest = hasId || id === undefined ? extra : { ...extra, id };
   const text = {
     channel: String(channel),
@@ -36,6 +35,11 @@ export function toFaye({ channel, data, id, ext, extra }: Message): FayeMessage 
   if (id !== undefined) message.id = id;
   if (ext !== undefined) message.ext = JSON.parse(ext) as unknown;
   return extra === undefined ? message : { ...message, ...(JSON.parse(extra) as object) };
+}
+
+/** Other ids travel among the other members, as JSON, which has room for everything. */
+function isPlainId(id: unknown): id is string {
+  return typeof id === 'string' && id.isWellFormed() && Buffer.byteLength(id) <= MAX_ID_BYTES;
 }
 
 /** The client's id is a secret, so the key shows only its hash. */

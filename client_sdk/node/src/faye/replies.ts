@@ -46,6 +46,8 @@ export class Replies implements FayeExtension {
   /** Marks a message as failed before Faye acts on it: the session stays, for pixied may still have it. */
   incoming(message: FayeMessage, callback: (message: FayeMessage) => void): void {
     if (this.isAway()) message.error ??= AWAY;
+    // Faye itself fails at anything else in this list, where nobody would answer the request any more.
+    if (Array.isArray(message.subscription)) message.subscription = message.subscription.map(String);
     callback(message);
   }
 

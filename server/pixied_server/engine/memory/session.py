@@ -118,6 +118,8 @@ class Session:
 
     def pending(self) -> int:
         """How many messages it has not confirmed, each counted once."""
+        if not self.topics and self.inbox is None:
+            return 0
         behind = [source for source in self.sources() if source.offset < source.log.next]
         if len(behind) == 1:
             return behind[0].log.next - max(behind[0].offset, behind[0].log.first)

@@ -1,0 +1,100 @@
+// Unmodified Faye servers and clients, over HTTP and WebSocket, on pixied.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+
+import { Backend } from '../src';
+import { FayeSite } from './faye_site';
+import { until, untilEqual } from './patience';
+import { Pixied } from './pixied';
+
+describe('a Faye server on pixied', () => {
+  let pixied: Pixied;
+  let left: FayeSite;
+  let right: FayeSite;
+
+  before(async () => void (pixied = await Pixied.start()));
+  after(() => pixied.dispose());
+  beforeEach(async () => {
+    left = await FayeSite.open(pixied.address);
+    right = await FayeSite.open(pixied.address);
+  });
+  afterEach(() => Promise.all([left.close(), right.close()]));
+
+  for (const transport of ['websocket', 'long-polling'] as const) {
+    it(`serves ${transport} clients across two servers, in order, each message once`, async () => {
+      const subscriber = left.client(transport);
+      const publisher = right.client(transport);
+      const got: number[] = [];
+      await subscriber.subscribe('/count/*', (data: number) => void got.push(data));
+      // Faye's client sends what it was given before its handshake in another order.
+      await publisher.publish('/hello', 0);
+      const sent = Array.from({ length: 100 }, (_, i) => i);
+      await Promise.all(sent.map((i) => publisher.publish('/count/up', i)));
+      await untilEqual(() => got, sent);
+    });
+  }
+
+  it('tells an open socket that its client was disconnected elsewhere', async () => {
+    const ended: string[] = [];
+    left.bayeux.on('close', (clientId) => void ended.push(clientId));
+    const clientIds: string[] = [];
+    left.bayeux.on('subscribe', (clientId) => void clientIds.push(clientId));
+    const client = left.client('websocket');
+    await client.subscribe('/a', () => undefined);
+    await right.send({ channel: '/meta/disconnect', clientId: clientIds[0]! });
+    await untilEqual(() => ended, clientIds.slice(0, 1));
+    // Faye's client notices, and makes itself a new session with the same subscription.
+    await until('it has come back', () => clientIds.length === 2);
+  });
+
+  it("serves the server's own client, private channels included", async () => {
+    const got: string[] = [];
+    const own = left.bayeux.getClient();
+    await own.subscribe('/service/echo', (data: string) => void got.push(`private ${data}`));
+    await own.subscribe('/public', (data: string) => void got.push(`public ${data}`));
+    await left.client('long-polling').publish('/service/echo', 'to left');
+    await right.client('long-polling').publish('/service/echo', 'to right');
+    await right.client('websocket').publish('/public', 'from right');
+    await untilEqual(() => got, ['private to left', 'public from right']);
+  });
+
+  it('answers a subscription when it holds for every server, and a publish when pixied has it', async () => {
+    const clientId = await left.handshake();
+    await left.send({ channel: '/meta/subscribe', clientId, subscription: ['/a', '/b'] });
+    const [reply] = await right.send({ channel: '/a', data: 1, id: '1' });
+    assert.equal(reply?.successful, true);
+    const backend = new Backend(pixied.address);
+    assert.equal((await backend.getClient(clientId)).pending, 1);
+    backend.close();
+  });
+
+  it('answers with an error what pixied refuses', async () => {
+    const clientId = await left.handshake();
+    const deep = '/a'.repeat(33);
+    const [subscribed] = await left.send({ channel: '/meta/subscribe', clientId, subscription: deep });
+    assert.deepEqual([subscribed?.successful, subscribed?.error], [false, `405:${deep}:Invalid channel`]);
+    const [published] = await left.send({ channel: '/a', clientId, data: 'x'.repeat(2 ** 21), id: '1' });
+    assert.deepEqual([published?.successful, published?.error], [false, '400::Message refused']);
+  });
+
+  it('sends an unknown client to a new handshake', async () => {
+    const [reply] = await left.send({ channel: '/meta/connect', clientId: 'nobody', connectionType: 'long-polling' });
+    assert.equal(reply?.error, '401:nobody:Unknown client');
+    assert.equal(reply?.advice?.reconnect, 'handshake');
+  });
+
+  it('survives what no client should send', async () => {
+    const clientId = await left.handshake();
+    const odd = [null, 7, {}, [], [['/a']], '', '\ud800', '/a/'];
+    for (const value of odd) {
+      await left.send({ channel: '/meta/subscribe', clientId, subscription: value });
+      await left.send({ channel: '/meta/subscribe', clientId: value, subscription: '/a' });
+      await left.send({ channel: '/meta/connect', clientId: value, connectionType: 'long-polling' });
+      await left.send({ channel: '/a', clientId: value, data: value, id: value, ext: value });
+    }
+    const got: unknown[] = [];
+    await left.client('websocket').subscribe('/still/here', (data: unknown) => void got.push(data));
+    await right.client('long-polling').publish('/still/here', { '\ud800': '\udfff' });
+    await untilEqual(() => got, [{ '\ud800': '\udfff' }]);
+  });
+});

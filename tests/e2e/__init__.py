@@ -1,0 +1,1 @@
+"""The whole of it: real clients, real front-ends, one pixied."""

@@ -1,0 +1,119 @@
+"""`make demo`: two Faye servers on one pixied; one of them is killed, and nothing is lost."""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from tests.e2e.scenario import Outcome, Plan, play
+
+__all__ = ["history", "main"]
+
+ROOT = Path(__file__).parents[2]
+# One commit of a long history touches thousands of files; this is enough to see it work.
+MOST = 2_000
+LEAST = 300
+
+Message = tuple[str, Mapping[str, object]]
+
+
+def history(repository: Path) -> list[Message]:
+    """The repository's own commits as events: one for each file that a commit changed, on its top folder's channel."""
+    form = "%x00%h%x1f%an%x1f%aI%x1f%s"
+    command = ["git", "-C", str(repository), "log", "--reverse", "--numstat", f"--format={form}"]
+    log = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    events = [event for commit in log.split("\0")[1:] for event in _changes(commit)]
+    # A young repository has few commits; its history is told again until there is something to see.
+    while events and len(events) < LEAST:
+        events += events
+    return events[:MOST]
+
+
+def _changes(commit: str) -> Iterator[Message]:
+    head, *changes = commit.strip().split("\n")
+    name, author, at, subject = head.split("\x1f")
+    for change in filter(None, changes):
+        added, removed, path = change.split("\t", 2)
+        folder = path.split("/")[0] if "/" in path else "root"
+        channel = "/commits/" + "".join(letter if letter.isalnum() else "-" for letter in folder)
+        yield (
+            channel,
+            {
+                "commit": name,
+                "author": author,
+                "at": at,
+                "subject": subject,
+                "path": path,
+                "added": added,
+                "removed": removed,
+            },
+        )
+
+
+def _lines(path: Path) -> list[Message]:
+    """A file of JSON lines, each with a channel below /commits and data."""
+    messages = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return [(message["channel"], message["data"]) for message in messages]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument(
+        "--input", type=Path, help="JSON lines {channel: /commits/..., data: {...}}; else the git history"
+    )
+    parser.add_argument("--subscribers", type=int, default=20, help="Faye clients (default 20)")
+    parser.add_argument("--rate", type=float, default=200, help="messages a second (default 200)")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    return parser
+
+
+def main() -> int:
+    """Run the demo. Returns 0 if nothing was lost."""
+    options = _parser().parse_args()
+    console = Console(stderr=options.json)
+    messages = _lines(options.input) if options.input else history(ROOT)
+    plan = Plan(messages, options.subscribers, ("/commits/**", "/commits/*"), options.rate)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("delivered", total=len(messages) * options.subscribers)
+
+        def step(text: str, outcome: Outcome) -> None:
+            progress.update(bar, completed=outcome.delivered)
+            if text:
+                console.print(f"• {text}")
+
+        outcome = asyncio.run(play(plan, step))
+    _report(outcome, console, as_json=options.json)
+    return 0 if not outcome.lost and not outcome.refused else 1
+
+
+def _report(outcome: Outcome, console: Console, *, as_json: bool) -> None:
+    rows = {
+        "sent": len(outcome.sent),
+        "subscribers": outcome.subscribers,
+        "delivered": outcome.delivered,
+        "redelivered": outcome.redelivered,
+        "lost": outcome.lost,
+        "refused": len(outcome.refused),
+        "under way when the server was killed": outcome.at_stake,
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return
+    table = Table("what", "messages", title="What arrived")
+    for name, count in rows.items():
+        table.add_row(name, f"{count:,}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"make demo: {error}")

@@ -1,0 +1,104 @@
+"""The engines under test, and how each is set up, told the time and given a moment.
+
+A further engine is one more entry of `BENCHES`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from pixied_server.core.log import Bounds
+from pixied_server.engine.abc import Engine
+from pixied_server.engine.memory import MemoryEngine, MemoryLimits
+
+__all__ = ["BENCHES", "Bench", "Clock", "Limits", "OpenBench"]
+
+
+class Clock:
+    """Time that passes when a test says so, in seconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an engine under test holds at most. So much by default that no test meets it by accident."""
+
+    clients: int = 1_000
+    subscriptions_per_client: int = 100
+    namespaces: int = 1_000
+    idempotency_keys: int = 1_000
+    total_bytes: int = 10_000_000
+    log_messages: int = 10_000
+    log_bytes: int = 5_000_000
+    log_age: float = 3_600.0
+    creates_per_second: float = 0.0
+    publishes_per_second: float = 0.0
+
+
+class Bench(Protocol):
+    """One engine under test."""
+
+    engine: Engine
+    clock: Clock
+
+    async def elapse(self, seconds: float) -> None:
+        """Let time pass, and the engine do what that demands."""
+        ...
+
+    async def settle(self) -> None:
+        """Give whatever can go on the time to do so."""
+        ...
+
+
+OpenBench = Callable[[Limits], AbstractAsyncContextManager[Bench]]
+
+
+class MemoryBench:
+    """The memory engine. It never waits, so a few turns of the loop settle everything."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.clock = Clock()
+        self.engine: MemoryEngine = MemoryEngine(
+            MemoryLimits(
+                clients=limits.clients,
+                subscriptions_per_client=limits.subscriptions_per_client,
+                namespaces=limits.namespaces,
+                idempotency_keys=limits.idempotency_keys,
+                total_bytes=limits.total_bytes,
+                log=Bounds(limits.log_messages, limits.log_bytes, limits.log_age),
+                creates_per_second=limits.creates_per_second,
+                publishes_per_second=limits.publishes_per_second,
+            ),
+            self.clock,
+        )
+
+    async def elapse(self, seconds: float) -> None:
+        """See `Bench`."""
+        self.clock.advance(seconds)
+        while self.engine.tick():
+            pass
+
+    async def settle(self) -> None:
+        """See `Bench`."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def open_memory(limits: Limits) -> AsyncIterator[Bench]:
+    """A memory engine."""
+    yield MemoryBench(limits)
+
+
+BENCHES: Mapping[str, OpenBench] = {"memory": open_memory}

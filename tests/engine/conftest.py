@@ -1,0 +1,33 @@
+"""Fixtures for the tests of engines: each test runs on each engine."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.engine.benches import BENCHES, Limits, OpenBench
+from tests.engine.site import Site
+
+OpenSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture(params=sorted(BENCHES))
+def open_bench(request: pytest.FixtureRequest) -> OpenBench:
+    """How to set up the engine of this run."""
+    return BENCHES[request.param]
+
+
+@pytest.fixture
+async def open_site(open_bench: OpenBench) -> AsyncIterator[OpenSite]:
+    """Open sites with limits of one's own: `await open_site(Limits(clients=2), outbox=1)`."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(limits: Limits | None = None, **settings: int) -> Site:
+            return Site(await stack.enter_async_context(open_bench(limits or Limits())), **settings)
+
+        yield opened
+
+
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    """A site that no limit spoils."""
+    return await open_site()

@@ -1,0 +1,370 @@
+"""Random histories of a site, told to the engine under test and to the naive model alike."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from pixied_server.core.backlog import Loss
+from pixied_server.delivery.events import AttachFailed, Delivery, LinkEvent, Lost
+from pixied_server.delivery.tap import Mail, Tap
+from pixied_server.errors import ClientUnknown, TakenOver
+from tests.engine.benches import Limits, OpenBench
+from tests.engine.front_end import FrontEnd
+from tests.engine.model import ModelClient, ModelSite, Tenure
+from tests.engine.site import Site, texts
+
+__all__ = ["Histories"]
+
+T = TypeVar("T")
+
+NAMES = st.sampled_from(["ann", "bob", "cid"])
+LINKS = st.integers(0, 2)
+CHANNELS = st.sampled_from(["/a", "/b", "/a/b"])
+PATTERNS = st.lists(st.sampled_from(["/a", "/b", "/a/b", "/*", "/**", "/a/*", "/a/**"]), min_size=1, max_size=3)
+# A message of these tests takes about 330 bytes: from one message in a delivery to all there are.
+DELIVERY_BYTES = st.sampled_from([1, 700, 900_000])
+TIMEOUT = 2.25
+
+
+@dataclass
+class Held:
+    """A client that is held by a single caller, as Deliver does."""
+
+    tap: Tap
+    stack: AsyncExitStack
+    tenure: Tenure
+
+
+class Histories(RuleBasedStateMachine):
+    """See the module. `opened` is the engine under test."""
+
+    opened: OpenBench
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.stack = AsyncExitStack()
+        self.model = ModelSite()
+        self.held: dict[str, Held] = {}
+        self.cursors: dict[str, tuple[ModelClient, str]] = {}
+        self.tenures: dict[tuple[FrontEnd, int], Tenure] = {}
+
+    def run_now(self, story: Coroutine[Any, Any, T]) -> T:
+        """Tell a part of the story to the end."""
+        return self.loop.run_until_complete(story)
+
+    @initialize(
+        log=st.sampled_from([2, 5, 1_000]),
+        total=st.sampled_from([2_000, 1_000_000]),
+        age=st.sampled_from([1.0, 3_600.0]),
+        outbox=st.sampled_from([1, 3, 1_000]),
+        windows=st.tuples(*[st.sampled_from([1, 2, 64])] * 3),
+        delivery_bytes=DELIVERY_BYTES,
+    )
+    def begin(
+        self, log: int, total: int, age: float, outbox: int, windows: tuple[int, ...], delivery_bytes: int
+    ) -> None:
+        """A site with bounds of all sizes, three links and three clients."""
+        limits = Limits(log_messages=log, total_bytes=total, log_age=age)
+        bench = self.run_now(self.stack.enter_async_context(self.opened(limits)))
+        self.site = Site(bench, outbox=outbox, delivery_bytes=delivery_bytes)
+        self.windows = windows
+        self.fronts = [self.site.front_end(f"front {index}", window=window) for index, window in enumerate(windows)]
+        for name in ("ann", "bob", "cid"):
+            self.create(name)
+
+    # Clients
+
+    @rule(name=NAMES)
+    def create(self, name: str) -> None:
+        """A session starts."""
+        if name not in self.model.clients:
+            self.run_now(self.site.create(name, timeout=TIMEOUT))
+            self.model.clients[name] = ModelClient(name, TIMEOUT, self.site.clock() + TIMEOUT)
+
+    @rule(name=NAMES)
+    def destroy(self, name: str) -> None:
+        """A session is ended."""
+        if self.model.clients.pop(name, None):
+            self.run_now(self.site.destroy(name))
+
+    @rule(name=NAMES)
+    def ping(self, name: str) -> None:
+        """A session is prolonged."""
+        if client := self.model.clients.get(name):
+            self.run_now(self.site.ping(name))
+            client.deadline = self.site.clock() + client.timeout
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0]))
+    def elapse(self, seconds: float) -> None:
+        """Time passes, and sessions end when it is time."""
+        self.run_now(self.site.elapse(seconds))
+        now = self.site.clock()
+        for client in list(self.model.clients.values()):
+            over = client.deadline <= now and not (client.tenure and client.tenure.keeps_alive)
+            assert self.run_now(self.site.lives(client.name)) is not over
+            if over:
+                del self.model.clients[client.name]
+
+    # Subscriptions
+
+    @rule(name=NAMES, patterns=PATTERNS)
+    def subscribe(self, name: str, patterns: list[str]) -> None:
+        """A client subscribes."""
+        if client := self.model.clients.get(name):
+            new = [pattern for pattern in dict.fromkeys(patterns) if pattern not in client.subscriptions]
+            assert self.run_now(self.site.subscribe(name, *patterns)) == new
+            for pattern in new:
+                client.subscribe(pattern)
+
+    @rule(name=NAMES, patterns=PATTERNS)
+    def unsubscribe(self, name: str, patterns: list[str]) -> None:
+        """A client unsubscribes."""
+        if client := self.model.clients.get(name):
+            old = [pattern for pattern in dict.fromkeys(patterns) if pattern in client.subscriptions]
+            assert self.run_now(self.site.unsubscribe(name, *patterns)) == old
+            for pattern in old:
+                client.unsubscribe(pattern)
+
+    # Mail
+
+    @rule(channel=CHANNELS, count=st.integers(1, 4), publisher=st.none() | NAMES, exclude=st.booleans())
+    def publish(self, channel: str, count: int, publisher: str | None, *, exclude: bool) -> None:
+        """Messages are published."""
+        by = publisher if publisher in self.model.clients else ""
+        exclude = exclude and by != ""
+        numbers = [self.model.publish(channel, by or "", exclude=exclude) for _ in range(count)]
+        self.run_now(self.site.publish(channel, *map(str, numbers), by=by or "", exclude=exclude))
+
+    @rule(name=NAMES, count=st.integers(1, 3))
+    def queue_for(self, name: str, count: int) -> None:
+        """Messages are queued for one client."""
+        if client := self.model.clients.get(name):
+            numbers = [self.model.queue_for(client, "/service/own") for _ in range(count)]
+            self.run_now(self.site.queue_for(name, *map(str, numbers)))
+
+    # Links
+
+    @rule(name=NAMES, link=LINKS, explicit=st.booleans(), expires=st.booleans())
+    def attach(self, name: str, link: int, *, explicit: bool, expires: bool) -> None:
+        """A client is attached, whoever had it before."""
+        if client := self.model.clients.get(name):
+            front = self.fronts[link]
+            self.let_go(client)
+            handle = self.run_now(self.site.attach(name, front, explicit=explicit, expires=expires))
+            self.tenures[front, handle] = self.hold(client, keeps_alive=not expires)
+
+    def hold(self, client: ModelClient, *, keeps_alive: bool) -> Tenure:
+        """The client has a new holder."""
+        client.deadline = self.site.clock() + client.timeout
+        client.tenure = Tenure(client, keeps_alive=keeps_alive)
+        return client.tenure
+
+    def let_go(self, client: ModelClient) -> None:
+        """The client has no holder any more."""
+        if client.tenure is not None and client.tenure.keeps_alive:
+            client.deadline = self.site.clock() + client.timeout
+        client.tenure = None
+
+    @rule(name=NAMES)
+    def detach(self, name: str) -> None:
+        """A front-end gives a client up."""
+        client = self.model.clients.get(name)
+        for (front, handle), tenure in self.tenures.items():
+            if client and tenure is client.tenure:
+                self.let_go(client)
+                self.run_now(front.link.detach(handle))
+
+    @rule(link=LINKS)
+    def take(self, link: int) -> None:
+        """A link sends what it has to send."""
+        front = self.fronts[link]
+        for event in self.run_now(front.take()):
+            self.check(front, event)
+
+    @rule(link=LINKS)
+    def receive(self, link: int) -> None:
+        """What a link sent arrives."""
+        front = self.fronts[link]
+        for event in front.receive():
+            self.note_received(front, event)
+
+    @rule(link=LINKS)
+    def serve(self, link: int) -> None:
+        """A link sends, and it arrives and is confirmed."""
+        self.take(link)
+        self.receive(link)
+        self.ack(link, 0)
+
+    def check(self, front: FrontEnd, event: LinkEvent) -> None:
+        """An event is sent: is it right?"""
+        match event:
+            case Delivery(number, batches):
+                note(f"delivery {number}")
+                for handle, text, marked in _copies(event):
+                    self.model.hand(self.tenures[front, handle], int(text), marked=marked)
+                assert batches is not None
+            case Lost(handles, pattern, count):
+                for handle in handles:
+                    self.model.announce(self.tenures[front, handle], pattern, count)
+            case AttachFailed(_, error):
+                raise AssertionError(error)
+            case _:
+                pass
+
+    def note_received(self, front: FrontEnd, event: LinkEvent) -> None:
+        """An event has arrived."""
+        match event:
+            case Delivery():
+                for handle, text, _ in _copies(event):
+                    self.tenures[front, handle].client.received.add(int(text))
+            case Lost(handles, pattern, count):
+                for handle in handles:
+                    self.tenures[front, handle].client.announced[pattern] += count
+            case _:
+                pass
+
+    @rule(link=LINKS, back=st.integers(0, 2))
+    def ack(self, link: int, back: int) -> None:
+        """A front-end confirms what it has received, or not quite all of it."""
+        front = self.fronts[link]
+        self.run_now(front.ack(max(front.number - back, 0)))
+
+    @rule(name=NAMES, back=st.integers(0, 2))
+    def client_ack(self, name: str, back: int) -> None:
+        """A client confirms what has reached its front-end, or not quite all of it."""
+        client = self.model.clients.get(name)
+        for (front, handle), tenure in self.tenures.items():
+            if client and tenure is client.tenure:
+                self.run_now(front.link.client_ack(handle, max(front.number - back, 0)))
+
+    @rule(link=LINKS)
+    def lose(self, link: int) -> None:
+        """A stream breaks, with whatever is in flight; the front-end comes back with a new one."""
+        front = self.fronts[link]
+        self.run_now(front.lose())
+        for client in self.model.clients.values():
+            if any(tenure is client.tenure for (one, _), tenure in self.tenures.items() if one is front):
+                self.let_go(client)
+        self.fronts[link] = self.site.front_end(f"front {link}", window=self.windows[link])
+
+    # Single callers
+
+    @rule(name=NAMES, most=st.integers(1, 5), explicit=st.booleans(), named=st.booleans())
+    def dequeue(self, name: str, most: int, *, explicit: bool, named: bool) -> None:
+        """A client's mail is taken, and received."""
+        if client := self.model.clients.get(name):
+            self.let_go(client)
+            tenure = self.hold(client, keeps_alive=True)
+            cursor = self.cursor_of(client) if named else ""
+            mail = self.run_now(self.site.dequeue(name, most, explicit=explicit, cursor=cursor))
+            self.accept(tenure, mail)
+            self.let_go(client)
+
+    @rule(name=NAMES, explicit=st.booleans(), named=st.booleans())
+    def deliver(self, name: str, *, explicit: bool, named: bool) -> None:
+        """A caller holds a client."""
+        if client := self.model.clients.get(name):
+            stack = AsyncExitStack()
+            self.let_go(client)
+            cursor = self.cursor_of(client) if named else ""
+            context = self.site.tapped(name, explicit=explicit, cursor=cursor)
+            tap = self.run_now(stack.enter_async_context(context))
+            self.run_now(self.leave(name))
+            self.held[name] = Held(tap, stack, self.hold(client, keeps_alive=True))
+
+    @rule(name=NAMES, most=st.integers(1, 5))
+    def take_held(self, name: str, most: int) -> None:
+        """A caller that holds a client takes mail and receives it."""
+        if held := self.held.get(name):
+            ours = self.model.clients.get(name) is held.tenure.client and held.tenure.client.tenure is held.tenure
+            try:
+                mail = self.run_now(held.tap.take(messages=most, size=1_000_000))
+            except (TakenOver, ClientUnknown):
+                assert not ours
+                return
+            assert ours
+            self.accept(held.tenure, mail)
+            held.tap.all_taken()
+
+    @rule(name=NAMES)
+    def lose_held(self, name: str) -> None:
+        """A caller that holds a client goes away."""
+        if held := self.held.get(name):
+            if held.tenure.client.tenure is held.tenure:
+                self.let_go(held.tenure.client)
+            self.run_now(self.leave(name))
+
+    async def leave(self, name: str) -> None:
+        """A caller that holds a client, or did, is gone."""
+        if held := self.held.pop(name, None):
+            await held.stack.aclose()
+
+    def cursor_of(self, client: ModelClient) -> str:
+        """The last cursor that this client was given."""
+        owner, cursor = self.cursors.get(client.name, (client, ""))
+        return cursor if owner is client else ""
+
+    def accept(self, tenure: Tenure, mail: Mail) -> None:
+        """A single caller is given mail and has received it."""
+        client = tenure.client
+        for index, text in enumerate(texts(mail)):
+            self.model.hand(tenure, int(text), marked=index < mail.redelivered)
+            client.received.add(int(text))
+        for loss in mail.losses:
+            self.announce(tenure, loss)
+        self.cursors[client.name] = (client, mail.cursor)
+
+    def announce(self, tenure: Tenure, loss: Loss) -> None:
+        """A single caller is told of a loss."""
+        self.model.announce(tenure, loss.pattern, loss.count)
+        tenure.client.announced[loss.pattern] += loss.count
+
+    # The end
+
+    def teardown(self) -> None:
+        """Everyone reads everything; then nothing may be missing."""
+        try:
+            if hasattr(self, "site"):
+                self.read_everything()
+                self.model.settle_up()
+        finally:
+            self.run_now(self.stack.aclose())
+            self.loop.close()
+
+    def read_everything(self) -> None:
+        """Every client is read to the end: where it is, or else by a front-end of its own."""
+        for client in self.model.clients.values():
+            if client.tenure is None:
+                self.fronts.append(self.site.front_end("last"))
+                self.windows += (64,)
+                self.attach(client.name, len(self.fronts) - 1, explicit=False, expires=False)
+            elif client.name in self.held and self.held[client.name].tenure is client.tenure:
+                self.take_all_held(client)
+        for link in range(len(self.fronts)):
+            before = -1
+            while self.model.published and before != (before := len(self.fronts[link].deliveries)):
+                for _ in range(3):
+                    self.serve(link)
+
+    def take_all_held(self, client: ModelClient) -> None:
+        """A caller that holds a client reads to the end."""
+        before = -1
+        while client.tenure is not None and before != (before := len(client.tenure.got)):
+            self.take_held(client.name, 1_000)
+
+
+def _copies(delivery: Delivery) -> list[tuple[int, str, bool]]:
+    """Each copy of a message in a delivery: the handle, the text, and whether it is marked."""
+    return [
+        (handle, entry.message.body.decode(), batch.redelivered)
+        for batch in delivery.batches
+        for handle in batch.audience.handles
+        for entry in batch.entries
+    ]

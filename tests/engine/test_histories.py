@@ -1,0 +1,11 @@
+"""Thousands of random histories against the naive model; see `histories`."""
+
+from hypothesis.stateful import run_state_machine_as_test
+from tests.engine.benches import OpenBench
+from tests.engine.histories import Histories
+
+
+def test_no_history_breaks_a_promise(open_bench: OpenBench) -> None:
+    """Whatever happens in whatever order, every client gets what it is owed, once, in order, or is told what it lost."""
+    machine = type("HistoriesOfAnEngine", (Histories,), {"opened": staticmethod(open_bench)})
+    run_state_machine_as_test(machine)

@@ -1,0 +1,1 @@
+"""Tests of the gRPC server, over loopback and through raw stubs: what any client in any language would see."""

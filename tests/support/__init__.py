@@ -1,0 +1,1 @@
+"""What tests of a running server share: the server itself, a raw client, refusals, and histories of deliveries."""

@@ -4,20 +4,19 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from itertools import chain, islice
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from pixied.v1 import pipeline_pb2
-from pixied_client.channel import MAX_REQUEST_BYTES
 from pixied_client.errors import (
     DeadlineExceeded,
-    MessageTooLarge,
     PixiedError,
     StreamProtocol,
     Unavailable,
     from_status,
 )
+from pixied_client.frames import encoded
 from pixied_client.line import Connection, Line
 from pixied_client.operations import Call
 from pixied_client.rpcs import BACKEND
@@ -90,18 +89,20 @@ class Pipeline(Line):
             MessageTooLarge: the operation is larger than any server takes.
             PixiedError: what the server answered.
         """
-        encoded = _encoded(call)
+        sendable = encoded(call)
         if self._queue or self._free <= 0:
             await self._wait_for_room()
         if self._closed or self._leaving:
             raise _closed()
         deadline = self._loop.time() + self.connection.timeout
-        pending = _Pending(call, encoded, self._loop.create_future(), deadline)
+        pending = _Pending(call, sendable, self._loop.create_future(), deadline)
         self._waiting.append(pending)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire)
-        return cast(R, await pending.future)
+        result: R = await pending.future
+        return result
 
     def close(self) -> None:
         """Fail whatever has no result."""
@@ -214,23 +215,6 @@ class Pipeline(Line):
             return self.connection.unavailable()
         message = f"pixied at {self.connection.address} did not answer within {self.connection.timeout:g} s"
         return DeadlineExceeded(message, code=grpc.StatusCode.DEADLINE_EXCEEDED)
-
-
-def _encoded(call: Call[Any]) -> bytes:
-    """Encode an operation as a request of its own.
-
-    Encoded requests joined are the encoding of one request with all their operations: protobuf merges repeated fields.
-    So frames of any size are made without encoding anything twice, and their sizes are known.
-    """
-    request = pipeline_pb2.PipelineRequest()
-    getattr(request.operations.add(), call.rpc.field).CopyFrom(call.request)
-    encoded = request.SerializeToString()
-    if len(encoded) > MAX_REQUEST_BYTES:
-        raise MessageTooLarge(
-            f"an operation may have {MAX_REQUEST_BYTES} bytes, this one has {len(encoded)}",
-            code=grpc.StatusCode.INVALID_ARGUMENT,
-        )
-    return encoded
 
 
 def _settle(pending: _Pending, result: pipeline_pb2.OperationResult) -> None:

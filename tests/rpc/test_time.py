@@ -1,0 +1,102 @@
+"""Time on a link: heartbeats, silence, and when sessions end."""
+
+import asyncio
+from time import monotonic
+
+from google.protobuf.duration_pb2 import Duration
+
+from pixied.v1 import attach_pb2 as wire
+from tests.support.link import RawLink, detach, linked
+from tests.support.refusals import refused
+from tests.support.site import Site, serving, within
+
+
+async def _end_of(site: Site, client_id: str) -> None:
+    """Wait until a client has timed out."""
+    watcher = site.stream("Watch", client_id=client_id, kinds=["EVENT_KIND_CLIENT_DESTROYED"])
+    async with within():
+        await watcher.read()
+        if [one.client_id for one in (await site("ListClients")).clients if one.client_id == client_id]:
+            assert [event.reason for event in (await watcher.read()).events] == ["timed out"]
+    watcher.cancel()
+
+
+async def test_heartbeats_come_and_keep_a_link_alive() -> None:
+    """A front-end that answers each heartbeat stays, for longer than the silence limit."""
+    async with serving(heartbeat_interval=0.05, silence_limit=1.0) as site, linked(site) as link:
+        until = monotonic() + 1.5
+        while monotonic() < until:
+            await link.next("heartbeat")
+            await link.send(wire.AttachCommand(heartbeat=wire.Heartbeat()))
+        await link.end()
+
+
+async def test_a_silent_link_is_dropped_and_its_clients_expire() -> None:
+    """Nothing heard for the silence limit: the stream ends with a reason, and only then do timeouts run."""
+    async with serving(heartbeat_interval=0.05, silence_limit=0.3) as site, linked(site) as link:
+        alice = await site.client(session_timeout=Duration(nanos=200_000_000))
+        heard = monotonic()
+        await link.attach(alice, 1)
+        refusal = await refused(_all_events(link))
+        assert monotonic() - heard > 0.3
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "STREAM_PROTOCOL")
+        assert "answer each heartbeat" in refusal.text
+        await _end_of(site, alice)
+        assert monotonic() - heard > 0.5
+
+
+async def _all_events(link: RawLink) -> None:
+    while True:
+        await link.event()
+
+
+async def test_a_stream_without_hello_is_dropped_when_it_is_silent() -> None:
+    """Whoever opens a link and says nothing holds a place for no longer than a link that falls silent."""
+    async with serving(heartbeat_interval=0.02, silence_limit=0.1) as site:
+        async with asyncio.timeout(5):
+            refusal = await refused(site.both_ways("Attach").read())
+        assert refusal.reason == "STREAM_PROTOCOL"
+
+
+async def test_an_attached_client_does_not_expire(site: Site) -> None:
+    """Its session waits for the link; from the detach on its timeout runs in full."""
+    alice = await site.client(session_timeout=Duration(nanos=100_000_000))
+    bystander = await site.client(session_timeout=Duration(nanos=300_000_000))
+    async with linked(site) as link:
+        await link.attach(alice, 1)
+        assert not (await site("GetClient", client_id=alice)).client.HasField("expires_at")
+        await _end_of(site, bystander)
+        await link.send(detach(1))
+        await link.next("detached")
+        assert (await site("GetClient", client_id=alice)).client.HasField("expires_at")
+        await _end_of(site, alice)
+
+
+async def test_a_client_attached_with_expires_runs_on(site: Site) -> None:
+    """Its front-end is told when the session ends, for it counts the silence itself."""
+    alice = await site.client(session_timeout=Duration(nanos=200_000_000))
+    async with linked(site) as link:
+        started = monotonic()
+        await link.attach(alice, 1, expires=True)
+        gone = await link.next("detached")
+        assert (gone.handle, gone.reason, gone.detail) == (1, wire.DETACH_REASON_EXPIRED, "timed out")
+        assert monotonic() - started >= 0.199
+
+
+async def test_a_session_ends_at_its_deadline_and_not_before(site: Site) -> None:
+    """The event's own time is at most 100 ms after the deadline that the client was told, and never before it."""
+    watcher = site.stream("Watch", kinds=["EVENT_KIND_CLIENT_DESTROYED"])
+    await watcher.read()
+    told: dict[str, float] = {}
+    for wait in range(100, 300, 10):
+        created = (await site("CreateClient", session_timeout=Duration(nanos=wait * 1_000_000))).client
+        told[created.client_id] = created.expires_at.ToNanoseconds() / 1e9
+    late: dict[str, float] = {}
+    async with within():
+        while len(late) < len(told):
+            for event in (await watcher.read()).events:
+                late[event.client_id] = event.at.ToNanoseconds() / 1e9 - told[event.client_id]
+    assert min(late.values()) >= -1e-6, late
+    # The median, for on a loaded machine this process itself may not run for 100 ms.
+    assert sorted(late.values())[len(late) // 2] <= 0.1, late
+    watcher.cancel()

@@ -1,0 +1,132 @@
+"""Watch: eight kinds of events, filters, and what becomes of a watcher that reads too slowly."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from pixied.v1 import watch_pb2 as wire
+from tests.support.link import linked
+from tests.support.site import Site, message, serving, within
+
+Events = Callable[[int], Any]
+
+
+@asynccontextmanager
+async def watching(site: Site, **wanted: Any) -> AsyncIterator[Events]:
+    """Watches; gives a function that awaits the next so many events."""
+    stream = site.stream("Watch", **wanted)
+    assert await stream.read() == wire.WatchResponse()
+
+    async def events(count: int) -> list[wire.Event]:
+        found: list[wire.Event] = []
+        async with within():
+            while len(found) < count:
+                found += (await stream.read()).events
+        return found
+
+    yield events
+    stream.cancel()
+
+
+def _told(event: wire.Event) -> tuple[str, str, str]:
+    return wire.EventKind.Name(event.kind).removeprefix("EVENT_KIND_").lower(), event.client_id, event.channel
+
+
+async def test_a_clients_life_in_events(site: Site) -> None:
+    """All eight kinds, in the order in which they happen, each with what the contract says."""
+    async with watching(site) as events, linked(site, "edge-1") as link:
+        alice = await site.client("/a")
+        await link.attach(alice, 1)
+        await site.publish("/a", "1", id="7", client_id=alice)
+        await link.mail(1, 1)
+        await site("DestroyClient", client_id=alice, reason="bored")
+        seen = await events(8)
+    assert [_told(event) for event in seen] == [
+        ("client_created", alice, ""),
+        ("channel_created", "", "/a"),
+        ("subscribed", alice, "/a"),
+        ("published", alice, "/a"),
+        ("delivered", "", "/a"),
+        ("unsubscribed", alice, "/a"),
+        ("channel_destroyed", "", "/a"),
+        ("client_destroyed", alice, ""),
+    ]
+    published, delivered, destroyed = seen[3], seen[4], seen[7]
+    assert (published.message_id, published.recipients) == ("7", 1)
+    assert (delivered.message_id, delivered.recipients, delivered.front_end) == ("7", 1, "edge-1")
+    assert destroyed.reason == "bored"
+    times = [event.at.ToNanoseconds() for event in seen]
+    assert times == sorted(times)
+    assert times[0] > 0
+
+
+async def test_queued_mail_names_its_client(site: Site) -> None:
+    """`published` of QueueFor is about the client that it was queued for."""
+    async with watching(site, kinds=["EVENT_KIND_PUBLISHED"]) as events:
+        alice = await site.client()
+        await site("QueueFor", client_id=alice, messages=[message("/service/a")])
+        assert [_told(event) for event in await events(1)] == [("published", alice, "/service/a")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"kinds": ["EVENT_KIND_SUBSCRIBED", "EVENT_KIND_UNSUBSCRIBED"]}, ["subscribed", "subscribed", "unsubscribed"]),
+        ({"channel_pattern": "/b"}, ["channel_created", "subscribed", "published", "channel_destroyed"]),
+        ({"channel_pattern": "/*", "kinds": ["EVENT_KIND_PUBLISHED"]}, ["published", "published"]),
+        ({"channel_pattern": "/c"}, []),
+    ],
+)
+async def test_filters(site: Site, wanted: dict[str, Any], expected: list[str]) -> None:
+    """Events pass all filters that are set; those without a channel do not pass a channel's filter."""
+    async with watching(site, **wanted) as events, watching(site, kinds=["EVENT_KIND_CLIENT_DESTROYED"]) as ended:
+        alice = await site.client("/a", "/b")
+        await site.publish("/a", "1")
+        await site.publish("/b", "2")
+        await site("Unsubscribe", client_id=alice, channels=["/b"])
+        await site("DestroyClient", client_id=alice)
+        await ended(1)
+        seen = [_told(event)[0] for event in await events(len(expected))]
+    wanted_kinds = set(expected)
+    assert [kind for kind in seen if kind in wanted_kinds][: len(expected)] == seen[: len(expected)]
+    assert wanted_kinds <= set(seen) | {"channel_destroyed"}
+
+
+async def test_one_clients_events(site: Site) -> None:
+    """The filter for a client leaves out what others do."""
+    alice, bob = await site.client(), await site.client()
+    async with watching(site, client_id=alice) as events:
+        await site("Subscribe", client_id=bob, channels=["/a"])
+        await site("Subscribe", client_id=alice, channels=["/a"])
+        assert [_told(event) for event in await events(1)] == [("subscribed", alice, "/a")]
+
+
+async def test_a_slow_watcher_is_told_how_much_it_missed() -> None:
+    """Events seen and events missed are all there were, and the count stands before what came after."""
+    async with serving(watch_buffer=100) as site:
+        stream = site.stream("Watch", kinds=["EVENT_KIND_PUBLISHED"])
+        await stream.read()
+        seen, missed = 0, 0
+        # One request at a time is carried out without a turn for the watcher's stream: it can keep 100 of 1,000.
+        for _ in range(5):
+            await site.publish("/a", *["1"] * 1_000)
+        async with within():
+            while seen + missed < 5_000:
+                answer = await stream.read()
+                seen, missed = seen + len(answer.events), missed + answer.missed
+        assert seen + missed == 5_000
+        assert missed >= 4_000
+        stream.cancel()
+
+
+async def test_nobody_watches_nothing_is_kept(site: Site) -> None:
+    """A watcher that is gone is forgotten: the next one sees only what happens from its first answer on."""
+    async with watching(site) as events:
+        await site.client()
+        await events(1)
+    bob = await site.client()
+    async with watching(site) as events:
+        await site("DestroyClient", client_id=bob)
+        assert [_told(event)[0] for event in await events(1)] == ["client_destroyed"]

@@ -1,0 +1,24 @@
+"""Frames put together from encoded operations."""
+
+import pytest
+
+from pixied.v1 import pipeline_pb2
+from pixied_client import Message, operations
+from pixied_client.frames import encoded
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 1_000, 16_383, 16_384, 2_097_152, 5_000_000])
+def test_same_as_protobuf(size: int) -> None:
+    """Joined operations are what protobuf encodes for one request with all of them, whatever their sizes."""
+    calls = [
+        operations.create_client(60),
+        operations.publish_one(Message("/a", "x" * size)),
+        operations.ping_clients(["ann", "bob"]),
+        operations.release_namespace(""),
+    ]
+    expected = pipeline_pb2.PipelineRequest()
+    for call in calls:
+        getattr(expected.operations.add(), call.rpc.field).CopyFrom(call.request)
+    frame = b"".join(map(encoded, calls))
+    assert pipeline_pb2.PipelineRequest.FromString(frame) == expected
+    assert len(frame) == expected.ByteSize()

@@ -1,0 +1,293 @@
+"""A front-end in front of servers that no real pixied is: faulty, newer, or unwell at the wrong moment."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import grpc
+import pytest
+from google.rpc import code_pb2
+from tests.sdk.servers import PATIENCE
+from tests.sdk.test_errors import status_of
+from tests.sdk.test_front_end import until
+
+from pixied.v1 import attach_pb2, operations_pb2, pipeline_pb2
+from pixied_client import Backoff, Detached, DetachReason, Draining, FrontEnd, PixiedError, StreamProtocol, Unavailable
+
+Frames: TypeAlias = AsyncIterator[Any]
+Handler: TypeAlias = Callable[[Frames, Any], Frames]
+Event = attach_pb2.AttachEvent
+
+QUICK = Backoff(first=0.01, longest=0.02)
+SERVICE = "pixied.v1.BackendService"
+
+
+def answer_of(operation: pipeline_pb2.Operation) -> pipeline_pb2.OperationResult:
+    """The empty answer of an operation, as it has to be."""
+    result = pipeline_pb2.OperationResult()
+    getattr(result, operation.WhichOneof("operation")).SetInParent()
+    return result
+
+
+async def sound_pipeline(requests: Frames, _: Any) -> Frames:
+    """Answers everything with nothing."""
+    async for request in requests:
+        yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
+
+
+def link(*answer: Event, attach: Callable[[int], Event] | None = None) -> Handler:
+    """A link that says so after its Welcome, and then answers attaches."""
+
+    async def handler(requests: Frames, _: Any) -> Frames:
+        welcome = attach_pb2.Welcome(max_commands=1_000)
+        welcome.silence_limit.seconds = 30
+        yield attach_pb2.AttachResponse(events=[Event(welcome=welcome), *answer])
+        async for request in requests:
+            for command in request.commands:
+                if attach and command.HasField("attach"):
+                    yield attach_pb2.AttachResponse(events=[attach(command.attach.handle)])
+                if command.HasField("detach"):
+                    detached = attach_pb2.Detached(
+                        handle=command.detach.handle, reason=attach_pb2.DETACH_REASON_REQUESTED
+                    )
+                    yield attach_pb2.AttachResponse(events=[Event(detached=detached)])
+
+    return handler
+
+
+def attached(handle: int) -> Event:
+    """Says that a client was attached."""
+    return Event(attached=attach_pb2.Attached(handles=[handle]))
+
+
+@asynccontextmanager
+async def front_end_of(
+    attach: Handler, pipeline: Handler = sound_pipeline, *, timeout: float = PATIENCE
+) -> AsyncIterator[FrontEnd]:
+    """A front-end of a server with these streams."""
+    handlers = {
+        "Attach": grpc.stream_stream_rpc_method_handler(
+            attach, attach_pb2.AttachRequest.FromString, attach_pb2.AttachResponse.SerializeToString
+        ),
+        "Pipeline": grpc.stream_stream_rpc_method_handler(
+            pipeline, pipeline_pb2.PipelineRequest.FromString, pipeline_pb2.PipelineResponse.SerializeToString
+        ),
+    }
+    server = grpc.aio.server()
+    server.add_registered_method_handlers(SERVICE, handlers)
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        server.add_insecure_port(f"unix://{folder}/socket")
+        await server.start()
+        try:
+            async with FrontEnd(f"unix://{folder}/socket", "test", backoff=QUICK, timeout=timeout) as front_end:
+                yield front_end
+        finally:
+            await server.stop(0)
+
+
+async def test_wrong_answer() -> None:
+    """An answer of another operation is a StreamProtocol error, and the next stream is sound."""
+    turns = iter([operations_pb2.GetClientResponse()])
+
+    async def pipeline(requests: Frames, context: Any) -> Frames:
+        wrong = next(turns, None)
+        if wrong is None:
+            async for response in sound_pipeline(requests, context):
+                yield response
+        else:
+            await anext(aiter(requests))
+            yield pipeline_pb2.PipelineResponse(results=[pipeline_pb2.OperationResult(get_client=wrong)])
+
+    async with front_end_of(link(), pipeline) as front_end:
+        with pytest.raises(StreamProtocol, match="answered generate_namespace with get_client"):
+            await front_end.generate_namespace()
+        assert await front_end.generate_namespace() == ""
+
+
+async def test_answer_to_nothing() -> None:
+    """A result for no operation ends that stream; what is asked for then is answered on the next."""
+    turns = iter([True])
+
+    async def pipeline(requests: Frames, context: Any) -> Frames:
+        if next(turns, False):
+            yield pipeline_pb2.PipelineResponse(results=[pipeline_pb2.OperationResult()])
+            await asyncio.Event().wait()
+        async for response in sound_pipeline(requests, context):
+            yield response
+
+    async with front_end_of(link(), pipeline) as front_end:
+        assert await front_end.subscribed_to("ann") == []
+
+
+async def test_refused_stream() -> None:
+    """Operations on a stream that the server ends with blame fail with its error, and are not sent again."""
+    asked = 0
+
+    async def pipeline(requests: Frames, context: Any) -> Frames:
+        nonlocal asked
+        await anext(aiter(requests))
+        asked += 1
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much")
+        yield
+
+    async with front_end_of(link(), pipeline) as front_end:
+        with pytest.raises(PixiedError, match="too much"):
+            await front_end.subscribed_to("ann")
+    assert asked == 1
+
+
+async def test_ended_stream() -> None:
+    """A stream that the server ends without a word is opened again, and what can be repeated is sent again."""
+    turns = iter([True])
+
+    async def pipeline(requests: Frames, context: Any) -> Frames:
+        if next(turns, False):
+            await anext(aiter(requests))
+            return
+        async for response in sound_pipeline(requests, context):
+            yield response
+
+    async with front_end_of(link(), pipeline) as front_end:
+        assert await front_end.subscribed_to("ann") == []
+
+
+async def test_unanswered_operations_at_the_end() -> None:
+    """Leaving a front-end does not wait for ever for a server that does not answer; who waits is told."""
+
+    async def pipeline(requests: Frames, _: Any) -> Frames:
+        async for _ in requests:
+            pass
+        await asyncio.Event().wait()
+        yield
+
+    async with front_end_of(link(), pipeline) as front_end:
+        waiting = asyncio.create_task(front_end.subscribed_to("ann"))
+        await until(lambda: front_end.connected)
+    with pytest.raises(Unavailable, match="closed"):
+        await waiting
+    with pytest.raises(Unavailable, match="closed"):
+        await front_end.subscribed_to("ann")
+
+
+async def test_given_up_operation() -> None:
+    """An operation whose caller has gone before it was sent is not sent."""
+    seen: list[str] = []
+    go_on = asyncio.Event()
+
+    async def slow_link(requests: Frames, context: Any) -> Frames:
+        await go_on.wait()
+        async for frame in link()(requests, context):
+            yield frame
+
+    async def pipeline(requests: Frames, _: Any) -> Frames:
+        async for request in requests:
+            seen.extend(operation.subscribed_to.client_id for operation in request.operations)
+            yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
+
+    async with front_end_of(slow_link, pipeline) as front_end:
+        calls = [asyncio.create_task(front_end.subscribed_to(name)) for name in ("ann", "bob")]
+        await asyncio.sleep(0)
+        calls[0].cancel()
+        go_on.set()
+        assert await calls[1] == []
+    assert seen == ["bob"]
+
+
+async def test_events_of_a_newer_server() -> None:
+    """An event that this SDK does not know is passed over."""
+    async with front_end_of(link(Event(), attach=attached)) as front_end:
+        assert (await front_end.attach("ann")).handle == 0
+
+
+async def test_unknown_handle() -> None:
+    """A link that names a client that was never attached is given up, and the next one is used."""
+    turns = iter([link(attached(7))])
+    sound = link(attach=attached)
+
+    def attach(requests: Frames, context: Any) -> Frames:
+        return next(turns, sound)(requests, context)
+
+    async with front_end_of(attach) as front_end:
+        assert (await front_end.attach("ann")).handle == 0
+
+
+def refusal(reason: str, code: int) -> Callable[[int], Event]:
+    """Says that a client could not be attached."""
+    return lambda handle: Event(
+        attach_failed=attach_pb2.AttachFailed(handle=handle, error=status_of(reason, code=code))
+    )
+
+
+async def test_first_attach_while_draining() -> None:
+    """An attach that is refused for a while is the caller's to repeat."""
+    async with front_end_of(link(attach=refusal("DRAINING", code_pb2.UNAVAILABLE))) as front_end:
+        with pytest.raises(Draining):
+            await front_end.attach("ann")
+        assert front_end.attachments == {}
+
+
+def unwell_after_break() -> tuple[Handler, asyncio.Event]:
+    """A link that breaks when told, and whose successor refuses the first attach for a while."""
+    broken = asyncio.Event()
+    answers = iter([refusal("ENGINE_UNAVAILABLE", code_pb2.UNAVAILABLE)])
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        if not broken.is_set():
+            frames = link(attach=attached)(requests, context)
+            yield await anext(frames)
+            yield await anext(frames)
+            await broken.wait()
+            return
+        async for frame in link(attach=lambda handle: next(answers, attached)(handle))(requests, context):
+            yield frame
+
+    return attach, broken
+
+
+async def test_unwell_when_attached_again() -> None:
+    """A client that can't be attached again for a while is asked for until it can."""
+    attach, broken = unwell_after_break()
+    async with front_end_of(attach) as front_end:
+        attachment = await front_end.attach("ann")
+        broken.set()
+        await until(lambda: attachment.standing.name == "ASKED")
+        await until(lambda: attachment.standing.name == "HELD")
+        assert attachment.detached is None
+
+
+async def test_given_up_while_unwell() -> None:
+    """A client that is given up while it can't be attached again is asked for no more."""
+    attach, broken = unwell_after_break()
+    async with front_end_of(attach) as front_end:
+        attachment = await front_end.attach("ann")
+        broken.set()
+        await until(lambda: attachment.standing.name == "ASKED")
+        await attachment.detach()
+        assert attachment.detached == Detached(DetachReason.REQUESTED, "")
+        assert front_end.attachments == {}
+
+
+async def test_attach_without_answer() -> None:
+    """An attach that is not answered in time fails; if it is answered later, the client is given up."""
+    asked: list[int] = []
+    go_on = asyncio.Event()
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        frames = link(attach=attached)(requests, context)
+        yield await anext(frames)
+        answer = await anext(frames)
+        asked.append(1)
+        await go_on.wait()
+        yield answer
+        async for frame in frames:
+            yield frame
+
+    async with front_end_of(attach, timeout=0.2) as front_end:
+        with pytest.raises(Unavailable):
+            await front_end.attach("ann")
+        assert asked == [1]
+        assert len(front_end.attachments) == 1
+        go_on.set()
+        await until(lambda: not front_end.attachments)

@@ -31,7 +31,7 @@ export interface WatchOptions extends StreamOptions {
   readonly clientId?: string | undefined;
 }
 
-/** Some events of a `watch` stream. The first item comes at once and is empty: from then on nothing is missed unsaid. */
+/** Some events of a `watch` stream. The first item comes at once and is empty: after it nothing is missed unsaid. */
 export interface Events {
   readonly events: readonly Event[];
   /** How many events were missed just before these, for this watcher read too slowly. */
@@ -82,4 +82,3 @@ export class Backend extends Operations {
     return callOnce(this.connection, method, request, options?.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   }
 }
-

@@ -1,10 +1,9 @@
 // One HTTP/2 connection to a pixied, and how a call goes over it.
 import { Client, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
 
-import { Unavailable } from './errors';
+import { Unavailable, type PixiedError } from './errors';
 
 const MEBIBYTE = 1024 * 1024;
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
  * Keepalive pings come no more often than every 30 s: a server cuts off clients that ping more often than it allows,
@@ -42,22 +41,19 @@ export function connectTo(address: string): Connection {
 }
 
 /**
- * Waits until the connection stands, so that whatever is written to a stream after that has a way out. Rejects as soon
- * as an attempt to connect has failed.
+ * Waits until the connection stands, so that whatever is written to a stream after that has a way out. grpc-js tries
+ * again by itself, with exponential backoff; this ends when one attempt succeeds, or when the connection is closed.
+ *
+ * @param failed is told of each attempt that failed.
  */
-export function standing({ client, address }: Connection): Promise<void> {
+export function standing({ client, address }: Connection, failed: (error: PixiedError) => void): Promise<void> {
   const channel = client.getChannel();
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const look = (): void => {
       const state = channel.getConnectivityState(true);
-      if (state === connectivityState.READY) resolve();
-      else if (state === connectivityState.TRANSIENT_FAILURE) reject(new Unavailable(address, 'nothing answers there'));
-      else if (state === connectivityState.SHUTDOWN) reject(new Unavailable(address, 'this side has closed the connection'));
-      else channel.watchConnectivityState(state, Date.now() + CONNECT_TIMEOUT_MS, settle);
-    };
-    const settle = (error?: Error): void => {
-      if (error) reject(new Unavailable(address, `no connection within ${CONNECT_TIMEOUT_MS} ms`));
-      else look();
+      if (state === connectivityState.READY || state === connectivityState.SHUTDOWN) return resolve();
+      if (state === connectivityState.TRANSIENT_FAILURE) failed(new Unavailable(address, 'nothing answers there'));
+      channel.watchConnectivityState(state, Infinity, look);
     };
     look();
   });

@@ -1,4 +1,4 @@
-// What can go wrong, as classes: one for each reason in `pixied.v1.ErrorReason`, and two for a server that is not there.
+// What can go wrong, as classes: one for each reason in `pixied.v1.ErrorReason`, and some for a server out of reach.
 import { status as Code, type ServiceError } from '@grpc/grpc-js';
 
 import { BadRequest, ErrorInfo, RetryInfo } from '../generated/google/rpc/error_details';

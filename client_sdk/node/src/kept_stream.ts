@@ -40,10 +40,7 @@ export class KeptStream<R, C extends Call<R>> {
 
   /** Opens the stream, and again whenever it is lost. */
   start(): void {
-    standing(this.connection).then(
-      () => this.begin(),
-      (error: PixiedError) => this.comeBack(error),
-    );
+    void standing(this.connection, (error) => this.stillAway(error)).then(() => this.begin());
   }
 
   /** The server has shown that it serves this stream: the next loss is the first again. */
@@ -100,6 +97,10 @@ export class KeptStream<R, C extends Call<R>> {
     // `end` comes after everything that was received has been read, `error` may come before: a last frame counts.
     call.on('end', () => this.ended(call, failure));
     this.listener.opened(call);
+  }
+
+  private stillAway(error: PixiedError): void {
+    if (!this.isClosed) this.listener.lost(error);
   }
 
   private ended(call: C, failure: ServiceError | undefined): void {

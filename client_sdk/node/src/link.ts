@@ -141,7 +141,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
       case 'detached':
         return this.detached(event.value);
       case 'gap':
-        return this.gap(event.value.handle, event.value.gap!);
+        return event.value.handles.forEach((handle) => this.gap(handle, event.value.gap!));
       case 'heartbeat':
         return void this.put({ $case: 'heartbeat', value: {} });
       case 'closing':

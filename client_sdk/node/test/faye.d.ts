@@ -1,7 +1,5 @@
 // Faye 1.4 has no types; these are the parts that the tests use.
 declare module 'faye/src/engines/proxy' {
-  import type { FayeMessage, FayeServer } from '../src/faye';
-
   class Proxy {
     constructor(options: object);
     readonly _engine: { emptyQueue(clientId: string): void };
@@ -13,11 +11,15 @@ declare module 'faye/src/engines/proxy' {
     subscribe(clientId: string, channel: string, callback?: (done: boolean) => void): void;
     unsubscribe(clientId: string, channel: string, callback?: (done: boolean) => void): void;
     publish(message: object): void;
-    connect(clientId: string, options: object, callback: (messages: FayeMessage[]) => void): void;
+    connect(
+      clientId: string,
+      options: object,
+      callback: (messages: { channel: string; data?: unknown }[]) => void,
+    ): void;
     hasConnection(clientId: string): boolean;
+    flushConnection(clientId: string): void;
     disconnect(): unknown;
   }
-  interface Proxy extends FayeServer {}
   export default Proxy;
 }
 

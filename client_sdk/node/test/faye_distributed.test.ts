@@ -67,7 +67,10 @@ describe('two Faye servers on one pixied', () => {
       there.publish({ channel: '/a', data: round + 1 });
     }
     const mail = [...left.inbox('alice'), ...right.inbox('alice')].map(({ data }) => Number(data));
-    assert.deepEqual(mail.sort((a, b) => a - b), Array.from({ length: 50 }, (_, i) => i));
+    assert.deepEqual(
+      mail.sort((a, b) => a - b),
+      Array.from({ length: 50 }, (_, i) => i),
+    );
   });
 
   it('give a client to the one that it polls last, and end its poll at the other', async () => {

@@ -84,7 +84,10 @@ for (const subject of [inMemory, onPixied()]) {
         for (let attempt = 0; attempt < TIMING_ATTEMPTS && !inTime(); attempt += 1) {
           lives.push(await lifeOf(begin(0.3)));
         }
-        assert(lives.every((life) => life >= 600), `never before its time: ${lives.join(', ')} ms`);
+        assert(
+          lives.every((life) => life >= 600),
+          `never before its time: ${lives.join(', ')} ms`,
+        );
         assert(inTime(), `soon after its time: ${lives.join(', ')} ms`);
       });
 
@@ -270,11 +273,11 @@ for (const subject of [inMemory, onPixied()]) {
       it('carries every member as it was sent, and never the publisher', async () => {
         const message = {
           channel: '/messages/foo',
-          data: { 'Äpfel': ['π', '😀', '\u2028', '"', '\\', '\u0000'], none: null, no: false, zero: 0, empty: '' },
+          data: { Äpfel: ['π', '😀', '\u2028', '"', '\\', '\u0000'], none: null, no: false, zero: 0, empty: '' },
           id: 'x1',
           ext: { token: [1.5, -2e-9], blank: null },
           blank: null,
-          'später': { a: [] },
+          später: { a: [] },
           truth: true,
         };
         await faye.subscribe('alice', '/messages/foo');

@@ -33,7 +33,11 @@ describe('a Faye server whose pixied is away', () => {
   it('starts before it, answers with errors, and serves once it is there', async () => {
     site = await FayeSite.open(pixied.address);
     await isToldOnce('is away');
-    const [reply] = await site.send({ channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ['long-polling'] });
+    const [reply] = await site.send({
+      channel: '/meta/handshake',
+      version: '1.0',
+      supportedConnectionTypes: ['long-polling'],
+    });
     assert.deepEqual([reply?.successful, reply?.error, reply?.clientId], [false, AWAY, undefined]);
     await pixied.run();
     await isToldOnce('is back');
@@ -53,7 +57,10 @@ describe('a Faye server whose pixied is away', () => {
       { channel: '/meta/subscribe', clientId, subscription: '/a' },
       { channel: '/a', clientId, data: 1, id: '3' },
     );
-    assert.deepEqual(replies.map(({ successful, error }) => [successful, error]), Array(3).fill([false, AWAY]));
+    assert.deepEqual(
+      replies.map(({ successful, error }) => [successful, error]),
+      Array(3).fill([false, AWAY]),
+    );
     assert(replies.every(({ advice }) => advice?.reconnect === 'retry' && advice.interval! >= 1000));
   });
 

@@ -56,6 +56,7 @@ describe('a Faye server on pixied', () => {
     await right.client('long-polling').publish('/service/echo', 'to right');
     await right.client('websocket').publish('/public', 'from right');
     await untilEqual(() => got, ['private to left', 'public from right']);
+    await own.disconnect();
   });
 
   it('answers a subscription when it holds for every server, and a publish when pixied has it', async () => {

@@ -18,7 +18,11 @@ export class FayeSite {
   ) {}
 
   static async open(address: string, options: object = {}): Promise<FayeSite> {
-    const bayeux = new faye.NodeAdapter({ mount: '/faye', timeout: 5, engine: { type: pixiedEngine, address, ...options } });
+    const bayeux = new faye.NodeAdapter({
+      mount: '/faye',
+      timeout: 5,
+      engine: { type: pixiedEngine, address, ...options },
+    });
     const http = createServer();
     bayeux.attach(http);
     http.listen(0, '127.0.0.1');
@@ -46,12 +50,17 @@ export class FayeSite {
   }
 
   async handshake(): Promise<string> {
-    const [reply] = await this.send({ channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ['long-polling'] });
+    const [reply] = await this.send({
+      channel: '/meta/handshake',
+      version: '1.0',
+      supportedConnectionTypes: ['long-polling'],
+    });
     return reply!.clientId!;
   }
 
   async close(): Promise<void> {
-    for (const client of this.clients) void client.disconnect();
+    // A client whose server is gone would ask for it for ever.
+    await Promise.all(this.clients.map((client) => client.disconnect()));
     this.bayeux.close();
     this.http.closeAllConnections();
     await new Promise((resolve) => this.http.close(resolve));

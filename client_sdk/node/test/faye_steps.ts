@@ -124,6 +124,8 @@ export class Steps {
 
   async stop(): Promise<void> {
     this.isOver = true;
+    // Faye's timers of open polls would keep the process waiting.
+    for (const id of this.ids.values()) this.engine.flushConnection(id);
     await this.engine.disconnect();
   }
 

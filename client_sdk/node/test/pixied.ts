@@ -36,7 +36,9 @@ export class Pixied {
 
   async run(): Promise<void> {
     const stderr = process.env['PIXIED_LOG'] ? 'inherit' : 'ignore';
-    const child = spawn(PROGRAM, ['serve', '--listen', this.address, ...this.flags], { stdio: ['ignore', 'ignore', stderr] });
+    const child = spawn(PROGRAM, ['serve', '--listen', this.address, ...this.flags], {
+      stdio: ['ignore', 'ignore', stderr],
+    });
     this.process = child;
     const ended = once(child, 'exit').then(([code]) => {
       throw new Error(`pixied ended with ${String(code)}; PIXIED_LOG=1 shows why`);

@@ -32,11 +32,11 @@ const LOOK_AT_ONCE = 500;
 
 /**
  * Faye's sessions, subscriptions and queues in pixied. Raises Faye's server events as Faye's memory engine does:
- * - `handshake`, `subscribe`, `unsubscribe`, `publish` in the server that was asked, when pixied has done it (`publish`:
+ * - `handshake`, `subscribe`, `unsubscribe`, `publish` in the server that was asked, when pixied has done it (`publish`
  *   at each call);
  * - `close` in every server when a session ends, wherever and however;
- * - `disconnect`, and `unsubscribe` for each subscription that ends with the session, in the server that destroyed it; of
- *   a session that timed out, or that an operator ended, in the server that created it.
+ * - `disconnect`, and `unsubscribe` for each subscription that ends with the session, in the server that destroyed it;
+ *   of a session that timed out, or that an operator ended, in the server that created it.
  */
 export class FayeEngine {
   private readonly frontEnd: FrontEnd;
@@ -70,7 +70,10 @@ export class FayeEngine {
   createClient(callback: Callback<string | undefined>, context?: unknown): void {
     this.replies.install(context);
     const created = this.frontEnd.isDown ? Promise.resolve(undefined) : this.tryToCreate();
-    this.attend('create a client', created.then((clientId) => callback.call(context, clientId)));
+    this.attend(
+      'create a client',
+      created.then((clientId) => callback.call(context, clientId)),
+    );
   }
 
   /** Calls back with whether the session lives. In doubt it does: a client that is told no gives its session up. */
@@ -78,13 +81,19 @@ export class FayeEngine {
     this.replies.install(context);
     if (!isClientId(clientId)) return callback.call(context, false);
     if (this.frontEnd.isDown) return callback.call(context, true);
-    this.attend('look for a client', this.isAlive(clientId).then((isAlive) => callback.call(context, isAlive)));
+    this.attend(
+      'look for a client',
+      this.isAlive(clientId).then((isAlive) => callback.call(context, isAlive)),
+    );
   }
 
   /** Ends a session. Calls back when that is done, or when there is none. */
   destroyClient(clientId: unknown, callback?: Callback<void>, context?: unknown): void {
     if (!isClientId(clientId)) return;
-    this.attend('destroy a client', this.destroy(clientId).finally(() => callback?.call(context)));
+    this.attend(
+      'destroy a client',
+      this.destroy(clientId).finally(() => callback?.call(context)),
+    );
   }
 
   /** Prolongs a session to twice Faye's timeout from now. */

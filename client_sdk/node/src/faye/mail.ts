@@ -44,5 +44,7 @@ function isPlainId(id: unknown): id is string {
 
 /** The client's id is a secret, so the key shows only its hash. */
 function keyOf(clientId: string, content: NewMessage): string {
-  return createHash('sha256').update(JSON.stringify([clientId, content])).digest('base64url');
+  return createHash('sha256')
+    .update(JSON.stringify([clientId, content]))
+    .digest('base64url');
 }

@@ -76,7 +76,7 @@ export class Mailboxes {
       this.confirm(box);
       box.attachment.detach();
       this.closing.delete(clientId);
-      // The next poll of a client in this process comes sooner than this; before the confirmation it would get all again.
+      // A client in this process polls again sooner than this; before the confirmation it would get all again.
       if (this.server.hasConnection(clientId)) this.open(clientId);
     });
   }

@@ -6,7 +6,7 @@ import { status as Code } from '@grpc/grpc-js';
 import { PixiedError } from '../errors';
 import { isExtensible, type FayeExtension, type FayeMessage } from './server';
 
-/** What clients are told while pixied is away: Bayeux's `code:arguments:text`. No address: that is nobody's business. */
+/** What clients are told while pixied is away: Bayeux's `code:arguments:text`. Where it is is not their business. */
 export const AWAY = '503::Backend unavailable';
 
 /** What each kind of reply waits for. */

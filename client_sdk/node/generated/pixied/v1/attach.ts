@@ -153,7 +153,7 @@ export interface AttachEvent {
     /** A client is no longer on this link. */
     { $case: "detached"; value: Detached }
     | //
-    /** A client lost mail. */
+    /** Clients lost mail. */
     { $case: "gap"; value: ClientGap }
     | //
     /** Please answer. */
@@ -231,11 +231,11 @@ export interface Detached {
   detail: string;
 }
 
-/** A client lost mail, for its log was cut before it was read. */
+/** Clients lost mail, for a log was cut before it was read. */
 export interface ClientGap {
-  /** The client's handle. */
-  handle: number;
-  /** What was lost. */
+  /** Their handles. */
+  handles: number[];
+  /** What each of them lost. */
   gap: Gap | undefined;
 }
 
@@ -1576,13 +1576,17 @@ export const Detached: MessageFns<Detached> = {
 };
 
 function createBaseClientGap(): ClientGap {
-  return { handle: 0, gap: undefined };
+  return { handles: [], gap: undefined };
 }
 
 export const ClientGap: MessageFns<ClientGap> = {
   encode(message: ClientGap, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.handle !== 0) {
-      writer.uint32(8).uint32(message.handle);
+    if (message.handles.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.handles) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     if (message.gap !== undefined) {
       Gap.encode(message.gap, writer.uint32(18).fork()).join();
@@ -1604,12 +1608,22 @@ export const ClientGap: MessageFns<ClientGap> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 8) {
-              break;
+            if (tag === 8) {
+              message.handles.push(reader.uint32());
+
+              continue;
             }
 
-            message.handle = reader.uint32();
-            continue;
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.handles.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
           case 2: {
             if (tag !== 18) {
@@ -1636,7 +1650,7 @@ export const ClientGap: MessageFns<ClientGap> = {
   },
   fromPartial(object: DeepPartial<ClientGap>): ClientGap {
     const message = createBaseClientGap();
-    message.handle = object.handle ?? 0;
+    message.handles = object.handles?.map((e) => e) || [];
     message.gap = (object.gap !== undefined && object.gap !== null) ? Gap.fromPartial(object.gap) : undefined;
     return message;
   },

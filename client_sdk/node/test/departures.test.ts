@@ -1,0 +1,67 @@
+// What pixied's events say about sessions that end.
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+
+import { EventKind, type Event } from '../src';
+import { Departures, type Departure } from '../src/faye/departures';
+
+const SECOND = 1000;
+
+function event(kind: EventKind, clientId: string, atMs: number, more: Partial<Event> = {}): Event {
+  const at = { seconds: Math.floor(atMs / SECOND), nanos: (atMs % SECOND) * 1e6 };
+  return { at, kind, clientId, channel: '', reason: '', messageId: '', recipients: 0, frontEnd: '', ...more };
+}
+
+const unsubscribed = (clientId: string, channel: string, atMs: number) =>
+  event(EventKind.UNSUBSCRIBED, clientId, atMs, { channel });
+const destroyed = (clientId: string, reason: string, atMs: number) =>
+  event(EventKind.CLIENT_DESTROYED, clientId, atMs, { reason });
+
+describe('departures', () => {
+  let told: Departure[];
+  let departures: Departures;
+
+  beforeEach(() => {
+    told = [];
+    departures = new Departures(
+      (departure) => void told.push(departure),
+      () => undefined,
+    );
+  });
+
+  it('carry the subscriptions that ended with the session, and no others', () => {
+    departures.happened(unsubscribed('alice', '/by/request', 1 * SECOND));
+    departures.happened(unsubscribed('alice', '/a', 3 * SECOND));
+    departures.happened(unsubscribed('alice', '/b', 3 * SECOND + 1));
+    departures.happened(destroyed('alice', 'timed out', 3 * SECOND + 2));
+    departures.happened(unsubscribed('bob', '/c', 4 * SECOND));
+    departures.happened(destroyed('carol', 'by hand', 4 * SECOND));
+    assert.deepEqual(told, [
+      { clientId: 'alice', reason: 'timed out', channels: ['/a', '/b'] },
+      { clientId: 'carol', reason: 'by hand', channels: [] },
+    ]);
+  });
+
+  it('are told once, by whoever comes first', () => {
+    assert.equal(departures.claim('alice'), true);
+    assert.equal(departures.claim('alice'), false);
+    departures.happened(destroyed('alice', 'x', SECOND));
+    departures.found({ clientId: 'bob', reason: 'gone', channels: [] });
+    departures.happened(destroyed('bob', 'x', SECOND));
+    departures.disclaim('alice');
+    departures.happened(destroyed('alice', 'y', 2 * SECOND));
+    assert.deepEqual(
+      told.map(({ clientId, reason }) => [clientId, reason]),
+      [
+        ['bob', 'gone'],
+        ['alice', 'y'],
+      ],
+    );
+  });
+
+  it('are remembered in bounded memory', () => {
+    for (let i = 0; i < 20_000; i += 1) departures.claim(`client${i}`);
+    assert.equal(departures.claim('client19999'), false);
+    assert.equal(departures.claim('client0'), true);
+  });
+});

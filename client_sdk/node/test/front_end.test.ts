@@ -1,0 +1,404 @@
+// A front-end: many clients on two streams that come back by themselves.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+
+import { Backend, ClientUnknown, FrontEnd, jsonMessage, TooManyOperations, Unavailable, valueOf } from '../src';
+import type { Attachment, AttachOptions, MailInfo, Message, Parting } from '../src';
+import { Cable } from './cable';
+import { until, untilEqual } from './patience';
+import { Pixied } from './pixied';
+
+/** What an attached client has been told. */
+class Inbox {
+  readonly values: unknown[] = [];
+  readonly mail: MailInfo[] = [];
+  readonly lost: number[] = [];
+  readonly partings: Parting[] = [];
+  readonly attachment: Attachment;
+
+  constructor(frontEnd: FrontEnd, clientId: string, options: AttachOptions = {}, handle?: () => Promise<void>) {
+    this.attachment = frontEnd.attach(clientId, options, {
+      onMail: (messages, info) => this.take(messages, info, handle),
+      onGap: ({ lost }) => void this.lost.push(lost),
+      onDetached: (parting) => void this.partings.push(parting),
+    });
+  }
+
+  get reasons(): string[] {
+    return this.partings.map(({ reason }) => reason);
+  }
+
+  private take(messages: readonly Message[], info: MailInfo, handle?: () => Promise<void>): void | Promise<void> {
+    this.values.push(...messages.map(valueOf));
+    this.mail.push(info);
+    return handle?.();
+  }
+}
+
+describe('a front-end', () => {
+  let pixied: Pixied;
+  let cable: Cable;
+  let backend: Backend;
+  let frontEnd: FrontEnd;
+  let told: string[];
+  const others: FrontEnd[] = [];
+
+  before(async () => {
+    pixied = await Pixied.start('--heartbeat-interval', '100ms', '--silence-limit', '1s', '--max-log-messages', '1000');
+    backend = new Backend(pixied.address);
+  });
+  after(() => {
+    backend.close();
+    return pixied.dispose();
+  });
+  beforeEach(async () => {
+    cable = await Cable.to(pixied.address);
+    frontEnd = begin({ address: cable.address, name: 'under test' });
+    told = [];
+    frontEnd.on('up', () => void told.push('up')).on('down', () => void told.push('down'));
+  });
+  afterEach(async () => {
+    await Promise.all(others.splice(0).map((each) => each.close()));
+    await cable.dispose();
+  });
+
+  function begin(options: ConstructorParameters<typeof FrontEnd>[0]): FrontEnd {
+    const made = new FrontEnd(options);
+    others.push(made);
+    return made;
+  }
+
+  async function subscribed(channel: string, sessionTimeoutMs = 60_000): Promise<string> {
+    const { clientId } = await backend.createClient({ sessionTimeoutMs });
+    await backend.subscribe(clientId, [channel]);
+    return clientId;
+  }
+
+  const send = (channel: string, ...values: unknown[]) =>
+    backend.publish(values.map((value) => jsonMessage(channel, value)));
+  const holderOf = async (clientId: string): Promise<string> => (await backend.getClient(clientId)).frontEnd;
+  const isHeld = (clientId: string): Promise<void> =>
+    until('it is attached', async () => (await holderOf(clientId)) !== '');
+
+  describe('through its pipeline', () => {
+    it('carries thousands of operations at once, each to its own answer', async () => {
+      const clients = await Promise.all(Array.from({ length: 3000 }, () => frontEnd.createClient()));
+      const added = await Promise.all(clients.map(({ clientId }, i) => frontEnd.subscribe(clientId, [`/many/${i}`])));
+      assert.deepEqual(
+        added,
+        clients.map((_, i) => [`/many/${i}`]),
+      );
+    });
+
+    it('carries operations out in their order', async () => {
+      const { clientId } = await frontEnd.createClient();
+      const steps = [];
+      for (let i = 0; i < 100; i += 1) {
+        steps.push(frontEnd.subscribe(clientId, ['/x']), frontEnd.publish([jsonMessage('/x', i)]));
+        steps.push(frontEnd.unsubscribe(clientId, ['/x']));
+      }
+      const answers = (await Promise.all(steps)).map((answer) => JSON.stringify(answer));
+      const once = ['["/x"]', '[{"matchedSubscriptions":1,"duplicate":false}]', '["/x"]'];
+      assert.deepEqual(answers, Array(100).fill(once).flat());
+    });
+
+    it('splits frames that would be too large', async () => {
+      const clientId = await subscribed('/large');
+      const data = JSON.stringify('x'.repeat(600_000));
+      await Promise.all(Array.from({ length: 60 }, () => frontEnd.publish([{ channel: '/large', data }])));
+      assert.equal((await backend.getClient(clientId)).pending, 60);
+      await backend.destroyClient(clientId);
+    });
+
+    it('refuses more operations than it may hold, and goes on', async () => {
+      const narrow = begin({ address: pixied.address, maxInFlight: 3 });
+      const pings = Array.from({ length: 5 }, () => narrow.pingClients(['nobody']));
+      const outcomes = await Promise.allSettled(pings);
+      assert.deepEqual(
+        outcomes.map(({ status }) => status),
+        [...Array(3).fill('fulfilled'), ...Array(2).fill('rejected')],
+      );
+      await assert.rejects(pings[4]!, TooManyOperations);
+      assert.equal((await narrow.pingClients(['nobody'])).length, 1);
+    });
+
+    it('fails in time while nothing answers, and says where', async () => {
+      const nowhere = await Pixied.prepare();
+      const lost = begin({ address: nowhere.address, timeoutMs: 100 });
+      await assert.rejects(lost.createClient(), (error: Error) => {
+        assert(error instanceof Unavailable);
+        assert(error.message.includes(nowhere.address));
+        return true;
+      });
+      await nowhere.dispose();
+    });
+
+    it('sends again what is safe when the connection breaks, and does it once', async () => {
+      const clientId = await subscribed('/again');
+      await frontEnd.subscribedTo(clientId);
+      cable.hold();
+      const publishes = [1, 2, 3].map((value) => frontEnd.publish([jsonMessage('/again', value)]));
+      await until('pixied has them', async () => (await backend.getClient(clientId)).pending === 3);
+      cable.cut();
+      const results = (await Promise.all(publishes)).flat();
+      assert.deepEqual(
+        results.map(({ duplicate }) => duplicate),
+        [true, true, true],
+      );
+      const { messages } = await backend.dequeueFor(clientId);
+      assert.deepEqual(messages.map(valueOf), [1, 2, 3]);
+    });
+
+    it('says that the outcome is unknown of what is not safe to send again', async () => {
+      const clientId = await subscribed('/unsafe');
+      await frontEnd.subscribedTo(clientId);
+      cable.hold();
+      const destroy = frontEnd.destroyClient(clientId);
+      await until('pixied has done it', async () => !(await backend.pingClients([clientId]))[0]!.known);
+      cable.cut();
+      await assert.rejects(destroy, (error: Error) => {
+        assert(error instanceof Unavailable);
+        assert.match(error.message, /outcome of destroyClient unknown/);
+        assert(!error.message.includes(clientId));
+        return true;
+      });
+    });
+  });
+
+  describe('through its link', () => {
+    it('brings pending mail first, then live mail, in order, each once', async () => {
+      const clientId = await subscribed('/a');
+      await send('/a', 1, 2);
+      const inbox = new Inbox(frontEnd, clientId);
+      await untilEqual(() => inbox.values, [1, 2]);
+      await send('/a', 3);
+      await send('/a', 4, 5);
+      await untilEqual(() => inbox.values, [1, 2, 3, 4, 5]);
+      assert(inbox.mail.every(({ redelivered }) => !redelivered));
+      assert.equal(await holderOf(clientId), 'under test');
+    });
+
+    it('confirms what was handled, so that it does not come again', async () => {
+      const narrow = begin({ address: cable.address, window: 1 });
+      const inbox = new Inbox(narrow, await subscribed('/b'));
+      for (const value of [1, 2, 3]) {
+        await send('/b', value);
+        // With a window of one, this shows that the one before was confirmed.
+        await until('it has come', () => inbox.values.at(-1) === value);
+      }
+      cable.cut();
+      await send('/b', 4);
+      await until('it has come', () => inbox.values.at(-1) === 4);
+      assert.deepEqual(
+        inbox.values.filter((value) => value !== 3),
+        [1, 2, 4],
+      );
+    });
+
+    it('confirms nothing that is still being handled, and what was handled before a detach', async () => {
+      const clientId = await subscribed('/c');
+      const handled: (() => void)[] = [];
+      const inbox = new Inbox(frontEnd, clientId, {}, () => new Promise((resolve) => handled.push(resolve)));
+      await isHeld(clientId);
+      await send('/c', 1);
+      await send('/c', 2);
+      await untilEqual(() => inbox.values, [1, 2]);
+      assert.equal((await backend.getClient(clientId)).pending, 2);
+      handled[0]!();
+      await new Promise((resolve) => setImmediate(resolve));
+      inbox.attachment.detach();
+      await untilEqual(() => inbox.reasons, ['requested']);
+      const next = new Inbox(frontEnd, clientId);
+      await untilEqual(() => next.values, [2]);
+      assert.equal(next.mail[0]?.redelivered, true);
+    });
+
+    it('gives up a client whose handler fails, and keeps its mail', async () => {
+      const [bad, good] = [await subscribed('/d'), await subscribed('/d')];
+      const failure = new Error('the socket is gone');
+      const narrow = begin({ address: pixied.address, window: 1 });
+      const failing = new Inbox(narrow, bad, {}, () => Promise.reject(failure));
+      const fine = new Inbox(narrow, good);
+      await Promise.all([bad, good].map(isHeld));
+      await send('/d', 1);
+      await send('/d', 2);
+      // With a window of one, the second shows that the delivery of the first was confirmed for the whole link.
+      await untilEqual(() => fine.values, [1, 2]);
+      await untilEqual(() => failing.reasons, ['refused']);
+      assert.equal(failing.partings[0]?.error, failure);
+      const next = new Inbox(frontEnd, bad);
+      await untilEqual(() => next.values, [1, 2]);
+    });
+
+    it('leaves confirming to a client that does it itself', async () => {
+      const clientId = await subscribed('/e');
+      const inbox = new Inbox(frontEnd, clientId, { ackMode: 'explicit' });
+      await isHeld(clientId);
+      await send('/e', 1);
+      await send('/e', 2);
+      await untilEqual(() => inbox.values, [1, 2]);
+      inbox.attachment.confirm(inbox.mail[0]!);
+      inbox.attachment.detach();
+      const next = new Inbox(frontEnd, clientId);
+      await untilEqual(() => next.values, [2]);
+    });
+
+    it('takes no more than its window, and the rest when it has handled that', async () => {
+      const narrow = begin({ address: pixied.address, window: 2 });
+      const clientId = await subscribed('/f');
+      const handled: (() => void)[] = [];
+      const inbox = new Inbox(narrow, clientId, {}, () => new Promise((resolve) => handled.push(resolve)));
+      await isHeld(clientId);
+      for (let i = 0; i < 10; i += 1) await send('/f', i);
+      await until('the window is full', () => inbox.mail.length === 2);
+      assert.equal((await backend.getClient(clientId)).pending, 10);
+      await until('all has come', () => {
+        for (const done of handled.splice(0)) done();
+        return inbox.values.length === 10;
+      });
+      assert.deepEqual(inbox.values, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    });
+
+    it('tells a client that it was taken over, destroyed, expired, or never there', async () => {
+      const clientId = await subscribed('/g', 300);
+      const first = new Inbox(frontEnd, clientId);
+      await isHeld(clientId);
+      const second = new Inbox(frontEnd, clientId);
+      await untilEqual(() => first.reasons, ['taken_over']);
+      await backend.destroyClient(clientId, 'no more');
+      await untilEqual(() => second.partings, [{ reason: 'destroyed', detail: 'no more' }]);
+      const expiring = new Inbox(frontEnd, await subscribed('/g', 200), { expires: true });
+      await untilEqual(() => expiring.reasons, ['expired']);
+      const stranger = new Inbox(frontEnd, clientId);
+      await untilEqual(() => stranger.reasons, ['failed']);
+      assert(stranger.partings[0]?.error instanceof ClientUnknown);
+    });
+
+    it('keeps an attached client alive unless told that it expires', async () => {
+      const clientId = await subscribed('/h', 200);
+      const inbox = new Inbox(frontEnd, clientId);
+      const expiring = new Inbox(frontEnd, await subscribed('/h', 400), { expires: true });
+      await untilEqual(() => expiring.reasons, ['expired']);
+      assert.deepEqual(inbox.reasons, []);
+      await send('/h', 'still here');
+      await untilEqual(() => inbox.values, ['still here']);
+    });
+
+    it('announces what a client has lost', async () => {
+      const clientId = await subscribed('/i');
+      const gaps: number[] = [];
+      frontEnd.on('gap', (_, { lost }) => void gaps.push(lost));
+      const values = Array.from({ length: 1500 }, (_, i) => i);
+      await send('/i', ...values.slice(0, 800));
+      await send('/i', ...values.slice(800));
+      const inbox = new Inbox(frontEnd, clientId);
+      await untilEqual(() => inbox.values, values.slice(500));
+      await untilEqual(() => [inbox.lost, gaps], [[500], [500]]);
+    });
+
+    it('uses handles again only when they are free', async () => {
+      const clientIds = await Promise.all(Array.from({ length: 20 }, () => subscribed('/j')));
+      for (let round = 0; round < 20; round += 1) {
+        const inboxes = clientIds.map((clientId) => new Inbox(frontEnd, clientId));
+        if (round % 2 === 0) await Promise.all(clientIds.map(isHeld));
+        for (const { attachment } of inboxes) attachment.detach();
+      }
+      const last = clientIds.map((clientId) => new Inbox(frontEnd, clientId));
+      await Promise.all(clientIds.map(isHeld));
+      await send('/j', 'all of you');
+      for (const inbox of last) await untilEqual(() => inbox.values, ['all of you']);
+      assert.deepEqual(told, ['up']);
+    });
+  });
+
+  describe('when the connection breaks', () => {
+    it('comes back, attaches its clients again, and loses nothing', async () => {
+      const clientIds = await Promise.all(Array.from({ length: 50 }, () => subscribed('/k')));
+      const inboxes = clientIds.map((clientId) => new Inbox(frontEnd, clientId));
+      await Promise.all(clientIds.map(isHeld));
+      const sent = [];
+      for (let round = 0; round < 5; round += 1) {
+        await send('/k', round);
+        sent.push(round);
+        cable.cut();
+        await until('it is back', () => told.length === 1 + 2 * (round + 1));
+      }
+      for (const inbox of inboxes) {
+        await until('all is there', () => new Set(inbox.values).size === sent.length);
+        const fresh = inbox.values.filter((value, i) => inbox.values.indexOf(value) === i);
+        assert.deepEqual(fresh, sent);
+        assert.deepEqual(inbox.reasons, []);
+      }
+      assert.deepEqual(told, ['up', ...Array(5).fill(['down', 'up']).flat()]);
+    });
+
+    it('marks what comes again, and ignores confirmations from before', async () => {
+      const clientId = await subscribed('/l');
+      const inbox = new Inbox(frontEnd, clientId, { ackMode: 'explicit' });
+      await send('/l', 1);
+      await untilEqual(() => inbox.values, [1]);
+      cable.cut();
+      await untilEqual(() => inbox.values, [1, 1]);
+      assert.deepEqual(
+        inbox.mail.map(({ redelivered }) => redelivered),
+        [false, true],
+      );
+      inbox.attachment.confirm(inbox.mail[0]!);
+      assert.equal((await frontEnd.getClient(clientId)).pending, 1);
+      inbox.attachment.confirm(inbox.mail[1]!);
+      await until('it is confirmed', async () => (await backend.getClient(clientId)).pending === 0);
+    });
+
+    it('notices a link that is silent', async () => {
+      const clientId = await subscribed('/m');
+      const inbox = new Inbox(frontEnd, clientId);
+      await isHeld(clientId);
+      cable.hold();
+      await until('it has noticed', () => told.includes('down'));
+      cable.cut();
+      await until('it is back', () => told.at(-1) === 'up');
+      await send('/m', 'again');
+      await untilEqual(() => inbox.values, ['again']);
+    });
+  });
+
+  it('answers heartbeats, so that its link outlives the silence limit', async () => {
+    const clientId = await subscribed('/n', 100);
+    const inbox = new Inbox(frontEnd, clientId);
+    const clock = new Inbox(frontEnd, await subscribed('/n', 2500), { expires: true });
+    await untilEqual(() => clock.reasons, ['expired']);
+    assert.deepEqual([told, inbox.reasons], [['up'], []]);
+  });
+
+  it('hands its confirmations over when it closes', async () => {
+    const clientId = await subscribed('/o');
+    const inbox = new Inbox(frontEnd, clientId);
+    await isHeld(clientId);
+    await send('/o', 1);
+    await untilEqual(() => inbox.values, [1]);
+    await frontEnd.close();
+    assert.deepEqual(inbox.reasons, ['closed']);
+    const { pending } = await backend.getClient(clientId);
+    assert.equal(pending, 0);
+    await assert.rejects(frontEnd.generateNamespace(), Unavailable);
+  });
+});
+
+describe('a front-end whose pixied is stopped', () => {
+  it('is told, and serves again when pixied does', async () => {
+    const pixied = await Pixied.start();
+    const frontEnd = new FrontEnd({ address: pixied.address });
+    let ups = 0;
+    frontEnd.on('up', () => void (ups += 1));
+    const { clientId } = await frontEnd.createClient();
+    const inbox = new Inbox(frontEnd, clientId);
+    await pixied.terminate();
+    await pixied.run();
+    await until('it is back', () => ups === 2);
+    // The memory engine forgets its clients.
+    await untilEqual(() => inbox.reasons, ['failed']);
+    assert.match((await frontEnd.createClient()).clientId, /^[a-z0-9]{32}$/);
+    await frontEnd.close();
+    await pixied.dispose();
+  });
+});

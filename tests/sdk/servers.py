@@ -84,7 +84,11 @@ def running_server(*flags: str) -> Iterator[Server]:
 
 
 class Proxy:
-    """Stands between a client and a server, and can cut all connections, hold back bytes, and refuse new ones."""
+    """Stands between a client and a server, and can cut all connections, hold back bytes, and refuse new ones.
+
+    Attributes:
+        holding: set when something was held back.
+    """
 
     def __init__(self, target: str, path: str) -> None:
         self.address = f"unix://{path}"
@@ -93,6 +97,7 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self.holding = asyncio.Event()
         self._refusing = False
         self._links: set[asyncio.Task[None]] = set()
 
@@ -159,7 +164,9 @@ class Proxy:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(65_536):
-                await self._flowing.wait()
+                if not self._flowing.is_set():
+                    self.holding.set()
+                    await self._flowing.wait()
                 writer.write(chunk)
                 await writer.drain()
 

@@ -1,16 +1,19 @@
 """Frames put together from encoded operations."""
 
+from typing import Any
+
 import pytest
 
 from pixied.v1 import pipeline_pb2
 from pixied_client import Message, operations
 from pixied_client.frames import encoded
+from pixied_client.operations import Call
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 1_000, 16_383, 16_384, 2_097_152, 5_000_000])
 def test_same_as_protobuf(size: int) -> None:
     """Joined operations are what protobuf encodes for one request with all of them, whatever their sizes."""
-    calls = [
+    calls: list[Call[Any]] = [
         operations.create_client(60),
         operations.publish_one(Message("/a", "x" * size)),
         operations.ping_clients(["ann", "bob"]),

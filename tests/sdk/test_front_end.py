@@ -225,7 +225,8 @@ async def test_batches(server: Server, room: str) -> None:
 
 async def test_awaited_callback(server: Server, room: str) -> None:
     """A callback may be a coroutine function; the next delivery waits for it."""
-    begun, finished = [], []
+    begun: list[object] = []
+    finished: list[object] = []
     go_on = asyncio.Event()
 
     async def take(batch: Batch) -> None:
@@ -258,6 +259,17 @@ async def test_failing_callback(server: Server, room: str) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await run()
     assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_error_of_the_body(server: Server) -> None:
+    """What the body of a front-end's `async with` raises comes out as it is, not in a group."""
+
+    async def run() -> None:
+        async with FrontEnd(server.address, "test") as front_end:
+            await front_end.get_client("nobody")
+
+    with pytest.raises(ClientUnknown):
+        await run()
 
 
 async def test_closed_front_end(server: Server, plain: Backend, room: str) -> None:

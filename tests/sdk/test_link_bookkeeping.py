@@ -1,5 +1,7 @@
 """What a link may confirm, and in which order it tells it."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +50,7 @@ def test_numbers_go_on_over_links() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.randoms(use_true_random=False))
-def test_any_order(holders: list[int], random: "st.random.Random") -> None:
+def test_any_order(holders: list[int], random: Random) -> None:
     """In whatever order deliveries are released, confirmed is the longest run that nobody holds."""
     ledger = Ledger()
     left = {ledger.came(n, count): count for n, count in enumerate(holders, 1)}

@@ -115,7 +115,8 @@ async def test_unsafe_operation_under_way(proxy: Proxy) -> None:
         proxy.freeze()
         creating = asyncio.create_task(front_end.create_client())
         reading = asyncio.create_task(front_end.subscribers_of("/nowhere"))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            await proxy.holding.wait()
         await proxy.cut()
         proxy.thaw()
         with pytest.raises(Unavailable, match="outcome of create_client is unknown"):
@@ -126,7 +127,7 @@ async def test_unsafe_operation_under_way(proxy: Proxy) -> None:
 async def test_silent_server(proxy: Proxy) -> None:
     """An operation that gets no answer in time fails as such, and those after it are answered as they should be."""
     async with FrontEnd(proxy.address, "test", timeout=0.3) as front_end:
-        await front_end.generate_namespace()
+        await until(lambda: front_end.connected)
         proxy.freeze()
         with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
             await front_end.generate_namespace(3)

@@ -49,12 +49,14 @@ def link(*answer: Event, attach: Callable[[int], Event] | None = None) -> Handle
                 if attach and command.HasField("attach"):
                     yield attach_pb2.AttachResponse(events=[attach(command.attach.handle)])
                 if command.HasField("detach"):
-                    detached = attach_pb2.Detached(
-                        handle=command.detach.handle, reason=attach_pb2.DETACH_REASON_REQUESTED
-                    )
-                    yield attach_pb2.AttachResponse(events=[Event(detached=detached)])
+                    yield attach_pb2.AttachResponse(events=[detached(command.detach.handle)])
 
     return handler
+
+
+def detached(handle: int) -> Event:
+    """Says that a client was given up."""
+    return Event(detached=attach_pb2.Detached(handle=handle, reason=attach_pb2.DETACH_REASON_REQUESTED))
 
 
 def attached(handle: int) -> Event:
@@ -67,7 +69,7 @@ async def front_end_of(
     attach: Handler, pipeline: Handler = sound_pipeline, *, timeout: float = PATIENCE
 ) -> AsyncIterator[FrontEnd]:
     """A front-end of a server with these streams."""
-    handlers = {
+    handlers: dict[str, Any] = {
         "Attach": grpc.stream_stream_rpc_method_handler(
             attach, attach_pb2.AttachRequest.FromString, attach_pb2.AttachResponse.SerializeToString
         ),
@@ -112,13 +114,15 @@ async def test_answer_to_nothing() -> None:
 
     async def pipeline(requests: Frames, context: Any) -> Frames:
         if next(turns, False):
-            yield pipeline_pb2.PipelineResponse(results=[pipeline_pb2.OperationResult()])
+            request = await anext(aiter(requests))
+            yield pipeline_pb2.PipelineResponse(results=map(answer_of, [*request.operations] * 2))
             await asyncio.Event().wait()
         async for response in sound_pipeline(requests, context):
             yield response
 
     async with front_end_of(link(), pipeline) as front_end:
         assert await front_end.subscribed_to("ann") == []
+        assert await front_end.subscribed_to("bob") == []
 
 
 async def test_refused_stream() -> None:
@@ -206,8 +210,9 @@ async def test_unknown_handle() -> None:
     turns = iter([link(attached(7))])
     sound = link(attach=attached)
 
-    def attach(requests: Frames, context: Any) -> Frames:
-        return next(turns, sound)(requests, context)
+    async def attach(requests: Frames, context: Any) -> Frames:
+        async for frame in next(turns, sound)(requests, context):
+            yield frame
 
     async with front_end_of(attach) as front_end:
         assert (await front_end.attach("ann")).handle == 0
@@ -228,10 +233,10 @@ async def test_first_attach_while_draining() -> None:
         assert front_end.attachments == {}
 
 
-def unwell_after_break() -> tuple[Handler, asyncio.Event]:
-    """A link that breaks when told, and whose successor refuses the first attach for a while."""
-    broken = asyncio.Event()
-    answers = iter([refusal("ENGINE_UNAVAILABLE", code_pb2.UNAVAILABLE)])
+def unwell_after_break() -> tuple[Handler, asyncio.Event, asyncio.Event]:
+    """A link that breaks when told, and whose successor refuses to attach until it is told to be well."""
+    broken, well = asyncio.Event(), asyncio.Event()
+    unwell = refusal("ENGINE_UNAVAILABLE", code_pb2.UNAVAILABLE)
 
     async def attach(requests: Frames, context: Any) -> Frames:
         if not broken.is_set():
@@ -240,26 +245,31 @@ def unwell_after_break() -> tuple[Handler, asyncio.Event]:
             yield await anext(frames)
             await broken.wait()
             return
-        async for frame in link(attach=lambda handle: next(answers, attached)(handle))(requests, context):
+
+        def answer(handle: int) -> Event:
+            return attached(handle) if well.is_set() else unwell(handle)
+
+        async for frame in link(attach=answer)(requests, context):
             yield frame
 
-    return attach, broken
+    return attach, broken, well
 
 
 async def test_unwell_when_attached_again() -> None:
     """A client that can't be attached again for a while is asked for until it can."""
-    attach, broken = unwell_after_break()
+    attach, broken, well = unwell_after_break()
     async with front_end_of(attach) as front_end:
         attachment = await front_end.attach("ann")
         broken.set()
         await until(lambda: attachment.standing.name == "ASKED")
+        well.set()
         await until(lambda: attachment.standing.name == "HELD")
         assert attachment.detached is None
 
 
 async def test_given_up_while_unwell() -> None:
     """A client that is given up while it can't be attached again is asked for no more."""
-    attach, broken = unwell_after_break()
+    attach, broken, _ = unwell_after_break()
     async with front_end_of(attach) as front_end:
         attachment = await front_end.attach("ann")
         broken.set()
@@ -285,6 +295,7 @@ async def test_attach_without_answer() -> None:
             yield frame
 
     async with front_end_of(attach, timeout=0.2) as front_end:
+        await until(lambda: front_end.connected)
         with pytest.raises(Unavailable):
             await front_end.attach("ann")
         assert asked == [1]

@@ -2,8 +2,8 @@
 
 Protobuf's encoding of a repeated field is its elements one after the other, so that the encodings of two requests,
 joined, are the encoding of one request with the operations of both. An operation is encoded once, alone, when it is
-called; a frame is then a join of bytes whose size is known beforehand, and sending it again costs nothing more. Building
-the request from messages instead took three times as long.
+called; a frame is then a join of bytes whose size is known beforehand, and sending it again costs nothing more. To
+build the request from messages instead took three times as long.
 """
 
 from typing import Any, Final

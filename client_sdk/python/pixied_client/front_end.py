@@ -136,8 +136,10 @@ class FrontEnd(AwaitedOperations):
                 task.cancel()
             self._pipeline.close()
             self._link.close()
+            # An error of the body goes on as it is: it is no task's. Only a cancellation may be the group's own doing.
+            cancelled = error if isinstance(error, asyncio.CancelledError) else None
             try:
-                await self._tasks.__aexit__(kind, error, trace)
+                await self._tasks.__aexit__(type(cancelled) if cancelled else None, cancelled, trace)
             finally:
                 if self._owned:
                     await self._channel.close()

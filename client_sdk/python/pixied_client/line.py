@@ -157,8 +157,8 @@ class Line(ABC):
     async def _writing(self, stream: Any) -> None:
         try:
             await self._write(stream)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the stream is gone; the reader learns why
+        except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+            return  # the stream is gone, which grpc says in these three ways; the reader learns why
 
     async def _read_all(self, stream: Any) -> PixiedError:
         """Read until the end, and tell why it came."""

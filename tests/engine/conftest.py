@@ -18,7 +18,7 @@ def open_bench(request: pytest.FixtureRequest) -> OpenBench:
 
 @pytest.fixture
 async def open_site(open_bench: OpenBench) -> AsyncIterator[OpenSite]:
-    """Open sites with limits of one's own: `await open_site(Limits(clients=2), outbox=1)`."""
+    """How to open sites with limits of one's own."""
     async with AsyncExitStack() as stack:
 
         async def opened(limits: Limits | None = None, **settings: int) -> Site:

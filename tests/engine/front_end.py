@@ -5,10 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pixied_server.delivery.events import AttachFailed, Attached, Delivery, Detached, DetachReason, LinkEvent, Lost
+from tests.engine.benches import Bench
+
+from pixied_server.delivery.events import Attached, AttachFailed, Delivery, Detached, DetachReason, LinkEvent, Lost
 from pixied_server.delivery.link import Link
 from pixied_server.errors import PixiedError
-from tests.engine.benches import Bench
 
 __all__ = ["FrontEnd", "Receipt"]
 
@@ -111,8 +112,8 @@ class FrontEnd:
         before = -1
         while self.number != before:
             before = self.number
-            await self.read()
             await self.ack()
+            await self.read()
 
     def texts(self, name: str) -> list[str]:
         """The messages that a client got, in order."""

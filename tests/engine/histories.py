@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from tests.engine.benches import Limits, OpenBench
+from tests.engine.front_end import FrontEnd
+from tests.engine.model import ModelClient, ModelSite, Tenure
+from tests.engine.site import Site, texts
 
 from pixied_server.core.backlog import Loss
 from pixied_server.delivery.events import AttachFailed, Delivery, LinkEvent, Lost
 from pixied_server.delivery.tap import Mail, Tap
 from pixied_server.errors import ClientUnknown, TakenOver
-from tests.engine.benches import Limits, OpenBench
-from tests.engine.front_end import FrontEnd
-from tests.engine.model import ModelClient, ModelSite, Tenure
-from tests.engine.site import Site, texts
 
 __all__ = ["Histories"]
 
@@ -205,11 +205,10 @@ class Histories(RuleBasedStateMachine):
     def check(self, front: FrontEnd, event: LinkEvent) -> None:
         """An event is sent: is it right?"""
         match event:
-            case Delivery(number, batches):
+            case Delivery(number):
                 note(f"delivery {number}")
                 for handle, text, marked in _copies(event):
                     self.model.hand(self.tenures[front, handle], int(text), marked=marked)
-                assert batches is not None
             case Lost(handles, pattern, count):
                 for handle in handles:
                     self.model.announce(self.tenures[front, handle], pattern, count)

@@ -1,7 +1,7 @@
 """The naive model of a site: what each client is owed, kept for each client by itself.
 
-It knows no logs, no cursors and no links: publish looks at every client, and every client has a set of messages. That is
-slow, and plainly right. Messages are numbered in the order in which they were published; that number is their text.
+It knows no logs, no cursors and no links: publish looks at every client, and every client has a set of messages. That
+is slow, and plainly right. Messages are numbered in the order in which they were published; that number is their text.
 """
 
 import re

@@ -6,6 +6,9 @@ So a test reads as the steps of a story: `await site.subscribe("alice", "/foo")`
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from tests.engine.benches import Bench
+from tests.engine.front_end import FrontEnd
+
 from pixied_server.core.message import Message
 from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
@@ -15,8 +18,6 @@ from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
 from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.abc import Client, PublishOutcome, QueueOutcome
 from pixied_server.errors import PixiedError, Reason
-from tests.engine.benches import Bench
-from tests.engine.front_end import FrontEnd
 
 __all__ = ["Site", "page", "reason_of", "texts"]
 
@@ -33,7 +34,9 @@ class Site:
         delivery_bytes: about so many bytes in one delivery.
     """
 
-    def __init__(self, bench: Bench, *, outbox: int = 10_000, delivery_bytes: int = 900_000, clients: int = 1_000) -> None:
+    def __init__(
+        self, bench: Bench, *, outbox: int = 10_000, delivery_bytes: int = 900_000, clients: int = 1_000
+    ) -> None:
         self.bench = bench
         self.engine = bench.engine
         self.clock = bench.clock

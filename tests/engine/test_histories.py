@@ -6,6 +6,6 @@ from tests.engine.histories import Histories
 
 
 def test_no_history_breaks_a_promise(open_bench: OpenBench) -> None:
-    """Whatever happens in whatever order, every client gets what it is owed, once, in order, or is told what it lost."""
+    """Whatever happens in whatever order, each client gets what it is owed, once, in order, or is told of its loss."""
     machine = type("HistoriesOfAnEngine", (Histories,), {"opened": staticmethod(open_bench)})
     run_state_machine_as_test(machine)

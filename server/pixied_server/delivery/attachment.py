@@ -1,18 +1,40 @@
 """A client's place on a link."""
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pixied_server.core.backlog import Portion
 from pixied_server.core.log import Entry
-from pixied_server.delivery.audience import Audience
+from pixied_server.delivery.audience import Audience, Audiences
 from pixied_server.delivery.events import Batch, DetachReason
+from pixied_server.delivery.ledger import Ledger
 from pixied_server.engine.abc import Claim
 
-if TYPE_CHECKING:
-    from pixied_server.delivery.link import Link
+__all__ = ["Attachment", "Carrier"]
 
-__all__ = ["Attachment"]
+
+class Carrier(Protocol):
+    """The link, as its attachments see it."""
+
+    ledger: Ledger
+    audiences: Audiences
+
+    @property
+    def position(self) -> int:
+        """Everything up to this position has been put into deliveries for all live clients."""
+        ...
+
+    def position_at(self, number: int) -> int:
+        """Everything up to this position was in the deliveries up to a number."""
+        ...
+
+    def on_own_mail(self, attachment: "Attachment", entry: Entry) -> None:
+        """A message was queued for one of the link's clients."""
+        ...
+
+    def on_gone(self, attachment: "Attachment", reason: DetachReason, detail: str) -> None:
+        """A client is no longer on this link."""
+        ...
 
 
 class Attachment:
@@ -42,7 +64,7 @@ class Attachment:
         "live",
     )
 
-    def __init__(self, link: "Link", claim: Claim, handle: int, *, explicit: bool) -> None:
+    def __init__(self, link: Carrier, claim: Claim, handle: int, *, explicit: bool) -> None:
         self.link = link
         self.claim = claim
         self.handle = handle

@@ -88,6 +88,14 @@ class Link:
         self._notices: list[LinkEvent] = []
         self._news = asyncio.Event()
 
+    def __len__(self) -> int:
+        """How many clients are attached."""
+        return len(self._attachments)
+
+    def __bool__(self) -> bool:
+        """A link without clients is a link."""
+        return True
+
     @property
     def position(self) -> int:
         """Everything up to this position has been put into deliveries for all live clients."""
@@ -110,7 +118,7 @@ class Link:
         if handle in self._attachments:
             raise StreamProtocol(f"handle {handle} is in use; it is free again after `detached` or `attach_failed`")
         try:
-            if len(self._attachments) >= self._limits.clients:
+            if len(self) >= self._limits.clients:
                 raise LimitClients("on one link", self._limits.clients)
             # Asked first: an attach that fails must not take the client away from anyone.
             await self._hub.engine.handed_out(client_id)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from time import monotonic
 
+import structlog
+
 from pixied.v1 import attach_pb2 as wire
 from pixied_server.admin import Drain
 from pixied_server.delivery.events import Closing, Heartbeat
@@ -17,6 +19,8 @@ from pixied_server.rpc.convert import duration_out
 from pixied_server.rpc.frames import attach_frames
 
 __all__ = ["AttachServicer", "LinkTerms"]
+
+_log = structlog.get_logger(__name__)
 
 _DEFAULT_WINDOW = 64
 _MAX_WINDOW = 65_536
@@ -65,10 +69,12 @@ class AttachServicer:
                 return
             link = await self._open(first, context)
             self.links += 1
+            _log.info("link opened", front_end=link.front_end)
             try:
                 await _Conversation(link, self._valid, self._drain, self._terms, frames, context).run(first)
             finally:
                 self.links -= 1
+                _log.info("link closed", front_end=link.front_end, clients=len(link))
                 await link.close()
 
     async def _open(self, first: wire.AttachRequest, context: Context) -> Link:

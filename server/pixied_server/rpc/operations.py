@@ -1,13 +1,14 @@
 """The unary operations of the backend, behind the unary RPCs and the Pipeline: check, delegate, translate."""
 
 import asyncio
-from collections.abc import Callable
 
 from pixied.v1 import operations_pb2 as ops
+from pixied_server.admin import Drain
 from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
-from pixied_server.errors import ClientUnknown
+from pixied_server.errors import ClientUnknown, Draining
+from pixied_server.rpc.calls import first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import fill_client, gaps_out, timestamp_out
 from pixied_server.rpc.frames import messages_field
@@ -25,15 +26,15 @@ class Operations:
     Args:
         hub: the hub, and through it the engine.
         valid: checks requests.
-        refuse_new: raises `Draining` when nothing new may begin.
+        drain: the planned stop: after it has begun nothing new begins, and nothing waits.
         may_wait: whether DequeueFor may wait (not in a Pipeline).
     """
 
-    def __init__(self, hub: Hub, valid: Validator, refuse_new: Callable[[], None], *, may_wait: bool) -> None:
+    def __init__(self, hub: Hub, valid: Validator, drain: Drain, *, may_wait: bool) -> None:
         self._hub = hub
         self._engine = hub.engine
         self._valid = valid
-        self._refuse_new = refuse_new
+        self._drain = drain
         self._may_wait = may_wait
 
     async def generate_namespace(self, request: ops.GenerateNamespaceRequest) -> ops.GenerateNamespaceResponse:
@@ -131,7 +132,7 @@ class Operations:
         explicit = self._valid.ack_mode(request.ack_mode)
         cursor = parse_cursor(request.ack_cursor)
         async with tapped(self._hub, client_id, "DequeueFor", explicit=explicit, cursor=cursor) as tap:
-            mail = await _dequeue(tap, count, wait)
+            mail = await self._dequeue(tap, count, wait)
             tap.all_taken()
         response = ops.DequeueForResponse(
             cursor=mail.cursor,
@@ -150,15 +151,18 @@ class Operations:
             results=[ops.PublishResult(matched_subscriptions=one.matched, duplicate=one.duplicate) for one in outcomes]
         )
 
+    def _refuse_new(self) -> None:
+        if self._drain.begun:
+            raise Draining
 
-async def _dequeue(tap: Tap, count: int, wait: float) -> Mail:
-    """Take mail, and if there is none wait for some."""
-    mail = await tap.take(messages=count, size=MAIL_BYTES)
-    try:
-        async with asyncio.timeout(wait):
-            while wait and not mail.entries and not mail.losses:
-                await tap.wait()
-                mail = await tap.take(messages=count, size=MAIL_BYTES)
-    except TimeoutError:
-        pass
-    return mail
+    async def _dequeue(self, tap: Tap, count: int, wait: float) -> Mail:
+        """Take mail, and if there is none wait for some."""
+        mail = await tap.take(messages=count, size=MAIL_BYTES)
+        try:
+            async with asyncio.timeout(wait):
+                while wait and not mail.entries and not mail.losses and not self._drain.begun:
+                    await first_of(tap.wait(), self._drain.wait())
+                    mail = await tap.take(messages=count, size=MAIL_BYTES)
+        except TimeoutError:
+            pass
+        return mail

@@ -15,7 +15,6 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from pixied.v1 import admin_service_pb2, backend_service_pb2
 from pixied_server.admin import Drain
 from pixied_server.delivery.hub import Hub
-from pixied_server.errors import Draining
 from pixied_server.rpc.admin import AdminServicer, Identity
 from pixied_server.rpc.attach import AttachServicer, LinkTerms
 from pixied_server.rpc.calls import method_name
@@ -118,8 +117,8 @@ class RpcServer:
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def _backend(self, hub: Hub, valid: Validator, attach: AttachServicer) -> grpc.GenericRpcHandler:
-        operations = Operations(hub, valid, self._refuse_new, may_wait=True)
-        pipelined = Operations(hub, valid, self._refuse_new, may_wait=False)
+        operations = Operations(hub, valid, self._drain, may_wait=True)
+        pipelined = Operations(hub, valid, self._drain, may_wait=False)
         streams: dict[str, Callable[..., Any]] = {
             "deliver": DeliverServicer(hub, valid, self._drain).deliver,
             "attach": attach.attach,
@@ -127,10 +126,6 @@ class RpcServer:
             "watch": WatchServicer(hub.watchers, valid, self._drain).watch,
         }
         return bind(BACKEND, {**_methods(BACKEND, operations, but=streams), **streams})
-
-    def _refuse_new(self) -> None:
-        if self._drain.begun:
-            raise Draining
 
 
 def _is_served(address: str) -> bool:

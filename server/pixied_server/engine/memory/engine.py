@@ -1,6 +1,5 @@
 """The memory engine."""
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,7 +7,6 @@ from typing import TypeVar
 from pixied_server.core import identifiers
 from pixied_server.core.backlog import Backlog, Portion, Source
 from pixied_server.core.channels import is_pattern, logs_of, meets
-from pixied_server.core.deadlines import Deadlines
 from pixied_server.core.idempotency import IdempotencyWindow
 from pixied_server.core.log import Bounds, Entry, Log
 from pixied_server.core.message import Message
@@ -27,8 +25,10 @@ from pixied_server.engine.abc import (
     PublishOutcome,
     QueueOutcome,
 )
+from pixied_server.engine.memory.claim import MemoryClaim
 from pixied_server.engine.memory.retention import Retention
 from pixied_server.engine.memory.session import INBOX, Session, Topic
+from pixied_server.engine.memory.timekeeper import Timekeeper
 from pixied_server.errors import (
     ClientUnknown,
     LimitClients,
@@ -39,14 +39,10 @@ from pixied_server.errors import (
     RateLimited,
 )
 
-__all__ = ["MemoryClaim", "MemoryEngine", "MemoryLimits"]
+__all__ = ["MemoryEngine", "MemoryLimits"]
 
 T = TypeVar("T")
 
-# One slice of the time-driven work, so that a million sessions that end at once do not stop everyone else.
-_SLICE = 500
-# How often old mail is looked for, in seconds. Nothing depends on its precision.
-_SWEEP = 1.0
 # How often a draw may hit a taken namespace before its length counts as used up.
 _DRAWS = 100
 
@@ -63,31 +59,6 @@ class MemoryLimits:
     log: Bounds
     creates_per_second: float = 0.0
     publishes_per_second: float = 0.0
-
-
-class MemoryClaim:
-    """The claim of the memory engine. See `engine.abc.Claim`."""
-
-    def __init__(self, session: Session, number: int) -> None:
-        self.client_id = session.client_id
-        self.sent = session.sent
-        self.number = number
-        self._backlog = Backlog(session.sources, self._wanted)
-
-    async def read(self, upto: int, *, messages: int, size: int) -> Portion:
-        """See `engine.abc.Claim`."""
-        return self._backlog.read(upto, messages=messages, size=size)
-
-    def seek(self, position: int) -> None:
-        """See `engine.abc.Claim`."""
-        self._backlog.seek(position)
-
-    def subscriptions(self) -> list[tuple[str, int]]:
-        """See `engine.abc.Claim`."""
-        return list(self._backlog.since())
-
-    def _wanted(self, message: Message) -> bool:
-        return not message.skips(self.client_id)
 
 
 class MemoryEngine:
@@ -114,61 +85,29 @@ class MemoryEngine:
         self._position = 0
         self._claims = 0
         self._retention = Retention(limits.log, limits.total_bytes, self._on_lost)
-        self._deadlines: Deadlines[Session] = Deadlines()
+        self._time = Timekeeper(clock, self._look_at, self._retention.sweep)
         self._done = IdempotencyWindow(limits.idempotency_keys)
         self._creates = TokenBucket(limits.creates_per_second)
         self._publishes = TokenBucket(limits.publishes_per_second)
-        self._earlier = asyncio.Event()
-        self._asleep_until = float("inf")
-        self._swept_at = 0.0
 
     # Time
 
     async def run(self) -> None:
         """See `engine.abc.Engine`."""
-        while True:
-            if self.tick():
-                await asyncio.sleep(0)
-                continue
-            self._asleep_until = min(self._deadlines.next() or float("inf"), self._swept_at + _SWEEP)
-            self._earlier.clear()
-            delay = max(self._asleep_until - self._now(), 0.0)
-            try:
-                await asyncio.wait_for(self._earlier.wait(), delay)
-            except TimeoutError:
-                continue
+        await self._time.run()
 
     def tick(self) -> bool:
         """Do what is due at this moment, or a slice of it. Returns whether more is due."""
-        now = self._now()
-        if now >= self._swept_at + _SWEEP:
-            self._retention.sweep(now)
-            self._swept_at = now
-        due = self._deadlines.pop(now)
-        for session in due[:_SLICE]:
-            self._look_at(session, now)
-        for session in due[_SLICE:]:
-            self._deadlines.put(session, now)
-        return len(due) > _SLICE
+        return self._time.tick()
 
     def _look_at(self, session: Session, now: float) -> None:
         """A deadline that was noted has come: the session may have been prolonged, held or destroyed since."""
-        session.scheduled = False
         if self._sessions.get(session.client_id) is not session or session.kept_alive:
             return
         if session.is_over(now):
             self._expire(session)
         else:
-            self._schedule(session)
-
-    def _schedule(self, session: Session) -> None:
-        if session.scheduled:
-            return
-        session.scheduled = True
-        self._deadlines.put(session, session.deadline)
-        if session.deadline < self._asleep_until:
-            self._asleep_until = session.deadline
-            self._earlier.set()
+            self._time.schedule(session)
 
     # Namespaces
 
@@ -210,7 +149,7 @@ class MemoryEngine:
             raise RateLimited("new clients", self._creates.rate, wait)
         session = Session(self._draw(identifiers.DEFAULT_LENGTH), now, session_timeout, attributes)
         self._sessions[session.client_id] = session
-        self._schedule(session)
+        self._time.schedule(session)
         self.counters.clients_created += 1
         self._tell(EventKind.CLIENT_CREATED, client_id=session.client_id)
         return _described(session)
@@ -418,7 +357,7 @@ class MemoryEngine:
         if not session.expires:
             session.deadline = self._now() + session.timeout
         session.claim, session.front_end, session.expires = 0, "", True
-        self._schedule(session)
+        self._time.schedule(session)
 
     async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
         """See `engine.abc.Engine`."""

@@ -1,0 +1,76 @@
+"""What time demands of the memory engine: ending sessions, and taking away old mail."""
+
+import asyncio
+from collections.abc import Callable
+
+from pixied_server.core.deadlines import Deadlines
+from pixied_server.engine.memory.session import Session
+
+__all__ = ["Timekeeper"]
+
+# One slice of the work, so that a million sessions that end at once do not stop everyone else.
+_SLICE = 500
+# How often old mail is looked for, in seconds. Nothing depends on its precision.
+_SWEEP = 1.0
+
+
+class Timekeeper:
+    """Notes the deadlines of sessions, and sees to what is due.
+
+    Args:
+        clock: tells the time, in seconds.
+        due: is called with a session whose noted deadline has come, and the time. It may have been prolonged since.
+        sweep: is called with the time about once a second.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], due: Callable[[Session, float], None], sweep: Callable[[float], None]
+    ) -> None:
+        self._now = clock
+        self._due = due
+        self._sweep = sweep
+        self._deadlines: Deadlines[Session] = Deadlines()
+        self._earlier = asyncio.Event()
+        self._asleep_until = float("inf")
+        self._swept_at = 0.0
+
+    def schedule(self, session: Session) -> None:
+        """Note a session's deadline, unless an earlier one of it is noted: then that one leads to it."""
+        if session.scheduled:
+            return
+        session.scheduled = True
+        self._deadlines.put(session, session.deadline)
+        if session.deadline < self._asleep_until:
+            self._asleep_until = session.deadline
+            self._earlier.set()
+
+    async def run(self) -> None:
+        """See to everything when it is due, until cancelled."""
+        while True:
+            if self.tick():
+                await asyncio.sleep(0)
+            else:
+                await self._sleep()
+
+    def tick(self) -> bool:
+        """See to what is due at this moment, or a slice of it. Returns whether more is due."""
+        now = self._now()
+        if now >= self._swept_at + _SWEEP:
+            self._sweep(now)
+            self._swept_at = now
+        due = self._deadlines.pop(now)
+        for session in due[:_SLICE]:
+            session.scheduled = False
+            self._due(session, now)
+        for session in due[_SLICE:]:
+            self._deadlines.put(session, now)
+        return len(due) > _SLICE
+
+    async def _sleep(self) -> None:
+        """Sleep until something is due, or an earlier deadline is noted."""
+        self._asleep_until = min(self._deadlines.next() or float("inf"), self._swept_at + _SWEEP)
+        self._earlier.clear()
+        try:
+            await asyncio.wait_for(self._earlier.wait(), max(self._asleep_until - self._now(), 0.0))
+        except TimeoutError:
+            return

@@ -1,0 +1,16 @@
+"""Entries for the tests of logs: what a message says does not matter there, only how large it is and whose."""
+
+from pixied_server.core.log import Entry, Log
+from pixied_server.core.message import Message
+
+__all__ = ["entry", "positions"]
+
+
+def entry(position: int, *, at: float = 0.0, size: int = 0, publisher: str = "") -> Entry:
+    """An entry at a position; `size` bytes of body."""
+    return Entry(position, at, Message("/a", b"x" * size, publisher=publisher, exclude_publisher=bool(publisher)))
+
+
+def positions(log: Log, offset: int = 0, upto: int = 1 << 60) -> list[int]:
+    """What can be read of a log."""
+    return [one.position for one in log.read(offset, upto)]

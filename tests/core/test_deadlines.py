@@ -1,0 +1,53 @@
+"""Deadlines: nothing early, nothing more than 10 ms late, nothing forgotten."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixied_server.core.deadlines import Deadlines
+
+TODAY = 1_700_000_000.0
+GRAIN = 0.01
+MOMENTS = st.floats(TODAY, TODAY + 100.0, allow_nan=False)
+
+
+@given(st.lists(MOMENTS, max_size=30), st.lists(MOMENTS, max_size=10))
+def test_what_is_due_comes_in_time(deadlines: list[float], looks: list[float]) -> None:
+    """Each thing comes once, never before its deadline and within 10 ms of it."""
+    due: Deadlines[int] = Deadlines()
+    for thing, deadline in enumerate(deadlines):
+        due.put(thing, deadline)
+    waiting = set(range(len(deadlines)))
+    for now in [*sorted(looks), TODAY + 101.0]:
+        came = due.pop(now)
+        assert len(came) == len(set(came))
+        assert set(came) <= waiting
+        assert all(deadlines[thing] <= now for thing in came)
+        waiting -= set(came)
+        assert all(deadlines[thing] + GRAIN > now - 1e-6 for thing in waiting)
+        assert len(due) == len(waiting)
+    assert not waiting
+
+
+@given(st.integers(int(TODAY) * 100, int(TODAY) * 100 + 10_000).map(lambda grain: grain * GRAIN), st.integers(-2, 2))
+def test_rounding_makes_nothing_early(moment: float, steps: int) -> None:
+    """A deadline a hair beyond a hundredth of a second is not met at that hundredth."""
+    deadline = moment + steps * 2.0**-22
+    due: Deadlines[str] = Deadlines()
+    due.put("it", deadline)
+    assert due.pop(deadline - 2.0**-22) == []
+    assert due.pop(deadline + GRAIN) == ["it"]
+
+
+@given(st.lists(MOMENTS, min_size=1, max_size=30))
+def test_it_says_when_to_look_again(deadlines: list[float]) -> None:
+    """To look when it says finds something, and not earlier than that."""
+    due: Deadlines[int] = Deadlines()
+    assert due.next() is None
+    for thing, deadline in enumerate(deadlines):
+        due.put(thing, deadline)
+    left = len(deadlines)
+    while (look := due.next()) is not None:
+        came = due.pop(look)
+        assert came
+        left -= len(came)
+    assert left == 0

@@ -1,0 +1,289 @@
+"""Links: live mail for many clients on one stream."""
+
+import asyncio
+
+import pytest
+from tests.engine.conftest import OpenSite
+from tests.engine.site import Site, reason_of, texts
+
+from pixied_server.delivery.events import Attached, Delivery, DetachReason
+from pixied_server.errors import LimitClients, Reason, StreamProtocol
+
+
+async def test_a_message_goes_to_a_link_once(site: Site) -> None:
+    """All subscribers of a link get one batch with one copy of the message."""
+    names = [f"client {number}" for number in range(50)]
+    await site.create(*names)
+    for name in names:
+        await site.subscribe(name, "/a")
+    async with site.attached(*names) as front:
+        await site.publish("/a", "1", "2")
+        await front.read()
+        (delivery,) = front.deliveries
+        (batch,) = delivery.batches
+        assert len(batch.entries) == 2
+        assert len(batch.audience) == 50
+        assert all(front.texts(name) == ["1", "2"] for name in names)
+    assert site.hub.counters.delivered == 100
+
+
+async def test_pending_mail_comes_before_live_mail(site: Site) -> None:
+    """A client gets what waited for it, then what is published, in order and once."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1", "2")
+    front = site.front_end()
+    await site.attach("ann", front)
+    await site.publish("/a", "3")
+    await front.read()
+    await site.publish("/a", "4")
+    await front.read()
+    assert front.texts("ann") == ["1", "2", "3", "4"]
+    assert front.marked("ann") == []
+
+
+async def test_attached_comes_before_mail(site: Site) -> None:
+    """The answer to an attach precedes the client's mail."""
+    await site.create("ann")
+    await site.queue_for("ann", "1")
+    front = site.front_end()
+    await site.attach("ann", front)
+    kinds = [type(event) for event in await front.take()]
+    assert kinds == [Attached, Delivery]
+
+
+async def test_one_copy_however_many_patterns_match(site: Site) -> None:
+    """A client with several matching subscriptions gets one copy, live and when it catches up."""
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a/b", "/a/*", "/**")
+    await site.subscribe("bob", "/a/**")
+    await site.publish("/a/b", "pending")
+    async with site.attached("ann", "bob") as front:
+        for number in range(3):
+            await site.publish("/a/b", str(number))
+        await front.read()
+        assert front.texts("ann") == front.texts("bob") == ["pending", "0", "1", "2"]
+
+
+async def test_a_link_learns_of_subscriptions_as_they_change(site: Site) -> None:
+    """A live client gets what is published from Subscribe's answer to Unsubscribe's, and nothing else."""
+    await site.create("ann", "bob")
+    await site.subscribe("bob", "/a")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", "before")
+        await site.subscribe("ann", "/a")
+        await site.publish("/a", "during")
+        await front.read()
+        await site.publish("/a", "given up")
+        await site.unsubscribe("ann", "/a")
+        await site.publish("/a", "after")
+        await site.subscribe("ann", "/a")
+        await site.publish("/a", "anew")
+        await front.read()
+        assert front.texts("ann") == ["during", "anew"]
+        assert front.texts("bob") == ["before", "during", "given up", "after", "anew"]
+
+
+async def test_what_another_subscription_has_is_not_given_up(site: Site) -> None:
+    """Unsubscribe leaves live mail that waits if another subscription matched it."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a/*", "/a/b")
+    async with site.attached("ann") as front:
+        await site.publish("/a/b", "both")
+        await site.publish("/a/c", "one")
+        await site.unsubscribe("ann", "/a/*")
+        await front.read()
+        assert front.texts("ann") == ["both"]
+
+
+async def test_the_publisher_may_be_left_out_of_live_mail(site: Site) -> None:
+    """`exclude_publisher` leaves the publisher out and no one else."""
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", "1", by="ann", exclude=True)
+        await site.publish("/a", "2", by="ann")
+        await front.read()
+        assert front.texts("ann") == ["2"]
+        assert front.texts("bob") == ["1", "2"]
+
+
+async def test_no_more_than_the_window(site: Site) -> None:
+    """Beyond the window nothing is sent; each confirmation lets one more delivery through."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=2) as front:
+        for number in range(5):
+            await site.publish("/a", str(number))
+            await front.read()
+        assert front.texts("ann") == ["0", "1"]
+        await front.ack(1)
+        await front.read()
+        assert front.texts("ann") == ["0", "1", "2", "3", "4"]
+        assert front.number == 3
+
+
+async def test_a_slow_link_stops_no_one(open_site: OpenSite) -> None:
+    """While one link confirms nothing, others get everything, and little waits in memory for the slow one."""
+    site = await open_site(outbox=10)
+    await site.create("slow", "quick")
+    for name in ("slow", "quick"):
+        await site.subscribe(name, "/a")
+    async with site.attached("slow", window=1) as slow, site.attached("quick") as quick:
+        for number in range(500):
+            await site.publish("/a", str(number))
+            await quick.drain()
+        assert quick.texts("quick") == [str(number) for number in range(500)]
+        await slow.drain()
+        assert slow.texts("slow") == [str(number) for number in range(500)]
+
+
+async def test_large_mail_is_spread_over_deliveries(open_site: OpenSite) -> None:
+    """A delivery ends at about its size; the rest follows in order."""
+    site = await open_site(delivery_bytes=1_000)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    await site.publish("/a", *map(str, range(10)))
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", *map(str, range(10, 20)))
+        await front.read()
+        assert len(front.deliveries) > 5
+        assert front.texts("ann") == front.texts("bob") == [str(number) for number in range(20)]
+
+
+async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
+    """STREAM_PROTOCOL for a second client under a handle, and the client stays with whoever has it."""
+    await site.create("ann", "bob")
+    front = site.front_end()
+    await front.link.attach(site.ids["ann"], 7, explicit=False, expires=False)
+    with pytest.raises(StreamProtocol, match="handle 7"):
+        await front.link.attach(site.ids["bob"], 7, explicit=False, expires=False)
+    assert (await site.look_at("bob")).front_end == ""
+
+
+async def test_a_handle_is_free_again(site: Site) -> None:
+    """Under a handle that was given up the next client gets its own mail and none of its predecessor's."""
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    await site.subscribe("bob", "/b")
+    async with site.attached("ann") as front:
+        await site.publish("/a", "for ann")
+        await site.queue_for("ann", "for ann too")
+        await front.detach("ann")
+        await front.read()
+        assert front.detached == [("ann", DetachReason.REQUESTED, "")]
+        assert await site.attach("bob", front) == 1
+        await site.publish("/a", "for ann later")
+        await site.publish("/b", "for bob")
+        await front.read()
+        assert front.texts("bob") == ["for bob"]
+        assert front.texts("ann") == []
+    assert texts(await site.dequeue("ann")) == ["for ann", "for ann too", "for ann later"]
+
+
+async def test_to_detach_or_confirm_for_a_lost_client_is_no_error(site: Site) -> None:
+    """A front-end may not know yet that it has lost a client."""
+    await site.create("ann")
+    front, other = site.front_end(), site.front_end()
+    await site.attach("ann", front)
+    await site.attach("ann", other)
+    await front.detach("ann")
+    await front.client_ack("ann", 0)
+    assert (await site.look_at("ann")).front_end != ""
+
+
+async def test_to_confirm_what_was_not_sent_breaks_the_protocol(site: Site) -> None:
+    """STREAM_PROTOCOL for a number beyond the last delivery's, of the link and of a client."""
+    await site.create("ann")
+    await site.queue_for("ann", "1")
+    async with site.attached("ann") as front:
+        await front.ack(1)
+        await front.ack(1)
+        await front.ack(0)
+        with pytest.raises(StreamProtocol, match="delivery 2"):
+            await front.ack(2)
+        with pytest.raises(StreamProtocol, match="delivery 2"):
+            await front.client_ack("ann", 2)
+
+
+async def test_an_attach_that_fails_changes_nothing(open_site: OpenSite) -> None:
+    """CLIENT_UNKNOWN and LIMIT_CLIENTS are told by an event; the client stays where it is, the handle is free."""
+    site = await open_site(clients=1)
+    await site.create("ann", "bob")
+    site.ids["nobody"] = "nobody"
+    front, other = site.front_end(), site.front_end("other")
+    await site.attach("nobody", front)
+    await site.attach("ann", front)
+    await site.attach("bob", other)
+    await site.attach("bob", front)
+    await front.read()
+    assert front.failed["nobody"].reason is Reason.CLIENT_UNKNOWN
+    assert isinstance(front.failed["bob"], LimitClients)
+    assert (await site.look_at("bob")).front_end == "other"
+    assert front.attached == {2: "ann"}
+
+
+async def test_a_destroyed_client_gets_nothing_more(site: Site) -> None:
+    """After DestroyClient nothing that waited is delivered, and the front-end is told why."""
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", "1")
+        await site.queue_for("ann", "2")
+        await site.destroy("ann", "banned")
+        await site.publish("/a", "3")
+        await front.read()
+        assert front.texts("ann") == []
+        assert front.texts("bob") == ["1", "3"]
+        assert front.detached == [("ann", DetachReason.DESTROYED, "banned")]
+
+
+async def test_what_a_link_confirmed_is_pending_no_more(site: Site) -> None:
+    """GetClient counts what is not confirmed, of a client that is attached too."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", "1")
+        await site.queue_for("ann", "2")
+        await front.drain()
+        await front.detach("ann")
+        assert (await site.look_at("ann")).pending == 0
+
+
+async def test_own_mail_is_forgotten_once_it_is_confirmed(site: Site) -> None:
+    """What was queued for a client does not stay in memory after its link has confirmed it."""
+    await site.create("ann", "bob")
+    async with site.attached("ann", "bob") as front:
+        for number in range(100):
+            await site.queue_for("ann", str(number))
+            await front.drain()
+            assert (await site.engine.holdings()).messages == 0
+        assert front.texts("ann") == [str(number) for number in range(100)]
+
+
+async def test_a_client_that_confirms_by_itself_keeps_its_own_mail(site: Site) -> None:
+    """In explicit mode only the client's own confirmation forgets its mail."""
+    await site.create("ann")
+    front = site.front_end()
+    await site.attach("ann", front, explicit=True)
+    await front.read()
+    await site.queue_for("ann", "1")
+    await front.drain()
+    assert (await site.engine.holdings()).messages == 1
+    await front.client_ack("ann")
+    assert (await site.engine.holdings()).messages == 0
+
+
+async def test_errors_of_single_callers(site: Site) -> None:
+    """A Deliver that lost its client to a link ends with TAKEN_OVER, one whose client died with CLIENT_UNKNOWN."""
+    await site.create("ann", "bob")
+    async with site.tapped("ann") as one, site.tapped("bob") as two:
+        await site.attach("ann", site.front_end())
+        await site.destroy("bob")
+        for tap, reason in ((one, Reason.TAKEN_OVER), (two, Reason.CLIENT_UNKNOWN)):
+            async with asyncio.timeout(10):
+                assert await reason_of(tap.wait()) is reason
+            assert await reason_of(tap.take(messages=1, size=1)) is reason

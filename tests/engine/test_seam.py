@@ -1,0 +1,396 @@
+"""The seam between what is read from logs and what comes live: where a hole or a repeat would hide."""
+
+import pytest
+from tests.engine.benches import Limits
+from tests.engine.conftest import OpenSite
+from tests.engine.site import Site, texts
+
+from pixied_server.delivery.events import DetachReason
+
+TINY = [1, 2, 3, 7]
+
+
+@pytest.mark.parametrize("outbox", TINY)
+async def test_a_full_outbox_loses_nothing(open_site: OpenSite, outbox: int) -> None:
+    """What did not fit into a slow link's outbox is read from the logs: in order, once, of all its patterns."""
+    site = await open_site(outbox=outbox)
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a", "/**")
+    await site.subscribe("bob", "/b")
+    async with site.attached("ann", "bob", window=1) as front:
+        for number in range(0, 20, 2):
+            await site.publish("/a", str(number))
+            await site.publish("/b", str(number + 1))
+            if number % 6 == 0:
+                await front.read()
+        await front.drain()
+        assert front.texts("ann") == [str(number) for number in range(20)]
+        assert front.texts("bob") == [str(number) for number in range(1, 20, 2)]
+        assert not front.lost
+
+
+@pytest.mark.parametrize("delivery_bytes", [1, 700, 2_000])
+async def test_catching_up_while_mail_goes_on(open_site: OpenSite, delivery_bytes: int) -> None:
+    """A client that reads a long backlog in small pieces, while more is published, sees no hole and no repeat."""
+    site = await open_site(delivery_bytes=delivery_bytes)
+    await site.create("ann", "live")
+    for name in ("ann", "live"):
+        await site.subscribe(name, "/a")
+    await site.publish("/a", *map(str, range(20)))
+    async with site.attached("live") as front:
+        await front.drain()
+        await site.attach("ann", front)
+        for number in range(20, 40):
+            await site.publish("/a", str(number))
+            await front.take()
+            front.receive()
+            await front.ack()
+        await front.drain()
+        assert front.texts("ann") == front.texts("live") == [str(number) for number in range(40)]
+
+
+async def test_joining_a_link_that_is_behind(open_site: OpenSite) -> None:
+    """A client that joins a link with mail still to be sent gets its own part of it once."""
+    site = await open_site(outbox=2)
+    await site.create("old", "new")
+    for name in ("old", "new"):
+        await site.subscribe(name, "/a")
+    async with site.attached("old", window=1) as front:
+        await site.publish("/a", *"012345")
+        await front.read()
+        await site.publish("/a", *"6789")
+        await site.attach("new", front)
+        await site.publish("/a", "end")
+        await front.drain()
+        for name in ("old", "new"):
+            assert front.texts(name) == [*"0123456789", "end"]
+
+
+async def test_subscriptions_change_while_behind(open_site: OpenSite) -> None:
+    """Of a client that is catching up, a new pattern counts from then on, and one given up counts no more."""
+    site = await open_site(delivery_bytes=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a", "/b")
+    await site.publish("/a", "a1")
+    await site.publish("/b", "b1")
+    await site.publish("/c", "c1")
+    front = site.front_end()
+    await site.attach("ann", front)
+    await front.take()
+    front.receive()
+    await site.subscribe("ann", "/c")
+    await site.unsubscribe("ann", "/b")
+    await site.publish("/b", "b2")
+    await site.publish("/c", "c2")
+    await site.publish("/a", "a2")
+    await front.drain()
+    assert front.texts("ann") == ["a1", "c2", "a2"]
+
+
+async def test_a_new_pattern_brings_back_nothing_old(site: Site) -> None:
+    """Mail that waits for others on the link, from before a client behind it subscribed, is not for that client."""
+    await site.create("ann", "other")
+    for name in ("ann", "other"):
+        await site.subscribe(name, "/**")
+    async with site.attached("other", window=1) as front:
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", "1")
+        await site.attach("ann", front)
+        await site.subscribe("ann", "/a")
+        await front.drain()
+        assert front.texts("ann") == front.texts("other") == ["0", "1"]
+
+
+async def test_subscriptions_change_while_the_link_is_behind(open_site: OpenSite) -> None:
+    """The same of a live client on a link whose outbox is full."""
+    site = await open_site(outbox=1)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a", "/b")
+    async with site.attached("ann", "bob", window=1) as front:
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", "1")
+        await site.publish("/b", "2")
+        await site.publish("/c", "3")
+        await site.unsubscribe("ann", "/b")
+        await site.subscribe("ann", "/c")
+        await site.publish("/b", "4")
+        await site.publish("/c", "5")
+        await front.drain()
+        assert front.texts("ann") == ["0", "1", "5"]
+        assert front.texts("bob") == ["0", "1", "2", "4"]
+
+
+@pytest.mark.parametrize("outbox", TINY)
+async def test_own_mail_on_a_full_link(open_site: OpenSite, outbox: int) -> None:
+    """A client's own mail and its channels' mail stay in order and come once, however little the link can keep."""
+    site = await open_site(outbox=outbox)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann", "bob", window=1) as front:
+        for number in range(0, 16, 2):
+            await site.publish("/a", str(number))
+            await site.queue_for("ann", str(number + 1))
+            if number == 6:
+                await front.read()
+        await front.drain()
+        assert front.texts("ann") == [str(number) for number in range(16)]
+        assert front.texts("bob") == [str(number) for number in range(0, 16, 2)]
+        assert front.marked("ann") == []
+
+
+async def test_a_takeover_of_what_was_not_confirmed(site: Site) -> None:
+    """The last attach wins: the loser is told, mail it did not confirm comes again, marked, and the rest unmarked."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as old, site.attached() as new:
+        await site.publish("/a", "1")
+        await old.drain()
+        await site.publish("/a", "2")
+        await old.read()
+        await site.publish("/a", "3")
+        await site.attach("ann", new)
+        await site.publish("/a", "4")
+        await old.read()
+        await new.read()
+        assert old.texts("ann") == ["1", "2"]
+        assert old.detached == [("ann", DetachReason.TAKEN_OVER, "")]
+        assert new.texts("ann") == ["2", "3", "4"]
+        assert new.marked("ann") == ["2"]
+        assert site.hub.counters.redelivered == 1
+
+
+async def test_a_stale_stream_confirms_nothing(site: Site) -> None:
+    """What a link confirms after it has lost a client does not count for that client."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as old, site.attached() as new:
+        await site.publish("/a", "1")
+        await old.read()
+        await site.attach("ann", new, explicit=True)
+        await new.read()
+        await old.client_ack("ann")
+        await old.ack()
+        await new.lose()
+    assert texts(await site.dequeue("ann")) == ["1"]
+
+
+async def test_a_takeover_on_the_same_link(site: Site) -> None:
+    """A client attached again under another handle is taken over from the first, in order and marked."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", "1")
+        await front.read()
+        assert await site.attach("ann", front) == 2
+        await site.publish("/a", "2")
+        await front.read()
+        assert front.texts("ann") == ["1", "1", "2"]
+        assert front.marked("ann") == ["1"]
+        assert front.attached == {2: "ann"}
+
+
+async def test_a_lost_stream_loses_nothing(site: Site) -> None:
+    """What was in flight when a stream broke comes again, marked; what was confirmed does not."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    front = site.front_end()
+    await site.attach("ann", front)
+    await front.read()
+    for number in range(6):
+        await site.publish("/a", str(number))
+        await front.take()
+        if number < 4:
+            front.receive()
+    await front.ack(3)
+    await front.lose()
+    await site.publish("/a", "6")
+    async with site.attached("ann") as after:
+        assert after.texts("ann") == ["3", "4", "5", "6"]
+        assert after.marked("ann") == ["3", "4", "5"]
+
+
+async def test_explicit_clients_confirm_by_themselves(site: Site) -> None:
+    """In explicit mode the link's confirmations open the window and nothing else; the client's confirm its mail."""
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    front = site.front_end(window=1)
+    await site.attach("ann", front, explicit=True)
+    await site.attach("bob", front)
+    await front.read()
+    for number in range(4):
+        await site.publish("/a", str(number))
+        await front.drain()
+    await front.client_ack("ann", 2)
+    await front.lose()
+    async with site.attached("ann", "bob") as after:
+        assert after.texts("ann") == after.marked("ann") == ["2", "3"]
+        assert after.texts("bob") == []
+
+
+async def test_a_client_may_confirm_ahead_of_its_link(site: Site) -> None:
+    """In automatic mode a client's own confirmation counts before the link's."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    front = site.front_end()
+    await site.attach("ann", front)
+    await site.publish("/a", "1")
+    await front.read()
+    await front.client_ack("ann")
+    await front.lose()
+    assert texts(await site.dequeue("ann")) == []
+
+
+async def test_a_backlog_is_confirmed_piece_by_piece(open_site: OpenSite) -> None:
+    """A stream that breaks while a client catches up has confirmed what it confirmed, and the rest comes again."""
+    site = await open_site(delivery_bytes=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", *"012345")
+    front = site.front_end(window=4)
+    await site.attach("ann", front)
+    await front.read()
+    await front.ack(2)
+    await front.lose()
+    mail = await site.dequeue("ann")
+    assert (texts(mail), mail.redelivered) == ([*"2345"], 2)
+
+
+async def test_a_log_that_is_cut_under_a_client_that_is_away(open_site: OpenSite) -> None:
+    """A client that comes back too late is told, by pattern, how many messages it has lost, and gets the rest."""
+    site = await open_site(Limits(log_messages=3))
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a", "/b")
+    await site.subscribe("bob", "/a")
+    await site.publish("/a", *"012345")
+    await site.publish("/b", "6")
+    await site.queue_for("ann", *"789xy")
+    async with site.attached("ann") as front:
+        assert front.lost["ann"] == {"/a": 3, "": 2}
+        assert front.texts("ann") == ["3", "4", "5", "6", "9", "x", "y"]
+    mail = await site.dequeue("bob")
+    assert [(loss.pattern, loss.count) for loss in mail.losses] == [("/a", 3)]
+    assert site.hub.counters.lost == 8
+
+
+async def test_a_log_that_is_cut_under_a_slow_link(open_site: OpenSite) -> None:
+    """A link that is behind by more than a log holds is told exactly what each of its clients lost."""
+    site = await open_site(Limits(log_messages=3), outbox=2)
+    await site.create("ann", "bob", "late")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann", "bob", "late", window=1) as front:
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", *"12345678")
+        await site.subscribe("late", "/a")
+        await front.drain()
+        assert front.texts("ann") == front.texts("bob") == ["0", "1", "2", "6", "7", "8"]
+        assert front.lost["ann"] == front.lost["bob"] == {"/a": 3}
+        assert "late" not in front.lost
+    assert site.hub.counters.lost == 6
+
+
+async def test_a_loss_is_told_to_those_who_lost(open_site: OpenSite) -> None:
+    """A client that has read by itself what a slow link was still to read has lost nothing when that is cut."""
+    site = await open_site(Limits(log_messages=4), outbox=1)
+    await site.create("slow", "new")
+    for name in ("slow", "new"):
+        await site.subscribe(name, "/a")
+    async with site.attached("slow", window=1) as front:
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", *"123")
+        await site.attach("new", front)
+        await site.publish("/a", *"456")
+        await front.drain()
+        assert front.lost["slow"] == {"/a": 1}
+        assert front.texts("slow") == ["0", "1", *"3456"]
+        assert front.lost["new"] == {"/a": 3}
+        assert front.texts("new") == [*"3456"]
+
+
+async def test_a_gap_that_was_in_flight_is_told_again(open_site: OpenSite) -> None:
+    """A loss is not forgotten when the stream that should tell it breaks, even if nothing else was to be sent."""
+    site = await open_site(Limits(log_age=1.0))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1", "2")
+    await site.elapse(5.0)
+    front = site.front_end()
+    await site.attach("ann", front)
+    await front.take()
+    await front.lose()
+    async with site.attached("ann") as after:
+        assert after.lost["ann"] == {"/a": 2}
+        await after.ack()
+    assert (await site.dequeue("ann")).losses == []
+
+
+async def test_mail_larger_than_a_log_is_not_lost_in_silence(open_site: OpenSite) -> None:
+    """A message that no log can keep still comes to a link that is ready, and is a gap to everyone else."""
+    site = await open_site(Limits(log_bytes=1_000), outbox=1)
+    await site.create("live", "away")
+    for name in ("live", "away"):
+        await site.subscribe(name, "/a", "/*")
+    async with site.attached("live", window=1) as front:
+        await site.publish("/a", "x" * 2_000)
+        held = await site.engine.holdings()
+        assert (held.messages, held.bytes) == (0, 0)
+        await front.read()
+        assert front.texts("live") == ["x" * 2_000]
+        await site.publish("/a", "1")
+        await site.publish("/a", "y" * 2_000)
+        await front.drain()
+        assert front.texts("live")[1:] == ["1"]
+        assert front.lost["live"] == {"/a": 1, "/*": 1}
+    losses = {loss.pattern: loss.count for loss in (await site.dequeue("away")).losses}
+    assert losses == {"/a": 3, "/*": 3}
+
+
+async def test_all_logs_together_are_bounded(open_site: OpenSite) -> None:
+    """Beyond all memory the oldest mail of all goes first, and is announced."""
+    site = await open_site(Limits(total_bytes=3_600))
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    await site.subscribe("bob", "/b", "/**")
+    await site.publish("/a", "0", "1")
+    for number in range(2, 14):
+        await site.publish("/b", str(number))
+        held = await site.engine.holdings()
+        assert held.bytes <= 3_600
+    ann, bob = await site.dequeue("ann"), await site.dequeue("bob")
+    assert (texts(ann), [(loss.pattern, loss.count) for loss in ann.losses]) == ([], [("/a", 2)])
+    kept = texts(bob)
+    assert kept == [str(number) for number in range(14 - len(kept), 14)]
+    assert {loss.pattern: loss.count for loss in bob.losses} == {"/b": 12 - len(kept), "/**": 14 - len(kept)}
+
+
+async def test_old_mail_goes(open_site: OpenSite) -> None:
+    """Mail older than the bound is taken away, by and by, without a publish."""
+    site = await open_site(Limits(log_age=10.0))
+    await site.create("ann", timeout=3_600.0)
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "old")
+    await site.elapse(8.0)
+    await site.publish("/a", "young")
+    await site.elapse(5.0)
+    assert (await site.engine.holdings()).messages == 1
+    mail = await site.dequeue("ann")
+    assert (texts(mail), [loss.count for loss in mail.losses]) == (["young"], [1])
+
+
+async def test_held_mail_does_not_grow_with_readers(site: Site) -> None:
+    """A message takes the same memory for one subscriber and for a hundred, away or attached."""
+    await site.create(*map(str, range(100)))
+    await site.subscribe("0", "/a")
+    await site.publish("/a", "1")
+    one = (await site.engine.holdings()).bytes
+    for name in map(str, range(1, 100)):
+        await site.subscribe(name, "/a")
+    await site.publish("/a", "2")
+    assert (await site.engine.holdings()).bytes == 2 * one

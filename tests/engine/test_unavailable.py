@@ -1,0 +1,142 @@
+"""A store that does not answer: what is refused is told, and what was under way is not lost."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from tests.engine.benches import Bench, Clock, Limits, OpenBench
+from tests.engine.site import Site, reason_of
+
+from pixied_server.core.backlog import Portion
+from pixied_server.engine.abc import Engine
+from pixied_server.errors import EngineUnavailable, Reason
+
+
+class Unsteady:
+    """An engine whose store can be made to fail: the one double of these tests, for no engine fails on demand.
+
+    Attributes:
+        failing: the operations that fail; None for all of them.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.__dict__["engine"] = engine
+        self.__dict__["failing"] = set[str]()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.engine, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self.engine, name)
+        if name not in {"read", "claim", "release", "handed_out", "publish", "confirm"}:
+            return operation
+
+        async def unsteady(*args: Any, **named: Any) -> Any:
+            if name in self.failing:
+                raise EngineUnavailable("connection refused")
+            return await operation(*args, **named)
+
+        return unsteady
+
+
+class UnsteadyBench:
+    """A bench with an unsteady engine."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.engine: Any = Unsteady(bench.engine)
+        self.clock: Clock = bench.clock
+
+    async def elapse(self, seconds: float) -> None:
+        """See `Bench`."""
+        await self._bench.elapse(seconds)
+
+    async def settle(self) -> None:
+        """See `Bench`."""
+        await self._bench.settle()
+
+
+async def test_what_is_refused_says_so(open_bench: OpenBench) -> None:
+    """ENGINE_UNAVAILABLE reaches the caller with a time to try again, and a failed attach is told by an event."""
+    async with open_bench(Limits()) as bench:
+        unsteady = UnsteadyBench(bench)
+        site = Site(unsteady)
+        await site.create("ann")
+        holder, front = site.front_end("holder"), site.front_end()
+        await site.attach("ann", holder)
+        unsteady.engine.failing.update({"publish", "handed_out", "claim", "release"})
+        with pytest.raises(EngineUnavailable, match="does not answer") as refused:
+            await site.publish("/a", "1")
+        assert refused.value.retry_after is not None
+        assert await reason_of(site.dequeue("ann")) is Reason.ENGINE_UNAVAILABLE
+        await site.attach("ann", front)
+        await front.read()
+        assert front.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
+        assert site.hub.held == 1
+        unsteady.engine.failing.clear()
+        await site.queue_for("ann", "2")
+        await holder.read()
+        assert holder.texts("ann") == ["2"]
+
+
+async def test_a_delivery_that_could_not_be_finished_is_not_lost(open_bench: OpenBench) -> None:
+    """When a link fails while it puts a delivery together, what it had in hand counts as not delivered."""
+    async with open_bench(Limits()) as bench:
+        unsteady = UnsteadyBench(bench)
+        site = Site(unsteady, outbox=2)
+        await site.create("ann")
+        await site.subscribe("ann", "/a")
+        front = site.front_end()
+        await site.attach("ann", front)
+        await front.read()
+        await site.publish("/a", *"12345")
+        unsteady.engine.failing.add("read")
+        with suppress(EngineUnavailable):
+            await front.take()
+        await front.lose()
+        unsteady.engine.failing.clear()
+        async with site.attached("ann") as after:
+            assert after.texts("ann") == [*"12345"]
+
+
+async def test_a_catch_up_that_could_not_be_finished_is_not_lost(open_bench: OpenBench) -> None:
+    """The same when the mail of one client was read and that of the next could not be."""
+    async with open_bench(Limits()) as bench:
+        site = Site(bench)
+        await site.create("ann", "bob")
+        for name in ("ann", "bob"):
+            await site.subscribe(name, "/a")
+        await site.publish("/a", *"12")
+        front = site.front_end()
+        await site.attach("ann", front)
+        handle = await site.attach("bob", front)
+        claim: Any = front.link._attachments[handle].claim
+
+        async def fails(upto: int, *, messages: int, size: int) -> Portion:
+            del upto, messages, size
+            raise EngineUnavailable("connection refused")
+
+        claim.read = fails
+        with pytest.raises(EngineUnavailable):
+            await front.take()
+        await front.lose()
+        async with site.attached("ann", "bob") as after:
+            assert after.texts("ann") == after.texts("bob") == [*"12"]
+
+
+async def test_a_link_lets_go_of_everyone_though_the_store_fails(open_bench: OpenBench) -> None:
+    """A link that ends while the store is away leaves no client with it: all can be attached when it is back."""
+    async with open_bench(Limits()) as bench:
+        unsteady = UnsteadyBench(bench)
+        site = Site(unsteady)
+        await site.create("ann", "bob")
+        front = site.front_end()
+        for name in ("ann", "bob"):
+            await site.attach(name, front)
+        unsteady.engine.failing.add("release")
+        with suppress(EngineUnavailable):
+            await front.lose()
+        unsteady.engine.failing.clear()
+        assert site.hub.held == 0
+        async with site.attached("ann", "bob") as after:
+            assert set(after.attached.values()) == {"ann", "bob"}

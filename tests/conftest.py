@@ -1,4 +1,4 @@
-"""How hard the property tests try: `--hypothesis-profile=thorough` for thousands of histories instead of some hundreds."""
+"""How hard the property tests try: `--hypothesis-profile=thorough` for thousands of histories instead of a hundred."""
 
 from hypothesis import HealthCheck, settings
 

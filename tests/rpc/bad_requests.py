@@ -9,10 +9,9 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-
+from tests.support.caller import message
 from tests.support.contract import documented_codes, input_of
 from tests.support.refusals import Refusal
-from tests.support.site import message
 
 __all__ = ["ALICE", "BAD_REQUESTS", "NOBODY", "BadRequest"]
 
@@ -168,7 +167,9 @@ def _mail(rpc: str) -> Iterator[BadRequest]:
     yield from _ids(rpc, "client_id")
     yield BadRequest(rpc, {"client_id": ALICE, "ack_mode": 9}, "FIELD_INVALID", "ack_mode", "ACK_MODE_EXPLICIT")
     for cursor in ("?", "-1", " 1", "1" * 17, "ÿ", "ff"):
-        yield BadRequest(rpc, {"client_id": ALICE, "ack_cursor": cursor}, "FIELD_INVALID", "ack_cursor", "cursor", cursor)
+        yield BadRequest(
+            rpc, {"client_id": ALICE, "ack_cursor": cursor}, "FIELD_INVALID", "ack_cursor", "cursor", cursor
+        )
 
 
 def _pages(rpc: str, **others: Any) -> Iterator[BadRequest]:
@@ -221,7 +222,9 @@ def _all() -> Iterator[BadRequest]:
         yield BadRequest("Publish", fields, "CHANNEL_RESERVED", "messages[1].channel", "QueueFor", channel)
 
     yield from _mail("DequeueFor")
-    yield BadRequest("DequeueFor", {"client_id": ALICE, "max_messages": _MANY}, "FIELD_INVALID", "max_messages", "1,000")
+    yield BadRequest(
+        "DequeueFor", {"client_id": ALICE, "max_messages": _MANY}, "FIELD_INVALID", "max_messages", "1,000"
+    )
     yield from _durations("DequeueFor", "wait", wrong[1:], "0 s to 300 s", client_id=ALICE)
     yield from _mail("Deliver")
 

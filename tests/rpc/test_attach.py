@@ -1,27 +1,15 @@
 """Attach: a front-end's link, seen from the front-end."""
 
-import asyncio
-from typing import Any
-
 from google.protobuf.duration_pb2 import Duration
+from tests.support.caller import message, until
+from tests.support.link import RawLink, ack, attach, client_ack, detach, linked, mail_of
+from tests.support.refusals import refusal_in
+from tests.support.site import Site, serving
 
 from pixied.v1 import attach_pb2 as wire
 from pixied.v1.message_pb2 import ACK_MODE_EXPLICIT
-from tests.support.link import RawLink, ack, attach, client_ack, detach, linked, mail_of
-from tests.support.refusals import refusal_in
-from tests.support.site import Caller, Site, message, serving, within
 
 _GONE = "0123456789abcdefghijklmnopqrstuv"
-
-
-async def _until(caller: Caller, client_id: str, **expected: Any) -> None:
-    """Wait until a client is described so."""
-    async with within():
-        while True:
-            described = (await caller("GetClient", client_id=client_id)).client
-            if all(getattr(described, name) == value for name, value in expected.items()):
-                return
-            await asyncio.sleep(0.005)
 
 
 async def test_welcome_tells_the_terms() -> None:
@@ -139,6 +127,26 @@ async def test_an_ack_confirms(site: Site) -> None:
         assert await link.mail(1, 1) == ["2!"]
 
 
+async def test_what_is_pending_is_told_while_the_client_is_attached(site: Site) -> None:
+    """GetClient and ListClients count what is not confirmed now, not what was not when the client was attached."""
+    alice = await site.client("/a")
+
+    async def pending() -> list[int]:
+        described = (await site("GetClient", client_id=alice)).client
+        return [described.pending, *(one.pending for one in (await site("ListClients")).clients)]
+
+    async def nothing_is_pending() -> bool:
+        return await pending() == [0, 0]
+
+    async with linked(site) as link:
+        await link.attach(alice, 1)
+        await site.publish("/a", "1")
+        delivery = await link.next("delivery")
+        assert await pending() == [1, 1]
+        await link.send(ack(delivery.number))
+        await until(nothing_is_pending)
+
+
 async def test_in_explicit_mode_only_the_client_confirms(site: Site) -> None:
     """The link's ack opens the window and confirms nothing for such a client; client_ack does."""
     alice = await site.client("/a")
@@ -160,7 +168,7 @@ async def test_mail_of_a_broken_link_comes_again_marked(site: Site) -> None:
         await first.attach(alice, 1)
         await site.publish("/a", "1")
         await first.next("delivery")
-    await _until(site, alice, front_end="")
+    await until(lambda: site.is_held_by(alice, ""))
     await site.publish("/a", "2")
     async with linked(site) as second:
         await second.attach(alice, 2)
@@ -181,7 +189,8 @@ async def test_the_last_attach_wins(site: Site) -> None:
         await old.end()
         assert (await site("GetClient", client_id=alice)).client.front_end == "new"
         assert mail_of(await new.next("delivery"), 5) == ["1!"]
-    await _until(site, alice, front_end="", pending=1)
+    await until(lambda: site.is_held_by(alice, ""))
+    assert (await site("GetClient", client_id=alice)).client.pending == 1
 
 
 async def test_attaching_again_under_another_handle_takes_over(site: Site) -> None:
@@ -244,17 +253,17 @@ async def test_a_link_carries_no_more_clients_than_it_may() -> None:
         assert (await site("GetClient", client_id=bob)).client.front_end == "other"
 
 
-async def test_mail_that_was_cut_is_announced(site: Site) -> None:
+async def test_mail_that_was_cut_is_announced() -> None:
     """A log that outgrew its bounds before it was read is a gap with the right count, before what is left."""
-    async with serving(max_log_messages=3) as small:
-        alice = await small.client("/a")
-        await small.publish("/a", *map(str, range(10)))
-        async with linked(small) as link:
+    async with serving(max_log_messages=3) as site:
+        alice = await site.client("/a")
+        await site.publish("/a", *map(str, range(10)))
+        async with linked(site) as link:
             await link.attach(alice, 1)
             gap = await link.next("gap")
             assert (list(gap.handles), gap.gap.channel, gap.gap.lost) == ([1], "/a", 7)
             assert await link.mail(1, 3) == ["7", "8", "9"]
-            assert (await small("GetInfo")).counters.lost == 7
+            assert (await site("GetInfo")).counters.lost == 7
 
 
 async def test_large_mail_is_split_into_frames(site: Site) -> None:
@@ -305,9 +314,9 @@ async def test_information_counts_links_and_who_is_attached(site: Site) -> None:
         await link.attach(alice, 1)
         holdings = (await site("GetInfo")).holdings
         assert (holdings.links, holdings.attached_clients) == (1, 1)
-        await _until(site, alice, front_end="edge-1")
+        await until(lambda: site.is_held_by(alice, "edge-1"))
         assert [one.client_id for one in (await site("ListClients", front_end="edge-1")).clients] == [alice]
-    await _until(site, alice, front_end="")
+    await until(lambda: site.is_held_by(alice, ""))
     assert (await site("GetInfo")).holdings.links == 0
 
 
@@ -325,6 +334,6 @@ async def test_counters_tell_what_was_handed_out(site: Site) -> None:
             while len(got) < 3:
                 delivery = await link.next("delivery")
                 got += [data for handle in range(3) for data in mail_of(delivery, handle)]
-        await _until(site, clients[-1], front_end="")
+        await until(lambda: site.is_held_by(clients[-1], ""))
     counters = (await site("GetInfo")).counters
     assert (counters.delivered, counters.redelivered) == (6, 3)

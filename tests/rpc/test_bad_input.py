@@ -3,12 +3,13 @@
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
-
 from tests.rpc.bad_requests import BAD_REQUESTS, BadRequest
 from tests.rpc.steady import nothing_changes
+from tests.support.caller import message
 from tests.support.contract import RPCS
 from tests.support.refusals import refused
-from tests.support.site import Site, message
+from tests.support.site import Site
+
 
 @pytest.mark.parametrize("bad", BAD_REQUESTS, ids=str)
 async def test_a_bad_request_is_refused_and_changes_nothing(site: Site, bad: BadRequest) -> None:
@@ -103,7 +104,16 @@ async def test_an_idempotency_key_with_another_message_is_refused(site: Site) ->
     assert await site.taken(alice) == ["1"]
 
 
-_ODD_BUT_JSON = ["null", ' {"a":1} ', '"\\ud800"', "1e999", "-0.0", "9007199254740993", "1" * 5_000, "[" * 500 + "]" * 500]
+_ODD_BUT_JSON = [
+    "null",
+    ' {"a":1} ',
+    '"\\ud800"',
+    "1e999",
+    "-0.0",
+    "9007199254740993",
+    "1" * 5_000,
+    "[" * 500 + "]" * 500,
+]
 
 
 @pytest.mark.parametrize("data", _ODD_BUT_JSON, ids=lambda data: data[:16])

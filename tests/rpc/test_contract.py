@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
+from tests.support.contract import documented_codes
+from tests.support.link import attach, linked
+from tests.support.refusals import Refusal, refusal_in, refused
+from tests.support.site import Site
 
 from pixied.v1 import backend_service_pb2, errors_pb2, watch_pb2
 from pixied_server import errors
@@ -14,10 +18,6 @@ from pixied_server.errors import Reason
 from pixied_server.rpc.calls import method_name
 from pixied_server.rpc.services import bind
 from pixied_server.rpc.status import CODES, status_of
-from tests.support.contract import documented_codes
-from tests.support.link import attach, linked
-from tests.support.refusals import Refusal, refusal_in, refused
-from tests.support.site import Site
 
 _BACKEND: ServiceDescriptor = backend_service_pb2.DESCRIPTOR.services_by_name["BackendService"]
 _PREFIX = "ERROR_REASON_"

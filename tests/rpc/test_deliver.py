@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from tests.support.caller import message, until, within
+from tests.support.link import linked
+from tests.support.refusals import refused
+from tests.support.site import Site, serving
 
 from pixied.v1 import attach_pb2
 from pixied.v1.message_pb2 import ACK_MODE_EXPLICIT
-from tests.support.link import linked
-from tests.support.refusals import refused
-from tests.support.site import Site, message, serving, within
 
 _LONG = Duration(seconds=60)
 
@@ -29,13 +30,6 @@ async def _data_from(stream: Any, count: int) -> list[str]:
     return found
 
 
-async def _held_by(site: Site, client_id: str, name: str) -> None:
-    """Wait until a client is held by someone of this name."""
-    async with within():
-        while (await site("GetClient", client_id=client_id)).client.front_end != name:
-            await asyncio.sleep(0.005)
-
-
 async def test_the_first_answer_comes_at_once(site: Site) -> None:
     """With nothing pending it is empty: from then on the stream holds the client."""
     alice = await site.client("/a", session_timeout=Duration(nanos=100_000_000))
@@ -45,7 +39,7 @@ async def test_the_first_answer_comes_at_once(site: Site) -> None:
     described = (await site("GetClient", client_id=alice)).client
     assert (described.front_end, described.HasField("expires_at")) == ("Deliver", False)
     stream.cancel()
-    await _held_by(site, alice, "")
+    await until(lambda: site.is_held_by(alice, ""))
 
 
 async def test_pending_mail_comes_first_then_live(site: Site) -> None:
@@ -95,7 +89,7 @@ async def test_automatic_mail_is_gone_once_handed_out(site: Site) -> None:
     await site.publish("/a", "2")
     assert await _data_from(stream, 1) == ["2"]
     stream.cancel()
-    await _held_by(site, alice, "")
+    await until(lambda: site.is_held_by(alice, ""))
     assert await site.taken(alice) == []
 
 
@@ -110,7 +104,7 @@ async def test_the_last_to_take_a_client_wins(site: Site, holder: str, taker: st
         losing = asyncio.create_task(refused(stream.read()))
     else:
         losing = asyncio.create_task(refused(site("DequeueFor", client_id=alice, wait=Duration(seconds=20))))
-    await _held_by(site, alice, holder)
+    await until(lambda: site.is_held_by(alice, holder))
     async with linked(site) as link:
         if taker == "Attach":
             await link.attach(alice, 1)
@@ -143,7 +137,7 @@ async def test_a_destroyed_client_ends_who_waits_for_its_mail(site: Site, holder
         waiting = asyncio.create_task(refused(stream.read()))
     else:
         waiting = asyncio.create_task(refused(site("DequeueFor", client_id=alice, wait=Duration(seconds=20))))
-    await _held_by(site, alice, holder)
+    await until(lambda: site.is_held_by(alice, holder))
     await site("DestroyClient", client_id=alice)
     async with within():
         assert (await waiting).reason == "CLIENT_UNKNOWN"
@@ -153,7 +147,7 @@ async def test_a_long_poll_ends_with_the_first_mail(site: Site) -> None:
     """DequeueFor that waits is answered when something comes, long before its wait is over."""
     alice = await site.client("/a", session_timeout=Duration(nanos=100_000_000))
     polling = asyncio.create_task(site.taken(alice, wait=Duration(seconds=20)))
-    await _held_by(site, alice, "DequeueFor")
+    await until(lambda: site.is_held_by(alice, "DequeueFor"))
     await site.publish("/a", "1")
     async with asyncio.timeout(10):
         assert await polling == ["1"]
@@ -172,10 +166,10 @@ async def test_a_cancelled_long_poll_leaves_the_client_free(site: Site) -> None:
     """Its front-end went away: the client is no one's, and mail that comes later is kept."""
     alice = await site.client("/a")
     polling = asyncio.create_task(site.taken(alice, wait=_LONG))
-    await _held_by(site, alice, "DequeueFor")
+    await until(lambda: site.is_held_by(alice, "DequeueFor"))
     polling.cancel()
     await asyncio.wait((polling,))
-    await _held_by(site, alice, "")
+    await until(lambda: site.is_held_by(alice, ""))
     await site.publish("/a", "1")
     assert await site.taken(alice) == ["1"]
 

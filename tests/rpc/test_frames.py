@@ -12,8 +12,8 @@ from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.delivery.audience import Audience
 from pixied_server.delivery.events import (
-    AttachFailed,
     Attached,
+    AttachFailed,
     Batch,
     Closing,
     Delivery,
@@ -158,7 +158,10 @@ def test_one_event_larger_than_a_frame_is_a_frame() -> None:
 
 @given(_wire_messages, _texts, st.booleans(), _texts)
 def test_what_subscribers_get_has_no_secret(
-    message: message_pb2.Message, publisher: str, exclude: bool, key: str  # noqa: FBT001 - drawn by hypothesis
+    message: message_pb2.Message,
+    publisher: str,
+    exclude: bool,  # noqa: FBT001 - drawn by hypothesis
+    key: str,
 ) -> None:
     """A stored message is the published one without the publisher's id, its wish and its key."""
     published = message_pb2.Message.FromString(message.SerializeToString())

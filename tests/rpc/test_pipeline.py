@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from tests.rpc.bad_requests import BAD_REQUESTS, BadRequest
+from tests.rpc.steady import nothing_changes
+from tests.support.caller import message, within
+from tests.support.contract import input_of
+from tests.support.refusals import refusal_in, refused
+from tests.support.site import Site
 
 from pixied.v1 import pipeline_pb2 as wire
 from pixied.v1.message_pb2 import ACK_MODE_EXPLICIT
-from tests.rpc.bad_requests import BAD_REQUESTS, BadRequest
-from tests.rpc.steady import nothing_changes
-from tests.support.contract import input_of
-from tests.support.refusals import refusal_in, refused
-from tests.support.site import Site, message, within
 
 _OPERATIONS = {one.message_type.name.removesuffix("Request"): one.name for one in wire.Operation.DESCRIPTOR.fields}
 
@@ -24,6 +25,7 @@ class RawPipeline:
         self.call = call
 
     async def send(self, *operations: wire.Operation) -> None:
+        """Send operations in one frame."""
         await self.call.write(wire.PipelineRequest(operations=operations).SerializeToString())
 
     async def results(self, count: int) -> list[wire.OperationResult]:

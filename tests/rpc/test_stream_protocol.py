@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-
-from pixied.v1 import attach_pb2, operations_pb2, pipeline_pb2
 from tests.rpc.steady import nothing_changes
+from tests.support.caller import message
 from tests.support.link import ack, attach, client_ack, detach, hello, linked
 from tests.support.refusals import Refusal, refusal_in, refused
-from tests.support.site import Site, message
+from tests.support.site import Site
+
+from pixied.v1 import attach_pb2, operations_pb2, pipeline_pb2
 
 Command = attach_pb2.AttachCommand
 Operation = pipeline_pb2.Operation

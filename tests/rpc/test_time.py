@@ -4,11 +4,12 @@ import asyncio
 from time import monotonic
 
 from google.protobuf.duration_pb2 import Duration
-
-from pixied.v1 import attach_pb2 as wire
+from tests.support.caller import within
 from tests.support.link import RawLink, detach, linked
 from tests.support.refusals import refused
-from tests.support.site import Site, serving, within
+from tests.support.site import Site, serving
+
+from pixied.v1 import attach_pb2 as wire
 
 
 async def _end_of(site: Site, client_id: str) -> None:

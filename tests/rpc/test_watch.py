@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.support.caller import message, within
+from tests.support.link import linked
+from tests.support.site import Site, serving
 
 from pixied.v1 import watch_pb2 as wire
-from tests.support.link import linked
-from tests.support.site import Site, message, serving, within
 
 Events = Callable[[int], Any]
 
@@ -70,28 +71,40 @@ async def test_queued_mail_names_its_client(site: Site) -> None:
         assert [_told(event) for event in await events(1)] == [("published", alice, "/service/a")]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
-        ({"kinds": ["EVENT_KIND_SUBSCRIBED", "EVENT_KIND_UNSUBSCRIBED"]}, ["subscribed", "subscribed", "unsubscribed"]),
-        ({"channel_pattern": "/b"}, ["channel_created", "subscribed", "published", "channel_destroyed"]),
-        ({"channel_pattern": "/*", "kinds": ["EVENT_KIND_PUBLISHED"]}, ["published", "published"]),
-        ({"channel_pattern": "/c"}, []),
-    ],
-)
+_ON_B = ["channel_created", "subscribed", "published", "unsubscribed", "channel_destroyed"]
+_FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "kinds": ({"kinds": ["EVENT_KIND_SUBSCRIBED", "EVENT_KIND_PUBLISHED"]}, ["subscribed"] * 2 + ["published"] * 2),
+    "a channel": ({"channel_pattern": "/b"}, _ON_B),
+    "a pattern": ({"channel_pattern": "/*", "kinds": ["EVENT_KIND_PUBLISHED"]}, ["published"] * 2),
+    "both": ({"channel_pattern": "/b", "kinds": ["EVENT_KIND_PUBLISHED"]}, ["published"]),
+    "another channel": ({"channel_pattern": "/c"}, []),
+    "another client": ({"client_id": "nobody"}, []),
+}
+
+
+@pytest.mark.parametrize(("wanted", "expected"), _FILTERS.values(), ids=_FILTERS)
 async def test_filters(site: Site, wanted: dict[str, Any], expected: list[str]) -> None:
     """Events pass all filters that are set; those without a channel do not pass a channel's filter."""
-    async with watching(site, **wanted) as events, watching(site, kinds=["EVENT_KIND_CLIENT_DESTROYED"]) as ended:
-        alice = await site.client("/a", "/b")
-        await site.publish("/a", "1")
-        await site.publish("/b", "2")
-        await site("Unsubscribe", client_id=alice, channels=["/b"])
-        await site("DestroyClient", client_id=alice)
-        await ended(1)
-        seen = [_told(event)[0] for event in await events(len(expected))]
-    wanted_kinds = set(expected)
-    assert [kind for kind in seen if kind in wanted_kinds][: len(expected)] == seen[: len(expected)]
-    assert wanted_kinds <= set(seen) | {"channel_destroyed"}
+    watched = site.stream("Watch", **wanted)
+    await watched.read()
+    alice = await site.client("/a", "/b")
+    await site.publish("/a", "1")
+    await site.publish("/b", "2")
+    await site("Unsubscribe", client_id=alice, channels=["/b"])
+    await site("DestroyClient", client_id=alice)
+    # The stop ends the stream after all that happened before it.
+    await site("Drain")
+    seen = [_told(event)[0] for event in await _rest(watched)]
+    assert sorted(seen) == sorted(expected)
+
+
+async def _rest(stream: Any) -> list[wire.Event]:
+    """All events until the server closes the stream."""
+    events: list[wire.Event] = []
+    async with within():
+        while not (answer := await stream.read()).HasField("closing"):
+            events += answer.events
+    return events
 
 
 async def test_one_clients_events(site: Site) -> None:

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
+from tests.support.caller import Caller, within
+
 from pixied.v1 import attach_pb2 as wire
-from tests.support.site import Caller, within
 
 __all__ = ["RawLink", "ack", "attach", "client_ack", "detach", "hello", "linked", "mail_of"]
 
@@ -72,7 +74,7 @@ class RawLink:
         while not self._events:
             async with within():
                 frame = await self.call.read()
-            if not isinstance(frame, wire.AttachResponse):
+            if frame is grpc.aio.EOF:
                 raise EOFError
             self._events.extend(frame.events)
         return self._events.popleft()

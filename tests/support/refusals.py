@@ -54,7 +54,7 @@ def refusal_in(status: Status) -> Refusal:
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """What a failed call says: its trailer must agree with its code and message."""
     code, text = error.code().name, error.details() or ""
-    raw = {key: value for key, value in error.trailing_metadata() or ()}.get(_DETAILS)
+    raw = dict(error.trailing_metadata() or ()).get(_DETAILS)
     if raw is None:
         return Refusal(code, text)
     refusal = refusal_in(Status.FromString(raw))

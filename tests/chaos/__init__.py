@@ -1,0 +1,1 @@
+"""What breaks in the field, broken on purpose: front-ends, connections, readers; the guarantees must hold."""

@@ -1,0 +1,84 @@
+"""Health and reflection: what tools that know nothing of pixied ask of any gRPC server."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2 as health
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2 as reflection
+from tests.support.caller import within
+from tests.support.contract import RPCS
+from tests.support.refusals import refused
+from tests.support.site import Site
+
+_SERVICES = ["", "pixied.v1.BackendService", "pixied.v1.AdminService"]
+_VERSIONS = ["v1", "v1alpha"]
+
+
+async def _ask(site: Site, version: str, **question: Any) -> reflection.ServerReflectionResponse:
+    call = site.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection.ServerReflectionResponse.FromString,
+    )()
+    await call.write(reflection.ServerReflectionRequest(**question))
+    async with within():
+        answer: reflection.ServerReflectionResponse = await call.read()
+    await call.done_writing()
+    return answer
+
+
+@pytest.mark.parametrize("service", _SERVICES)
+async def test_each_service_is_serving_until_the_stop_begins(site: Site, service: str) -> None:
+    """Check says SERVING; a Watch learns of NOT_SERVING when the server drains, while streams are still open."""
+    stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
+    request = health.HealthCheckRequest(service=service)
+    assert (await stub.Check(request)).status == health.HealthCheckResponse.SERVING
+    watching, stream = stub.Watch(request), site.stream("Watch")
+    await stream.read()
+    assert (await watching.read()).status == health.HealthCheckResponse.SERVING
+    await site("Drain")
+    async with within():
+        assert (await watching.read()).status == health.HealthCheckResponse.NOT_SERVING
+    watching.cancel()
+
+
+async def test_a_service_that_does_not_exist_is_not_found(site: Site) -> None:
+    """A misspelt service in a probe is seen."""
+    stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
+    refusal = await refused(stub.Check(health.HealthCheckRequest(service="pixied.v1.Backend")))
+    assert refusal.code == grpc.StatusCode.NOT_FOUND.name
+
+
+@pytest.mark.parametrize("version", _VERSIONS)
+async def test_reflection_lists_all_services(site: Site, version: str) -> None:
+    """Under both of its names."""
+    answer = await _ask(site, version, list_services="")
+    names = {service.name for service in answer.list_services_response.service}
+    assert {*_SERVICES[1:], "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= names
+
+
+@pytest.mark.parametrize("version", _VERSIONS)
+async def test_reflection_describes_every_rpc(site: Site, version: str) -> None:
+    """The files that it hands out hold all methods: grpcurl needs no .proto file."""
+    found: set[str] = set()
+    for service in _SERVICES[1:]:
+        answer = await _ask(site, version, file_containing_symbol=service)
+        for raw in answer.file_descriptor_response.file_descriptor_proto:
+            described = FileDescriptorProto.FromString(raw)
+            found |= {method.name for one in described.service for method in one.method}
+    assert found == set(RPCS)
+
+
+async def test_reflection_streams_do_not_hold_up_a_stop(site: Site) -> None:
+    """A tool that keeps a health Watch or a reflection stream open does not delay the exit by the grace period."""
+    stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
+    watching = stub.Watch(health.HealthCheckRequest())
+    await watching.read()
+    await site("Drain", grace={"seconds": 20})
+    async with asyncio.timeout(10):
+        await asyncio.wait((site.ended,))
+    watching.cancel()

@@ -1,0 +1,172 @@
+"""Where the server listens, how much it takes at once, and which keepalive it lives with."""
+
+import asyncio
+import errno
+import re
+import socket
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from tests.support.caller import PATIENCE, within
+from tests.support.link import RawLink, hello
+from tests.support.site import Site, serving
+
+from pixied_server.app import AddressInUse
+from pixied_server.rpc.server import Transport, _options
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SETTINGS, _PING, _GOAWAY = 4, 6, 7
+_ACK = 1
+_ENHANCE_YOUR_CALM = 11
+_MIN_PING_MS = 10_000
+
+
+async def test_a_unix_socket() -> None:
+    """A sidecar's address works as any other, and its file is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        address = f"unix://{folder}/socket"
+        async with serving([address]) as site:
+            assert site.addresses == [address]
+            assert (await site("GetInfo")).engine == "memory"
+        with socket.socket(socket.AF_UNIX) as probe:
+            assert probe.connect_ex(f"{folder}/socket") == errno.ENOENT
+
+
+async def test_several_addresses_are_one_server() -> None:
+    """A client that was made through one is known through the other."""
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        async with serving(["127.0.0.1:0", f"unix://{folder}/socket"]) as site:
+            alice = await site.client()
+            async with grpc.aio.insecure_channel(site.addresses[1]) as channel:
+                assert (await Site(channel, site.addresses, site.ended)("GetClient", client_id=alice)).client
+
+
+async def test_a_port_in_use_stops_the_start(site: Site) -> None:
+    """The error names the address; the server that has it serves on."""
+    with pytest.raises(AddressInUse, match=re.escape(site.address)):
+        async with serving([site.address]):
+            pass
+    assert (await site("GetInfo")).version
+
+
+async def test_a_unix_socket_in_use_stops_the_start() -> None:
+    """A second server on the same path must not push the first one aside."""
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        address = f"unix://{folder}/socket"
+        async with serving([address]) as site:
+            with pytest.raises(AddressInUse, match=re.escape(address)):
+                async with serving([address]):
+                    pass
+            async with site.another_channel(use_local_subchannel_pool=1) as caller:
+                assert (await caller("GetInfo")).version
+
+
+async def test_a_unix_socket_left_by_a_dead_server_is_no_obstacle() -> None:
+    """After a power cut the file is still there; nobody listens, so the start takes the path over."""
+    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(f"{folder}/socket")
+        async with serving([f"unix://{folder}/socket"]) as site:
+            assert (await site("GetInfo")).version
+
+
+async def test_five_hundred_links_opened_at_once_all_open(site: Site) -> None:
+    """When all front-ends come back together none is turned away."""
+    calls = [RawLink(site.both_ways("Attach")) for _ in range(500)]
+
+    async def opened(link: RawLink) -> None:
+        await link.send(hello())
+        await link.next("welcome")
+
+    async with within():
+        await asyncio.gather(*map(opened, calls))
+    assert (await site("GetInfo")).holdings.links == 500
+    for link in calls:
+        link.call.cancel()
+
+
+class Http2:
+    """A connection with nothing but HTTP/2 frames: gRPC's own clients do not ping as often as this test needs."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, kind: int, payload: bytes = b"", *, flags: int = 0) -> None:
+        """Send a frame of the connection itself (stream 0)."""
+        self._writer.write(struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + bytes(4) + payload)
+
+    async def frame(self) -> tuple[int, int, bytes]:
+        """The next frame: kind, flags, payload."""
+        head = await self._reader.readexactly(9)
+        payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
+        return head[3], head[4], payload
+
+    async def after_ping(self) -> tuple[int, bytes]:
+        """Ping; gives the first frame that answers it: PING or GOAWAY."""
+        self.send(_PING, b"pixied!!")
+        while True:
+            kind, flags, payload = await self.frame()
+            if kind == _SETTINGS and not flags & _ACK:
+                self.send(_SETTINGS, flags=_ACK)
+            if kind == _GOAWAY or (kind == _PING and flags & _ACK):
+                return kind, payload
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[Http2]:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(_PREFACE)
+        connection = Http2(reader, writer)
+        connection.send(_SETTINGS)
+        yield connection
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _kinds_after(address: str, pings: int, *, apart: float = 0.0) -> list[tuple[int, bytes]]:
+    async with _connected(address) as connection, asyncio.timeout(PATIENCE):
+        answers = []
+        for _ in range(pings):
+            answers.append(await connection.after_ping())
+            if answers[-1][0] == _GOAWAY:
+                break
+            await asyncio.sleep(apart)
+        return answers
+
+
+async def test_who_pings_without_pause_is_cut_off(site: Site) -> None:
+    """The server defends itself: too many pings end the connection with ENHANCE_YOUR_CALM."""
+    kind, payload = (await _kinds_after(site.address, 10))[-1]
+    assert (kind, int.from_bytes(payload[4:8], "big")) == (_GOAWAY, _ENHANCE_YOUR_CALM)
+    assert payload.endswith(b"too_many_pings")
+
+
+@asynccontextmanager
+async def _bare(options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
+    server = grpc.aio.server(options=options)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+async def test_the_keepalive_options_are_ones_that_the_library_knows() -> None:
+    """With the pause of the server's own options made shorter, such pings are lived with; else they are not."""
+    # gRPC ignores a key that it does not know without a word.
+    options = _options(Transport((), 1_000_000))
+    shortened = [(key, 20 if value == _MIN_PING_MS and "ping" in key else value) for key, value in options]
+    assert shortened != options
+    async with _bare(shortened) as address:
+        assert {kind for kind, _ in await _kinds_after(address, 12, apart=0.05)} == {_PING}
+    async with _bare([]) as address:
+        assert (await _kinds_after(address, 12, apart=0.05))[-1][0] == _GOAWAY

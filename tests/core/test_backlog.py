@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 from tests.core.messages import entry
 
 from pixied_server.core.backlog import Backlog, Loss, Source
@@ -100,14 +100,6 @@ class Reading(RuleBasedStateMachine):
         """What came by other means is not read again."""
         self.backlog.seek(self.position)
         self.note_read(self.position, self.position, complete=True)
-
-    @invariant()
-    def knows_where_it_is(self) -> None:
-        """Each pattern is named with the position up to which it was read."""
-        since = dict(self.backlog.since())
-        assert since.keys() == self.shelves.keys()
-        for name, shelf in self.shelves.items():
-            assert since[name] == [0, *shelf.ever][max(shelf.read, shelf.gone)]
 
 
 TestReading = Reading.TestCase

@@ -18,7 +18,7 @@ def test_what_is_due_comes_in_time(deadlines: list[float], looks: list[float]) -
         due.put(thing, deadline)
     waiting = set(range(len(deadlines)))
     for now in [*sorted(looks), TODAY + 101.0]:
-        came = due.pop(now)
+        came = due.pop(now, 1_000)
         assert len(came) == len(set(came))
         assert set(came) <= waiting
         assert all(deadlines[thing] <= now for thing in came)
@@ -34,20 +34,20 @@ def test_rounding_makes_nothing_early(moment: float, steps: int) -> None:
     deadline = moment + steps * 2.0**-22
     due: Deadlines[str] = Deadlines()
     due.put("it", deadline)
-    assert due.pop(deadline - 2.0**-22) == []
-    assert due.pop(deadline + GRAIN) == ["it"]
+    assert due.pop(deadline - 2.0**-22, 1) == []
+    assert due.pop(deadline + GRAIN, 1) == ["it"]
 
 
-@given(st.lists(MOMENTS, min_size=1, max_size=30))
-def test_it_says_when_to_look_again(deadlines: list[float]) -> None:
-    """To look when it says finds something, and not earlier than that."""
+@given(st.lists(MOMENTS, min_size=1, max_size=30), st.integers(1, 3))
+def test_it_says_when_to_look_again(deadlines: list[float], most: int) -> None:
+    """To look when it says finds something, at most as much as was asked for, and in the end everything."""
     due: Deadlines[int] = Deadlines()
     assert due.next() is None
     for thing, deadline in enumerate(deadlines):
         due.put(thing, deadline)
     left = len(deadlines)
     while (look := due.next()) is not None:
-        came = due.pop(look)
-        assert came
+        came = due.pop(look, most)
+        assert 0 < len(came) <= most
         left -= len(came)
     assert left == 0

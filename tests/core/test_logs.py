@@ -59,14 +59,6 @@ def test_the_offset_after_a_position(steps: list[tuple[bool, int]], position: in
 
 
 @given(STEPS)
-def test_the_position_before_an_offset(steps: list[tuple[bool, int]]) -> None:
-    """It is the position of the entry before, as far as the log goes back."""
-    log, ever, gone = told(steps)
-    for offset in range(len(ever) + 1):
-        assert log.position_before(offset) == ([0, *ever][max(offset, gone)])
-
-
-@given(STEPS)
 def test_holders_are_the_logs_that_have_an_entry(steps: list[tuple[bool, int]]) -> None:
     """An entry knows how many logs have it."""
     log, _, _ = told(steps)

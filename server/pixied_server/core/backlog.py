@@ -89,12 +89,6 @@ class Backlog:
             source.log: max(source.offset, source.log.offset_after(position)) for source in self._sources()
         }
 
-    def since(self) -> Iterator[tuple[str, int]]:
-        """Each pattern, and the position up to which this backlog has read it."""
-        for source in self._sources():
-            offset = max(self._offsets.get(source.log, 0), source.offset)
-            yield source.log.pattern, source.log.position_before(offset)
-
     def _behind(self, losses: list[Loss]) -> Iterator[tuple[Log, int]]:
         """The logs that hold something unread, from where; and what they have lost."""
         current: dict[Log, int] = {}

@@ -30,6 +30,8 @@ class Deadlines(Generic[T]):
     def put(self, thing: T, deadline: float) -> None:
         """Give the thing back once `deadline`, in seconds, has come."""
         grain = ceil(deadline / _GRAIN)
+        # The division may have rounded down a hair.
+        grain += grain * _GRAIN < deadline
         things = self._due.get(grain)
         if things is None:
             self._due[grain] = [thing]
@@ -41,9 +43,14 @@ class Deadlines(Generic[T]):
         """When to look again, in seconds; None if there is nothing."""
         return self._heap[0] * _GRAIN if self._heap else None
 
-    def pop(self, now: float) -> list[T]:
-        """Everything that is due."""
+    def pop(self, now: float, most: int) -> list[T]:
+        """What is due, at most so many things; the others stay, and are due."""
         due: list[T] = []
-        while self._heap and self._heap[0] * _GRAIN <= now:
-            due += self._due.pop(heappop(self._heap))
+        while len(due) < most and self._heap and self._heap[0] * _GRAIN <= now:
+            things = self._due[self._heap[0]]
+            room = most - len(due)
+            due += things[-room:]
+            del things[-room:]
+            if not things:
+                del self._due[heappop(self._heap)]
         return due

@@ -37,7 +37,7 @@ class IdempotencyWindow:
         """Which of the messages were done before, by their keys, and with what outcome.
 
         Args:
-            scope: keeps the keys of different operations apart.
+            scope: keeps the keys of different operations apart; without a line break.
             messages: those of one request; they may use the same key twice.
             now: in seconds.
             field: the request's field that holds them.
@@ -51,7 +51,7 @@ class IdempotencyWindow:
         for index, message in enumerate(messages):
             if not message.key:
                 continue
-            key = scope + message.key
+            key = _key(scope, message)
             fingerprint = _fingerprint(message)
             memory = self._seen.get(key)
             if fingerprint != (memory.fingerprint if memory else fresh.setdefault(key, fingerprint)):
@@ -63,7 +63,7 @@ class IdempotencyWindow:
 
     def remember(self, scope: str, message: Message, outcome: int, now: float) -> None:
         """Remember that a message with a key was done."""
-        self._seen[scope + message.key] = _Memory(now, _fingerprint(message), outcome)
+        self._seen[_key(scope, message)] = _Memory(now, _fingerprint(message), outcome)
 
     def _check_room(self, fresh: int, now: float) -> None:
         if len(self._seen) + fresh <= self._limit:
@@ -80,6 +80,10 @@ class IdempotencyWindow:
             if self._seen[key].at + SECONDS > now:
                 return
             del self._seen[key]
+
+
+def _key(scope: str, message: Message) -> str:
+    return f"{scope}\n{message.key}"
 
 
 def _fingerprint(message: Message) -> int:

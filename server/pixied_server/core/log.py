@@ -137,12 +137,6 @@ class Log:
             return self.next
         return self.first + self._index_after(position)
 
-    def position_before(self, offset: int) -> int:
-        """The position of the entry before an offset; 0 if there never was one."""
-        if offset <= self.first or not self._entries:
-            return self.cut
-        return self._entries[self._gone + offset - self.first - 1].position
-
     def read(self, offset: int, upto: int) -> Iterator[Entry]:
         """The entries from an offset on, up to the position `upto`. The log must not change meanwhile."""
         entries = self._entries or []

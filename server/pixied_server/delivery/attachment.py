@@ -49,17 +49,18 @@ class Attachment:
     Attributes:
         live: whether it has caught up and joined the link's live mail.
         acked: the client itself has confirmed every delivery up to this number.
+        joined_upto: once live: it had its mail up to this position before it joined.
     """
 
     __slots__ = (
         "_joined_at",
-        "_joined_upto",
         "_trail",
         "acked",
         "alone",
         "claim",
         "explicit",
         "handle",
+        "joined_upto",
         "link",
         "live",
     )
@@ -75,11 +76,11 @@ class Attachment:
         # While catching up: numbers of the deliveries with its mail, and the position each reached.
         self._trail: list[tuple[int, int]] = []
         self._joined_at = 0
-        self._joined_upto = 0
+        self.joined_upto = 0
 
     def caught(self, portion: Portion, number: int) -> list[Batch]:
-        """Mail that it was behind with goes out with the delivery of this number."""
-        if portion.entries:
+        """Mail that it was behind with, or the news that it is lost, goes out with the delivery of this number."""
+        if portion.entries or portion.losses:
             self._trail.append((number, portion.upto))
         maybe = bisect_right(portion.entries, self.claim.sent, key=_position)
         parts = ((portion.entries[:maybe], True), (portion.entries[maybe:], False))
@@ -89,7 +90,7 @@ class Attachment:
         """It has read everything up to a position: from here on it is live."""
         self.live = True
         self._joined_at = self._trail[-1][0] if self._trail else 0
-        self._joined_upto = position
+        self.joined_upto = position
 
     def fall_back(self) -> None:
         """It gets what the link has put together until now, and reads on by itself."""
@@ -123,13 +124,13 @@ class Attachment:
     def _position_at(self, number: int) -> int:
         """Up to which position the client's mail is in the deliveries up to a number."""
         if self.live and number >= self._joined_at:
-            return max(self._joined_upto, self.link.position_at(number))
+            return max(self.joined_upto, self.link.position_at(number))
         step = bisect_right(self._trail, number, key=_number)
         return self._trail[step - 1][1] if step else 0
 
     def _sent(self) -> int:
         if self.live:
-            return max(self._joined_upto, self.link.position)
+            return max(self.joined_upto, self.link.position)
         return self._trail[-1][1] if self._trail else 0
 
 

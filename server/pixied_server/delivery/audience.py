@@ -1,5 +1,6 @@
 """Who, on one link, gets what is published."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 from pixied_server.core.channels import logs_of
@@ -38,12 +39,13 @@ class Audience:
 class _Recipients:
     """The handles that subscribe to one pattern, each with the position beyond which it does."""
 
-    __slots__ = ("_audience", "_latest", "_since")
+    __slots__ = ("_audience", "_latest", "_moments", "_since")
 
     def __init__(self) -> None:
         self._since: dict[int, int] = {}
         self._latest = 0
         self._audience: Audience | None = None
+        self._moments: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self._since)
@@ -51,11 +53,11 @@ class _Recipients:
     def add(self, handle: int, since: int) -> None:
         self._since[handle] = since
         self._latest = max(self._latest, since)
-        self._audience = None
+        self._audience = self._moments = None
 
     def discard(self, handle: int) -> None:
         if self._since.pop(handle, None) is not None:
-            self._audience = None
+            self._audience = self._moments = None
 
     def everyone(self) -> Audience:
         """All of them: the same object until someone comes or goes."""
@@ -70,6 +72,13 @@ class _Recipients:
     def those_at(self, position: int) -> Iterator[int]:
         """Those who get the message at this position."""
         return (handle for handle, since in self._since.items() if since < position)
+
+    def youngest_before(self, position: int) -> int | None:
+        """The highest position below this one beyond which one of them subscribes."""
+        if self._moments is None:
+            self._moments = sorted(set(self._since.values()))
+        place = bisect_left(self._moments, position)
+        return self._moments[place - 1] if place else None
 
 
 class Audiences:
@@ -104,10 +113,15 @@ class Audiences:
             del self._by_pattern[pattern]
             self._unfollow(pattern)
 
-    def subscribed_to(self, pattern: str) -> Audience:
-        """Who subscribes to exactly this pattern."""
+    def youngest_before(self, pattern: str, position: int) -> int | None:
+        """The position at which the last of those subscribed who get a message there; None if no one gets it."""
         recipients = self._by_pattern.get(pattern)
-        return recipients.everyone() if recipients is not None else Audience(())
+        return recipients.youngest_before(position) if recipients is not None else None
+
+    def subscribed_by(self, pattern: str, position: int) -> tuple[int, ...]:
+        """The handles that had subscribed to exactly this pattern by a position."""
+        recipients = self._by_pattern.get(pattern)
+        return tuple(recipients.those_at(position + 1)) if recipients is not None else ()
 
     def of(self, entry: Entry) -> Audience:
         """Who gets a message, each once. The same object for every message as long as nothing changes."""

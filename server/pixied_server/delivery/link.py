@@ -29,6 +29,7 @@ from pixied_server.delivery.events import (
 )
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.ledger import Ledger
+from pixied_server.delivery.losses import Losses
 from pixied_server.delivery.outbox import Outbox, OutboxLimits
 from pixied_server.errors import LimitClients, PixiedError, StreamProtocol
 
@@ -77,6 +78,7 @@ class Link:
         self._hub = hub
         self._limits = limits
         self._outbox = Outbox(hub, limits.outbox)
+        self._losses = Losses(self.audiences)
         self._attachments: dict[int, Attachment] = {}
         self._behind: deque[Attachment] = deque()
         # Own mail of live clients: who gets the entry at a position; and which deliveries had some, to trim inboxes.
@@ -173,16 +175,26 @@ class Link:
                 await self._confirm_own(attachment, number)
 
     async def close(self) -> None:
-        """Let go of all clients: their mail stays, their session timeouts begin to run."""
+        """Let go of all clients: their mail stays, their session timeouts begin to run.
+
+        Raises:
+            PixiedError: the store did not take some of them back; they are no longer held here all the same.
+        """
+        failure: PixiedError | None = None
         for count, attachment in enumerate(list(self._attachments.values())):
-            await self._hub.let_go(attachment.claim.client_id, attachment)
+            try:
+                await self._hub.let_go(attachment.claim.client_id, attachment)
+            except PixiedError as error:
+                failure = error
             self._remove(attachment)
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+        if failure is not None:
+            raise failure
 
     async def _confirm_own(self, attachment: Attachment, number: int) -> None:
         """Trim the inbox of a client that got mail of its own."""
-        if self._attachments.get(attachment.handle) is attachment and attachment.live:
+        if self._is_live(attachment):
             confirmed, _ = attachment.progress()
             if confirmed and number:
                 await self._hub.engine.confirm(attachment.claim.client_id, confirmed)
@@ -202,25 +214,26 @@ class Link:
         return bool(self._notices) or (self.ledger.open and bool(self._behind or self._outbox))
 
     async def _delivery(self) -> list[LinkEvent]:
+        # Stays true if this fails: then the link is at its end, and what was in hand counts as not delivered.
         self._building = True
-        try:
-            batches = await self._batches()
-        finally:
-            self._building = False
-        if not batches:
+        batches, losses = await self._mail()
+        self._building = False
+        self._count(batches, losses)
+        if not batches and not losses:
             return []
-        self._count(batches)
-        return [Delivery(self.ledger.record(self.position), batches)]
+        # Losses need a number too, even where there is no mail: until that is confirmed they are told again.
+        return [*losses, Delivery(self.ledger.record(self.position), batches)]
 
-    async def _batches(self) -> list[Batch]:
+    async def _mail(self) -> tuple[list[Batch], list[Lost]]:
         batches: list[Batch] = []
+        losses: list[Lost] = []
         room = self._limits.delivery_bytes
-        room -= await self._catch_up(batches, room)
+        room -= await self._catch_up(batches, losses, room)
         await self._live_mail(batches, room)
-        self._tell_losses()
-        return batches
+        losses += self._losses.tell()
+        return batches, losses
 
-    async def _catch_up(self, batches: list[Batch], room: int) -> int:
+    async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
         """Read on for the clients that are behind, each a little. Returns how many bytes that took."""
         taken = 0
         for _ in range(min(len(self._behind), _SLICE)):
@@ -231,8 +244,7 @@ class Link:
                 continue
             size = min(_CATCH_BYTES, room - taken)
             portion = await attachment.claim.read(self._hub.head, messages=_CATCH_MESSAGES, size=size)
-            self._notices += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in portion.losses]
-            self._hub.counters.lost += sum(loss.count for loss in portion.losses)
+            losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in portion.losses]
             batches += attachment.caught(portion, self.ledger.number + 1)
             taken += sum(entry.message.size for entry in portion.entries)
             if portion.upto == self._hub.head:
@@ -244,9 +256,8 @@ class Link:
     def _join(self, attachment: Attachment) -> None:
         if self._attachments.get(attachment.handle) is not attachment:
             return
-        for pattern, since in attachment.claim.subscriptions():
-            if pattern:
-                self.audiences.add(pattern, attachment.handle, since)
+        for pattern in attachment.claim.patterns():
+            self.audiences.add(pattern, attachment.handle, self._hub.head)
         attachment.join(self._hub.head)
 
     async def _live_mail(self, batches: list[Batch], room: int) -> None:
@@ -266,7 +277,7 @@ class Link:
     def _audience_of(self, entry: Entry) -> Audience:
         owner = self._own.pop(entry.position, None)
         if owner is not None:
-            if not owner.live or self._attachments.get(owner.handle) is not owner:
+            if not self._is_live(owner) or entry.position <= owner.joined_upto:
                 return _NOBODY
             self._own_sent.append((self.ledger.number + 1, owner))
             return owner.alone
@@ -279,14 +290,11 @@ class Link:
         holder = self._hub.holder_of(client_id)
         return holder.handle if isinstance(holder, Attachment) and holder.link is self else None
 
-    def _tell_losses(self) -> None:
-        for pattern, count in self._outbox.losses().items():
-            audience = self.audiences.subscribed_to(pattern)
-            self._hub.counters.lost += count * len(audience)
-            if audience:
-                self._notices.append(Lost(audience.handles, pattern, count))
+    def _is_live(self, attachment: Attachment) -> bool:
+        return attachment.live and self._attachments.get(attachment.handle) is attachment
 
-    def _count(self, batches: list[Batch]) -> None:
+    def _count(self, batches: list[Batch], losses: list[Lost]) -> None:
+        self._hub.counters.lost += sum(loss.count * len(loss.handles) for loss in losses)
         for batch in batches:
             redelivered = len(batch.entries) if batch.redelivered else 0
             self._hub.handed_out(batch.entries, len(batch.audience), self.front_end, redelivered=redelivered)
@@ -305,7 +313,9 @@ class Link:
 
     def on_cut(self, pattern: str, entry: Entry) -> None:
         """See `Follower`."""
-        self._outbox.on_cut(pattern, entry)
+        if self._outbox.has_yet_to_read(entry.position):
+            self._losses.note(pattern, entry.position)
+            self._news.set()
 
     def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
@@ -330,7 +340,7 @@ class Link:
             self._unlist(attachment)
 
     def _unlist(self, attachment: Attachment) -> None:
-        for pattern, _ in attachment.claim.subscriptions():
+        for pattern in attachment.claim.patterns():
             self.audiences.discard(pattern, attachment.handle)
 
 

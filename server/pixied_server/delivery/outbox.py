@@ -36,10 +36,9 @@ class Outbox:
         self._limits = limits
         self._waiting: deque[Entry] = deque()
         self._bytes = 0
-        # Once full: the position up to which mail was kept, the patterns with mail beyond it, and what their logs lost.
+        # Once full: the position up to which mail was kept, and the patterns with mail beyond it.
         self._kept_upto = hub.head
         self._beyond: dict[str, None] = {}
-        self._lost: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._beyond)
@@ -66,15 +65,9 @@ class Outbox:
             self._waiting.append(entry)
             self._bytes += entry.message.size
 
-    def on_cut(self, pattern: str, entry: Entry) -> None:
-        """A log lost an entry. It matters if that was still to be read from there."""
-        if self._beyond and entry.position > self._kept_upto:
-            self._lost[pattern] = self._lost.get(pattern, 0) + 1
-
-    def losses(self) -> dict[str, int]:
-        """How many messages of which patterns were lost since this was last asked."""
-        lost, self._lost = self._lost, {}
-        return lost
+    def has_yet_to_read(self, position: int) -> bool:
+        """Whether the mail at a position is not kept here but was to be read from the logs."""
+        return bool(self._beyond) and position > self._kept_upto
 
     async def take(self, size: int) -> Entry | None:
         """The next entry, or None if there is none; about `size` bytes are read ahead."""

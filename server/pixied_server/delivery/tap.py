@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.delivery.events import DetachReason
+from pixied_server.delivery.holder import Holder
 from pixied_server.delivery.hub import Hub
 from pixied_server.engine.abc import Claim
 from pixied_server.errors import ClientUnknown, FieldInvalid, PixiedError, TakenOver
@@ -57,9 +58,8 @@ class Tap:
         self._news = asyncio.Event()
         self._over: PixiedError | None = None
         self._patterns: set[str] = set()
-        for pattern, _ in claim.subscriptions():
-            if pattern:
-                self.on_subscribed(pattern, 0)
+        for pattern in claim.patterns():
+            self.on_subscribed(pattern, 0)
 
     async def take(self, *, messages: int, size: int) -> Mail:
         """Take what is pending: at most so many messages, and about so many bytes.
@@ -159,11 +159,11 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     Raises:
         ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
     """
-    if cursor is not None and cursor > await hub.engine.handed_out(client_id):
+    handed_out = await hub.engine.handed_out(client_id)
+    if cursor is not None and cursor > max(handed_out, _sent_by(hub.holder_of(client_id))):
         raise FieldInvalid(
             "ack_cursor", "it was not handed out for this client; leave it empty, or name a cursor that was"
         )
-    await hub.engine.handed_out(client_id)
     await hub.oust(client_id)
     if cursor is not None:
         await hub.engine.confirm(client_id, cursor)
@@ -173,6 +173,14 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
         yield tap
     finally:
         await tap.close()
+
+
+def _sent_by(holder: Holder | None) -> int:
+    """Up to which position mail was sent by whoever holds a client."""
+    if holder is None:
+        return 0
+    _, sent = holder.progress()
+    return sent
 
 
 def parse_cursor(text: str) -> int | None:

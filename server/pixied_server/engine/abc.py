@@ -163,8 +163,8 @@ class Claim(Protocol):
         """Everything up to a position has been read by other means: read on from there."""
         ...
 
-    def subscriptions(self) -> Sequence[tuple[str, int]]:
-        """The patterns the client subscribes to, its inbox as "", and the position up to which each has been read."""
+    def patterns(self) -> Sequence[str]:
+        """The patterns the client subscribes to."""
         ...
 
 
@@ -185,7 +185,7 @@ class Listener(Protocol):
         ...
 
     def cut(self, pattern: str, entry: Entry) -> None:
-        """The log of a pattern lost its oldest entry, which someone may not have read."""
+        """The log of a pattern lost its oldest entry, which someone may not have read. It was announced before."""
         ...
 
     def subscribed(self, client_id: str, pattern: str, position: int) -> None:

@@ -14,6 +14,7 @@ class MemoryClaim:
         self.client_id = session.client_id
         self.sent = session.sent
         self.number = number
+        self._session = session
         self._backlog = Backlog(session.sources, self._wanted)
 
     async def read(self, upto: int, *, messages: int, size: int) -> Portion:
@@ -24,9 +25,9 @@ class MemoryClaim:
         """See `engine.abc.Claim`."""
         self._backlog.seek(position)
 
-    def subscriptions(self) -> list[tuple[str, int]]:
+    def patterns(self) -> list[str]:
         """See `engine.abc.Claim`."""
-        return list(self._backlog.since())
+        return [topic.pattern for topic in self._session.topics]
 
     def _wanted(self, message: Message) -> bool:
         return not message.skips(self.client_id)

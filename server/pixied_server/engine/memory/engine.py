@@ -284,6 +284,7 @@ class MemoryEngine:
         if topics:
             entry = self._append(message, topics, now)
             self.listener.mail(entry, [topic.pattern for topic in topics])
+            self._retention.trim(topics, now)
         self.counters.published += 1
         if message.key:
             known[message.key] = matched
@@ -308,6 +309,7 @@ class MemoryEngine:
             session.inbox = Log(INBOX)
         entry = self._append(message, [session.inbox], now)
         self.listener.mail_for(session.client_id, entry)
+        self._retention.trim([session.inbox], now)
         self.counters.queued += 1
         if message.key:
             known[message.key] = 1
@@ -318,7 +320,7 @@ class MemoryEngine:
     def _append(self, message: Message, logs: Sequence[Log], now: float) -> Entry:
         self._position += 1
         entry = Entry(self._position, now, message)
-        self._retention.append(entry, logs, now)
+        self._retention.append(entry, logs)
         return entry
 
     def _on_lost(self, log: Log, entry: Entry) -> None:
@@ -332,6 +334,8 @@ class MemoryEngine:
         self._claims += 1
         session.claim, session.front_end, session.expires = self._claims, front_end, expires
         session.deadline = self._now() + session.timeout
+        if expires:
+            self._time.schedule(session)
         return MemoryClaim(session, self._claims)
 
     async def handed_out(self, client_id: str) -> int:

@@ -48,14 +48,18 @@ class Retention:
                 field="messages",
             )
 
-    def append(self, entry: Entry, logs: Sequence[Log], now: float) -> None:
-        """Append an entry to logs, 1 or more, and trim what no longer fits."""
+    def append(self, entry: Entry, logs: Sequence[Log]) -> None:
+        """Append an entry to logs, 1 or more. It is for the caller to `trim` them when it has announced the entry."""
         self.bytes += entry.message.size
         self.messages += 1
         for log in logs:
             log.append(entry)
             if log not in self._placed:
                 self._place(log)
+
+    def trim(self, logs: Sequence[Log], now: float) -> None:
+        """Take away what no longer fits since something was appended to these logs."""
+        for log in logs:
             while log.exceeds(self._bounds, now):
                 self._drop(log)
         while self.bytes > self._total:

@@ -58,13 +58,11 @@ class Timekeeper:
         if now >= self._swept_at + _SWEEP:
             self._sweep(now)
             self._swept_at = now
-        due = self._deadlines.pop(now)
-        for session in due[:_SLICE]:
+        due = self._deadlines.pop(now, _SLICE)
+        for session in due:
             session.scheduled = False
             self._due(session, now)
-        for session in due[_SLICE:]:
-            self._deadlines.put(session, now)
-        return len(due) > _SLICE
+        return len(due) == _SLICE
 
     async def _sleep(self) -> None:
         """Sleep until something is due, or an earlier deadline is noted."""

@@ -204,7 +204,7 @@ export interface AttachFailed {
 export interface Delivery {
   /** 1, 2, 3 ... on this link. */
   number: number;
-  /** In order: a client's messages are to be taken batch by batch. */
+  /** In order: a client's messages are to be taken batch by batch. None, if the delivery only follows a `gap`. */
   batches: Batch[];
 }
 
@@ -231,7 +231,10 @@ export interface Detached {
   detail: string;
 }
 
-/** Clients lost mail, for a log was cut before it was read. */
+/**
+ * Clients lost mail, for a log was cut before it was read. A `delivery` follows: until it is confirmed, the loss is told
+ * again wherever the client attaches next.
+ */
 export interface ClientGap {
   /** Their handles. */
   handles: number[];

@@ -9,6 +9,8 @@ import { Admin } from '../src';
 
 const PROGRAM = process.env['PIXIED_BIN'] ?? join(__dirname, '..', '..', '..', '.venv', 'bin', 'pixied');
 const START_TIMEOUT_MS = 30_000;
+/** So much of what it said last goes into the failure of a test whose pixied ended by itself. */
+const LAST_WORDS = 2_000;
 
 export class Pixied {
   private process: ChildProcess | undefined;
@@ -35,13 +37,15 @@ export class Pixied {
   }
 
   async run(): Promise<void> {
-    const stderr = process.env['PIXIED_LOG'] ? 'inherit' : 'ignore';
     const child = spawn(PROGRAM, ['serve', '--listen', this.address, ...this.flags], {
-      stdio: ['ignore', 'ignore', stderr],
+      env: surroundings(),
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.process = child;
-    const ended = once(child, 'exit').then(([code]) => {
-      throw new Error(`pixied ended with ${String(code)}; PIXIED_LOG=1 shows why`);
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-LAST_WORDS)));
+    const ended = once(child, 'close').then(([code]) => {
+      throw new Error(`pixied ended with ${String(code)}: ${said}`);
     });
     const admin = new Admin(this.address);
     try {
@@ -77,4 +81,9 @@ export class Pixied {
     child.kill(signal);
     await ended;
   }
+}
+
+/** The environment without the settings of a pixied: whoever runs the tests may have some, and PIXIED_BIN is none. */
+function surroundings(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PIXIED_')));
 }

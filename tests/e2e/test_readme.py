@@ -7,7 +7,8 @@ from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 from tests.e2e.scenario import FAYE
-from tests.support.site import serving, within
+from tests.support.caller import within
+from tests.support.site import serving
 
 from pixied_server.settings.reference import with_table
 

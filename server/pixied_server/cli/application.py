@@ -43,7 +43,6 @@ def _everywhere(*, address: GlobalAddress = DEFAULT_ADDRESS) -> None:
     del address  # The commands ask for it through their context: see `connection`.
 
 
-@application.command()
 def version(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Print the versions of pixied and of what it runs on."""
     versions = {"pixied": version_of("pixied"), "python": platform.python_version(), "grpc": grpc.__version__}
@@ -64,5 +63,6 @@ for _command in (
     listing.client,
     following.watch,
     calling.call,
+    version,
 ):
     application.command()(_command)

@@ -49,7 +49,7 @@ def call(
     as_json: Annotated[bool, typer.Option("--json", help="Each response on one line.")] = False,
     address: ServerAddress = None,
 ) -> None:
-    """Call any RPC of the contract with a request as JSON, and print each response as JSON.
+    """Call any RPC of the contract, with JSON in and JSON out.
 
     For Attach and Pipeline, - reads one request per line and sends it at once; the end of the input ends the stream.
     """

@@ -85,7 +85,10 @@ def watch(
     as_json: Json = False,
     address: ServerAddress = None,
 ) -> None:
-    """Show what happens on the server, until Ctrl-C: clients, channels, subscriptions, messages."""
+    """Show events as they happen, until Ctrl-C.
+
+    Clients, channels and subscriptions that come and go; messages that are published and delivered.
+    """
     with (
         _until_interrupted(),
         backend(address) as server,

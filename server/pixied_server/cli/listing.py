@@ -51,7 +51,7 @@ def clients(
 def channels(
     *, pattern: Pattern = "", limit: Limit = DEFAULT_LIMIT, as_json: Json = False, address: ServerAddress = None
 ) -> None:
-    """List the channels and patterns that someone subscribes to."""
+    """List channels and patterns that are subscribed to."""
     with admin(address) as server:
         found = _first(limit, server.all_channels(pattern))
     if as_json:

@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# The tests use all cores by themselves.
+.NOTPARALLEL:
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,6 +15,9 @@ FAYE := tests/e2e/faye
 GENERATED := client_sdk/python/pixied $(NODE_SDK)/generated
 WRITTEN := server client_sdk/python/pixied_client tests
 PROTOS := $(wildcard proto/pixied/v1/*.proto)
+# Quiet, but never so quiet that the cause of a failure stays hidden.
+PIP := $(BIN)/pip --quiet --disable-pip-version-check --retries 2
+NPM := npm --loglevel=error --no-fund --no-audit --no-update-notifier
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Everything that make installs with apt, each only where it is missing.
 APT_PYTHON := python3-venv
@@ -21,8 +26,17 @@ APT_GO := golang-go
 GRPCURL := v1.9.3
 GRPCURL_GO119 := v1.8.9
 
-apt = echo "installing $(1) with apt"; $(SUDO) apt-get update -qq; \
-	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null
+# What a step's tool said is above; this is the line that says what it was about, and what to do.
+or_say = || { echo "$(1)" >&2; exit 1; }
+apt = { command -v apt-get $(SUDO); } >/dev/null $(call or_say,$(1) is needed. Install it: this needs root or sudo and apt); \
+	echo "installing $(1) with apt"; \
+	{ $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null; } \
+		$(call or_say,apt could not install $(1); install it by hand and try again)
+
+comma := ,
+NO_PIP := pip could not install all packages (above is why). Is the package index reachable? HTTPS_PROXY and PIP_INDEX_URL name another way
+NO_NPM := npm could not install all packages (above is why). Is the registry reachable? HTTPS_PROXY and npm_config_registry name another way
+NO_GO := go could not build grpcurl (above is why). Is its module proxy reachable? HTTPS_PROXY and GOPROXY name another way
 
 ##@ Use
 help:  ## list the targets
@@ -32,29 +46,29 @@ help:  ## list the targets
 run: $(BUILD)/run.stamp  ## install what is needed and start the server; ARGS='--listen ...' are its flags
 	@exec $(BIN)/pixied serve $(ARGS)
 
-demo: node $(BUILD)/dev.stamp  ## two Faye servers on one pixied, one is killed, nothing is lost
+demo: node $(BUILD)/run.stamp  ## two Faye servers on one pixied, one is killed, nothing is lost
 	@exec $(BIN)/python -m tests.e2e.demo $(ARGS)
 
 ##@ Work on it
-test: unit integration node-test  ## install what is needed and run all tests, with coverage
+test: node grpcurl unit integration node-test  ## install what is needed and run all tests, with coverage
 
 unit: $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	$(BIN)/pytest tests/core tests/engine $(ARGS)
 
 integration: node grpcurl $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*
-	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest --cov --cov-report= $(ARGS)
+	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
 
 node-test: node $(BUILD)/dev.stamp  ## the tests of the Node SDK and the Faye engine
-	cd $(NODE_SDK) && PIXIED_BIN="$(CURDIR)/$(BIN)/pixied" npm test --silent
+	cd $(NODE_SDK) && PIXIED_BIN="$(CURDIR)/$(BIN)/pixied" $(NPM) test
 
 check: node $(BUILD)/dev.stamp  ## format, lint, types, layers, contract, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd $(NODE_SDK) && npm run check --silent
+	cd $(NODE_SDK) && $(NPM) run check
 	$(NODE_SDK)/node_modules/.bin/buf lint proto
 	$(NODE_SDK)/node_modules/.bin/buf format --diff --exit-code proto
 	./.ci/breaking $(NODE_SDK)/node_modules/.bin/buf
@@ -68,11 +82,11 @@ generate: node $(BUILD)/dev.stamp  ## generate code and documentation from the c
 	rm -rf client_sdk/python/pixied
 	mkdir -p client_sdk/python
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=client_sdk/python --pyi_out=client_sdk/python $(PROTOS)
-	cd $(NODE_SDK) && npm run generate --silent
+	cd $(NODE_SDK) && $(NPM) run generate
 	$(BIN)/python -m pixied_server.settings > docs/settings.md
 	$(BIN)/python -m pixied_server.settings into README.md
 
-bench: node $(BUILD)/dev.stamp  ## measure: deliveries, pipelined operations, memory
+bench: $(BUILD)/run.stamp  ## measure: deliveries, pipelined operations, memory
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove everything that make made
@@ -84,37 +98,40 @@ clean:  ## remove everything that make made
 # Set-up
 
 .venv/pyvenv.cfg:
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) was not found" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null $(call or_say,Python 3.11 or newer is needed$(comma) and $(PYTHON) was not found)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=..." >&2; exit 1; }
+		$(call or_say,Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=...)
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt,$(APT_PYTHON)); }
 	@echo "making a Python environment in .venv"
 	@$(PYTHON) -m venv .venv
 	@# Older pips do not know dependency groups.
-	@$(BIN)/pip install -q --upgrade 'pip>=25.1'
+	@$(PIP) install --upgrade 'pip>=25.1' $(call or_say,$(NO_PIP))
 
 $(BUILD)/run.stamp: .venv/pyvenv.cfg pyproject.toml client_sdk/python/pyproject.toml
 	@echo "installing pixied"
-	@$(BIN)/pip install -q -e client_sdk/python -e .
+	@$(PIP) install -e client_sdk/python -e . $(call or_say,$(NO_PIP))
 	@mkdir -p $(BUILD) && touch $@
 
 $(BUILD)/dev.stamp: $(BUILD)/run.stamp
 	@echo "installing what the tests and checks need"
-	@$(BIN)/pip install -q --group dev
+	@$(PIP) install --group dev $(call or_say,$(NO_PIP))
 	@touch $@
 
 node: $(BUILD)/node.stamp
 
-$(BUILD)/node.stamp: $(NODE_SDK)/package-lock.json $(NODE_SDK)/package.json $(FAYE)/package.json \
-		$(wildcard $(NODE_SDK)/src/*.ts $(NODE_SDK)/src/faye/*.ts $(NODE_SDK)/generated/pixied/v1/*.ts)
+$(BUILD)/packages.stamp: $(addsuffix /package-lock.json,$(NODE_SDK) $(FAYE)) $(addsuffix /package.json,$(NODE_SDK) $(FAYE))
 	@{ command -v node && command -v npm; } >/dev/null \
-		|| { echo "Node 20 or newer with npm is needed for the Node SDK, the demo and the tests; it was not found" >&2; exit 1; }
+		$(call or_say,Node 20 or newer with npm is needed for the Node SDK$(comma) the demo and the tests; it was not found)
 	@node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' \
-		|| { echo "Node 20 or newer is needed; this is $$(node --version)" >&2; exit 1; }
+		$(call or_say,Node 20 or newer is needed; this is $$(node --version))
 	@echo "installing the Node SDK and Faye"
-	@cd $(NODE_SDK) && npm ci --silent && npm run build --silent
-	@cd $(FAYE) && npm ci --silent
+	@cd $(NODE_SDK) && $(NPM) ci $(call or_say,$(NO_NPM))
+	@cd $(FAYE) && $(NPM) ci $(call or_say,$(NO_NPM))
 	@mkdir -p $(BUILD) && touch $@
+
+$(BUILD)/node.stamp: $(BUILD)/packages.stamp $(NODE_SDK)/tsconfig.build.json $(shell find $(NODE_SDK)/src $(NODE_SDK)/generated -name '*.ts')
+	@cd $(NODE_SDK) && npm run build --silent $(call or_say,the Node SDK does not compile)
+	@touch $@
 
 grpcurl: $(BUILD)/bin/grpcurl
 
@@ -124,4 +141,4 @@ $(BUILD)/bin/grpcurl:
 	@echo "building grpcurl, once: this takes a minute or two"
 	@minor=$$(go env GOVERSION | sed -E 's/go1\.([0-9]+).*/\1/'); \
 		version=$(GRPCURL); [ "$$minor" -ge 21 ] || version=$(GRPCURL_GO119); \
-		GOBIN="$(CURDIR)/$(BUILD)/bin" go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$$version
+		GOBIN="$(CURDIR)/$(BUILD)/bin" go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$$version $(call or_say,$(NO_GO))

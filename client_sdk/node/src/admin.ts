@@ -2,8 +2,9 @@
 import type { Channel, Counters, Holdings } from '../generated/pixied/v1/admin_service';
 import { AdminServiceService as Methods } from '../generated/pixied/v1/admin_service';
 import { callOnce, callRepeatedly } from './calls';
-import { connectTo, DEFAULT_ADDRESS, type Connection } from './connection';
+import { connectTo, DEFAULT_ADDRESS, type Connection, type ConnectionOptions } from './connection';
 import { clientInfo, DEFAULT_TIMEOUT_MS, type CallOptions, type ClientInfo, type PageOptions } from './operations';
+import { itemsOf, type Page } from './pages';
 import { dateOf, durationOf } from './time';
 
 /** What a server is and holds. */
@@ -32,20 +33,13 @@ export interface ChannelFilter extends PageOptions, CallOptions {
   readonly channelPattern?: string | undefined;
 }
 
-/** One page of a list. */
-export interface Page<T> {
-  readonly items: readonly T[];
-  /** For the next call; empty on the last page. */
-  readonly nextPageToken: string;
-}
-
 /** An operator's view of one server. */
 export class Admin {
   private readonly connection: Connection;
 
   /** @param address `host:port` or `unix:///path`. */
-  constructor(address: string = DEFAULT_ADDRESS) {
-    this.connection = connectTo(address);
+  constructor(address: string = DEFAULT_ADDRESS, options: ConnectionOptions = {}) {
+    this.connection = connectTo(address, options);
   }
 
   /** Tells what the server is, what it holds and what it has done. */
@@ -66,6 +60,16 @@ export class Admin {
     const request = pageRequest(filter);
     const { channels, nextPageToken } = await callRepeatedly(this.connection, Methods.listChannels, request, filter);
     return { items: channels, nextPageToken };
+  }
+
+  /** Lists all clients, page after page. */
+  allClients(filter: Omit<ClientFilter, 'pageToken'> = {}): AsyncGenerator<ClientInfo, void, undefined> {
+    return itemsOf((pageToken) => this.listClients({ ...filter, pageToken }));
+  }
+
+  /** Lists all channels and patterns, page after page. */
+  allChannels(filter: Omit<ChannelFilter, 'pageToken'> = {}): AsyncGenerator<Channel, void, undefined> {
+    return itemsOf((pageToken) => this.listChannels({ ...filter, pageToken }));
   }
 
   /**

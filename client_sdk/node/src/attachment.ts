@@ -1,6 +1,7 @@
 // One client on a front-end's link.
 import type { Gap, Message } from '../generated/pixied/v1/message';
 import { DetachReason } from '../generated/pixied/v1/attach';
+import { callOut } from './callout';
 import type { PixiedError } from './errors';
 
 /** Which mail this is. */
@@ -17,23 +18,31 @@ export interface MailInfo {
 export interface Parting {
   /**
    * `requested`: by `detach`. `taken_over`: another attach has it. `destroyed`, `expired`: the session is over.
-   * `failed`: it could not be attached. `refused`: its `onMail` failed. `closed`: the front-end was closed.
+   * `failed`: it could not be attached. `refused`: its mail was not handled. `closed`: the front-end was closed.
    */
   readonly reason: 'requested' | 'taken_over' | 'destroyed' | 'expired' | 'failed' | 'refused' | 'closed';
   /** More about it, for people. */
   readonly detail: string;
-  /** What went wrong: for `failed` a `PixiedError`, for `refused` whatever `onMail` threw. */
+  /** What went wrong: for `failed` a `PixiedError`, for `refused` whatever `onMail` or `onBatch` threw. */
   readonly error?: unknown;
+}
+
+/** Messages that the same clients get. */
+export interface Batch extends MailInfo {
+  /** In order. */
+  readonly messages: readonly Message[];
+  /** `Attachment.handle` of each client that gets them, all of them. */
+  readonly handles: readonly number[];
 }
 
 /** What an attached client's owner does. */
 export interface AttachHandlers {
   /**
-   * Takes mail. It counts as handled when this returns, or when the promise that it returns is fulfilled. If it fails,
+   * Takes mail; required unless the front-end has `onBatch`. It counts as handled when this returns, or when the promise that it returns is fulfilled. If it fails,
    * the client is given up: this mail and what follows stays with pixied for whoever attaches the client next.
    * Deliveries are not held back for a promise of the one before.
    */
-  onMail(messages: readonly Message[], info: MailInfo): void | Promise<void>;
+  onMail?(messages: readonly Message[], info: MailInfo): void | Promise<void>;
   /** The client lost mail. */
   onGap?(gap: Gap): void;
   /** The client is no longer attached; nothing follows. */
@@ -71,9 +80,10 @@ export class Attachment {
   wish: Parting | undefined;
   readonly isExplicit: boolean;
   readonly expires: boolean;
-  private readonly unhandled = new Set<Taken>();
+  private unhandled = new Set<Taken>();
   private last = 0;
 
+  /** @param handle stands for the client in batches; it stays the same when the link is renewed. */
   constructor(
     private readonly host: AttachmentHost,
     readonly clientId: string,
@@ -111,9 +121,9 @@ export class Attachment {
     this.last = info.number;
     let outcome: void | Promise<void>;
     try {
-      outcome = this.handlers.onMail(messages, info);
+      outcome = this.handlers.onMail!(messages, info);
     } catch (error) {
-      this.keep({ number: info.number }, error);
+      this.keep({ number: info.number }, this.unhandled, error);
       return undefined;
     }
     return outcome ? this.finish({ number: info.number }, outcome) : undefined;
@@ -122,29 +132,31 @@ export class Attachment {
   /** A new stream begins: its numbers have nothing to do with the old ones. */
   startOver(): void {
     this.state = 'attaching';
-    this.unhandled.clear();
+    // A new set: what the last stream brought may still be in hand, and fail.
+    this.unhandled = new Set();
     this.last = 0;
   }
 
   /** It is over. */
   part(parting: Parting): void {
     this.state = 'gone';
-    this.handlers.onDetached?.(parting);
+    callOut(() => this.handlers.onDetached?.(parting));
   }
 
   private async finish(taken: Taken, outcome: Promise<void>): Promise<void> {
-    this.unhandled.add(taken);
+    const { unhandled } = this;
+    unhandled.add(taken);
     try {
       await outcome;
-      this.unhandled.delete(taken);
+      unhandled.delete(taken);
     } catch (error) {
-      this.keep(taken, error);
+      this.keep(taken, unhandled, error);
     }
   }
 
   /** What was not handled stays among the unhandled, so that no confirmation ever covers it. */
-  private keep(taken: Taken, error: unknown): void {
-    this.unhandled.add(taken);
+  private keep(taken: Taken, unhandled: Set<Taken>, error: unknown): void {
+    unhandled.add(taken);
     this.host.refuse(this, error);
   }
 }

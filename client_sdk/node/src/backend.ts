@@ -3,7 +3,7 @@ import { BackendServiceService as Methods } from '../generated/pixied/v1/backend
 import type { AckMode, Closing } from '../generated/pixied/v1/message';
 import type { Event, EventKind } from '../generated/pixied/v1/watch';
 import { callOnce, callRepeatedly, readStream, type StreamOptions } from './calls';
-import { connectTo, DEFAULT_ADDRESS, type Connection } from './connection';
+import { connectTo, DEFAULT_ADDRESS, type Connection, type ConnectionOptions } from './connection';
 import { DEFAULT_TIMEOUT_MS, Operations, REPEATABLE } from './operations';
 import type { CallOptions, Mail, OperationName, RequestOf, ResponseOf } from './operations';
 
@@ -49,9 +49,9 @@ export class Backend extends Operations {
   private readonly connection: Connection;
 
   /** @param address `host:port` or `unix:///path`. */
-  constructor(address: string = DEFAULT_ADDRESS) {
+  constructor(address: string = DEFAULT_ADDRESS, options: ConnectionOptions = {}) {
     super();
-    this.connection = connectTo(address);
+    this.connection = connectTo(address, options);
   }
 
   /** Streams one client's mail: what is pending first, then live. The first item comes at once, empty if need be. */

@@ -1,5 +1,5 @@
 // One HTTP/2 connection to a pixied, and how a call goes over it.
-import { Client, connectivityState, credentials, type ChannelOptions } from '@grpc/grpc-js';
+import { Client, connectivityState, credentials, type ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
 
 import { Unavailable, type PixiedError } from './errors';
 
@@ -25,6 +25,12 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 /** Where pixied listens unless told otherwise. */
 export const DEFAULT_ADDRESS = '127.0.0.1:50051';
 
+/** How a connection is made. */
+export interface ConnectionOptions {
+  /** grpc-js's credentials, such as `credentials.createSsl()`. Default: none, and no encryption. */
+  readonly credentials?: ChannelCredentials | undefined;
+}
+
 /** A connection and the address it goes to. */
 export interface Connection {
   readonly address: string;
@@ -36,8 +42,9 @@ export interface Connection {
  *
  * @param address `host:port` or `unix:///path`.
  */
-export function connectTo(address: string): Connection {
-  return { address, client: new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS) };
+export function connectTo(address: string, options: ConnectionOptions = {}): Connection {
+  const access = options.credentials ?? credentials.createInsecure();
+  return { address, client: new Client(address, access, CHANNEL_OPTIONS) };
 }
 
 /**

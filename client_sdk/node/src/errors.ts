@@ -104,10 +104,10 @@ export class DeadlineExceeded extends PixiedError {
   }
 }
 
-/** More operations wait in a front-end than it admits: slow down, or raise `maxInFlight`. */
+/** More operations wait in a front-end than it admits: slow down, or raise `maxInFlight` or `maxInFlightBytes`. */
 export class TooManyOperations extends PixiedError {
-  constructor(limit: number) {
-    super('TOO_MANY_OPERATIONS', `${limit} operations wait for pixied's answer already; let some finish first`, {
+  constructor(limit: string) {
+    super('TOO_MANY_OPERATIONS', `${limit} of operations wait for pixied's answer already; let some finish first`, {
       code: Code.RESOURCE_EXHAUSTED,
     });
   }

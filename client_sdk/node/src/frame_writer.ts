@@ -33,7 +33,7 @@ export class FrameWriter<T extends FrameItem> {
   private tail: T | undefined;
   private call: ClientDuplexStream<readonly T[], unknown> | undefined;
   private isBusy = false;
-  private whenIdle: (() => void) | undefined;
+  private readonly whenIdle: (() => void)[] = [];
 
   /** @param taken is told which items go out, just before they do. */
   constructor(private readonly taken: (items: readonly T[]) => void = () => undefined) {}
@@ -83,7 +83,7 @@ export class FrameWriter<T extends FrameItem> {
   /** Stops writing; items wait from now on. */
   stop(): void {
     this.call = undefined;
-    this.whenIdle?.();
+    this.tellIdle();
   }
 
   /** Says that nothing more will come on this stream; items wait from now on. */
@@ -94,7 +94,11 @@ export class FrameWriter<T extends FrameItem> {
 
   /** Waits until everything that waits has gone out, or the stream has gone. */
   async idle(): Promise<void> {
-    if (this.call && this.isBusy) await new Promise<void>((resolve) => (this.whenIdle = resolve));
+    if (this.call && this.isBusy) await new Promise<void>((resolve) => this.whenIdle.push(resolve));
+  }
+
+  private tellIdle(): void {
+    for (const tell of this.whenIdle.splice(0)) tell();
   }
 
   private schedule(): void {
@@ -109,8 +113,7 @@ export class FrameWriter<T extends FrameItem> {
     if (!call) return;
     if (this.waiting.size === 0) {
       this.isBusy = false;
-      this.whenIdle?.();
-      return;
+      return this.tellIdle();
     }
     const items = this.take();
     this.taken(items);

@@ -5,8 +5,9 @@ import { hostname } from 'node:os';
 import type { Welcome } from '../generated/pixied/v1/attach';
 import type { Gap } from '../generated/pixied/v1/message';
 import type { EventKind } from '../generated/pixied/v1/watch';
-import type { Attachment, AttachHandlers, AttachOptions, Parting } from './attachment';
-import { connectTo, DEFAULT_ADDRESS, type Connection } from './connection';
+import type { Attachment, AttachHandlers, AttachOptions, Batch, Parting } from './attachment';
+import { callOut } from './callout';
+import { connectTo, DEFAULT_ADDRESS, type Connection, type ConnectionOptions } from './connection';
 import { PixiedError } from './errors';
 import { KeptWatch, type WatchListener } from './kept_watch';
 import { Link } from './link';
@@ -27,10 +28,10 @@ export interface FrontEndEvents {
 }
 
 /** How a front-end works. */
-export interface FrontEndOptions {
+export interface FrontEndOptions extends ConnectionOptions {
   /** `host:port` or `unix:///path`. Default 127.0.0.1:50051. */
   readonly address?: string | undefined;
-  /** What pixied calls it, for people. Default: host name and process id. */
+  /** What pixied calls it, for people, 1 to 255 bytes. Default: host name and process id. */
   readonly name?: string | undefined;
   /** How many unconfirmed deliveries it takes at once, 1 to 65,536. Default: the server's, 64. */
   readonly window?: number | undefined;
@@ -38,9 +39,19 @@ export interface FrontEndOptions {
   readonly timeoutMs?: number | undefined;
   /** How many operations may wait for their answers; more reject with `TooManyOperations`. Default 65,536. */
   readonly maxInFlight?: number | undefined;
+  /** How many bytes they may have together. Default 64 MiB. */
+  readonly maxInFlightBytes?: number | undefined;
+  /**
+   * Takes all clients' mail, instead of each one's `onMail`: for high rates, as it is called once for all the clients
+   * that get the same messages. They count as handled as for `onMail`; if it fails, those clients are given up.
+   */
+  readonly onBatch?: ((batch: Batch) => void | Promise<void>) | undefined;
 }
 
 const DEFAULT_MAX_IN_FLIGHT = 65_536;
+const DEFAULT_MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+const MAX_WINDOW = 65_536;
+const MAX_NAME_BYTES = 255;
 const CLOSE_PATIENCE_MS = 2_000;
 
 /**
@@ -58,14 +69,20 @@ export class FrontEnd extends Operations {
   private readonly timeoutMs: number;
   private state: 'starting' | 'up' | 'down' = 'starting';
 
+  /** Throws a RangeError if an option is out of its range. */
   constructor(options: FrontEndOptions = {}) {
     super();
+    const { name = `${hostname()}:${process.pid}`, window, onBatch } = options;
+    within('name', Buffer.byteLength(name), MAX_NAME_BYTES, ' bytes');
+    if (window !== undefined) within('window', window, MAX_WINDOW);
     this.address = options.address ?? DEFAULT_ADDRESS;
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    this.connection = connectTo(this.address);
-    this.pipeline = new Pipeline(this.connection, options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT);
-    const name = options.name ?? `${hostname()}:${process.pid}`;
-    this.link = new Link(this.connection, { name, window: options.window ?? 0 }, this.linkListener());
+    this.connection = connectTo(this.address, options);
+    this.pipeline = new Pipeline(this.connection, {
+      operations: options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
+      bytes: options.maxInFlightBytes ?? DEFAULT_MAX_IN_FLIGHT_BYTES,
+    });
+    this.link = new Link(this.connection, { name, window: window ?? 0, onBatch }, this.linkListener());
   }
 
   /** Whether the link to pixied stands. */
@@ -86,7 +103,7 @@ export class FrontEnd extends Operations {
 
   /**
    * Takes a client: its pending mail first, then live. Whoever held it loses it. A client that does not exist, and
-   * everything else that ends it, comes to `onDetached`.
+   * everything else that ends it, comes to `onDetached`. Throws a TypeError if there is neither `onMail` nor `onBatch`.
    */
   attach(clientId: string, options: AttachOptions, handlers: AttachHandlers): Attachment {
     return this.link.attach(clientId, options, handlers);
@@ -116,20 +133,29 @@ export class FrontEnd extends Operations {
     return {
       up: (welcome: Welcome) => this.cameUp(welcome),
       down: (error: PixiedError) => this.wentDown(error),
-      gap: (clientId: string, gap: Gap) => void this.emitter.emit('gap', clientId, gap),
-      detached: (clientId: string, parting: Parting) => void this.emitter.emit('detached', clientId, parting),
+      gap: (clientId: string, gap: Gap) => this.tell('gap', clientId, gap),
+      detached: (clientId: string, parting: Parting) => this.tell('detached', clientId, parting),
     };
   }
 
   private cameUp(welcome: Welcome): void {
     this.pipeline.maxItems = welcome.maxCommands;
     this.state = 'up';
-    this.emitter.emit('up', welcome);
+    this.tell('up', welcome);
   }
 
   private wentDown(error: PixiedError): void {
     if (this.state === 'down') return;
     this.state = 'down';
-    this.emitter.emit('down', error);
+    this.tell('down', error);
   }
+
+  private tell<E extends keyof FrontEndEvents>(event: E, ...told: FrontEndEvents[E]): void {
+    callOut(() => void this.emitter.emit(event, ...(told as never)));
+  }
+}
+
+function within(option: string, value: number, most: number, unit = ''): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return;
+  throw new RangeError(`${option} may be 1 to ${most}${unit}, not ${value}`);
 }

@@ -1,11 +1,12 @@
 // pixied-client: operations of pixied as single calls, and front-ends that serve many clients over two streams.
 export { Admin } from './admin';
-export type { ChannelFilter, ClientFilter, Page, ServerInfo } from './admin';
-export type { Attachment, AttachHandlers, AttachOptions, MailInfo, Parting } from './attachment';
+export type { ChannelFilter, ClientFilter, ServerInfo } from './admin';
+export type { Attachment, AttachHandlers, AttachOptions, Batch, MailInfo, Parting } from './attachment';
 export { Backend } from './backend';
 export type { DeliveredMail, DeliverOptions, Events, WatchOptions } from './backend';
 export type { StreamOptions } from './calls';
 export { DEFAULT_ADDRESS } from './connection';
+export type { ConnectionOptions } from './connection';
 export * from './errors';
 export { FrontEnd } from './front_end';
 export type { FrontEndEvents, FrontEndOptions } from './front_end';
@@ -24,6 +25,7 @@ export type {
   PageOptions,
   Ping,
 } from './operations';
+export type { Page } from './pages';
 export type { Channel, Counters, Holdings } from '../generated/pixied/v1/admin_service';
 export type { Welcome } from '../generated/pixied/v1/attach';
 export { AckMode } from '../generated/pixied/v1/message';

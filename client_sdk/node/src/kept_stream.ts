@@ -28,6 +28,7 @@ export class KeptStream<R, C extends Call<R>> {
   private readonly backoff = new Backoff(RECONNECT);
   private call: C | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private openedAt = 0;
   private returnAt: number | undefined;
   private isClosed = false;
 
@@ -50,7 +51,7 @@ export class KeptStream<R, C extends Call<R>> {
 
   /** The server is stopping and has asked to be left alone for so many milliseconds from now. */
   returnAfter(milliseconds: number): void {
-    this.returnAt = Date.now() + milliseconds;
+    this.returnAt = performance.now() + milliseconds;
   }
 
   /** Gives up a stream that looks open and is dead. */
@@ -62,17 +63,11 @@ export class KeptStream<R, C extends Call<R>> {
     this.comeBack(new Unavailable(this.connection.address, reason));
   }
 
-  /** Waits until the server has ended the stream, for at most so many milliseconds, and does not open it again. */
-  farewell(patienceMs: number): Promise<void> {
+  /** Waits until the stream has ended, and does not open it again. */
+  farewell(): Promise<void> {
     this.isClosed = true;
-    if (!this.call) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, patienceMs);
-      this.call?.on('end', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    const { call } = this;
+    return call ? new Promise((resolve) => void call.on('end', resolve)) : Promise.resolve();
   }
 
   /** Ends the stream for good. */
@@ -88,6 +83,7 @@ export class KeptStream<R, C extends Call<R>> {
     const call = this.open();
     let failure: ServiceError | undefined;
     this.call = call;
+    this.openedAt = performance.now();
     call.on('data', (response) => {
       if (this.call === call) this.listener.received(response);
     });
@@ -115,9 +111,18 @@ export class KeptStream<R, C extends Call<R>> {
 
   private comeBack(error: PixiedError): void {
     if (this.isClosed) return;
-    const asked = this.returnAt === undefined ? undefined : Math.max(0, this.returnAt - Date.now());
-    this.returnAt = undefined;
-    this.timer = setTimeout(() => this.start(), asked ?? this.backoff.next());
+    this.timer = setTimeout(() => this.start(), this.pauseAfter(error));
     this.listener.lost(error);
+  }
+
+  private pauseAfter(error: PixiedError): number {
+    const now = performance.now();
+    const asked = this.returnAt;
+    this.returnAt = undefined;
+    if (asked !== undefined) return Math.max(0, asked - now);
+    // A stream may be healthy without a word from the server.
+    if (now - this.openedAt >= RECONNECT.most) this.backoff.reset();
+    // The server's delay is the least; the jitter comes on top, for it tells all clients the same.
+    return (error.retryAfterMs ?? 0) + this.backoff.next();
   }
 }

@@ -3,6 +3,7 @@ import type { ClientReadableStream } from '@grpc/grpc-js';
 
 import { BackendServiceService } from '../generated/pixied/v1/backend_service';
 import type { Event, EventKind, WatchResponse } from '../generated/pixied/v1/watch';
+import { callOut } from './callout';
 import type { Connection } from './connection';
 import { KeptStream, type StreamListener } from './kept_stream';
 
@@ -46,9 +47,9 @@ export class KeptWatch implements StreamListener<WatchResponse, WatchCall> {
 
   received({ events, missed, closing }: WatchResponse): void {
     this.stream.healthy();
-    if (this.isNew || missed > 0) this.listener.uncertain();
+    if (this.isNew || missed > 0) callOut(() => this.listener.uncertain());
     this.isNew = false;
-    for (const event of events) this.listener.happened(event);
+    for (const event of events) callOut(() => this.listener.happened(event));
     if (closing) this.stream.returnAfter(closing.reconnectAfterMs);
   }
 

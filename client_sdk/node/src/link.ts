@@ -7,11 +7,13 @@ import { BackendServiceService } from '../generated/pixied/v1/backend_service';
 import { AckMode, type Closing, type Gap } from '../generated/pixied/v1/message';
 import { Attachment, failed, PARTINGS } from './attachment';
 import type { AttachHandlers, AttachmentHost, AttachOptions, MailInfo, Parting } from './attachment';
+import type { Batch as HandedOut } from './attachment';
+import { callOut } from './callout';
 import type { Connection } from './connection';
-import { fromStatus, type PixiedError } from './errors';
+import { FieldInvalid, fromStatus, type PixiedError } from './errors';
 import { encodeFrame, FrameWriter, type FrameItem } from './frame_writer';
 import { KeptStream, type StreamListener } from './kept_stream';
-import { Receipts } from './receipts';
+import { Receipts, type Receipt } from './receipts';
 import { millisecondsOf } from './time';
 
 type LinkCall = ClientDuplexStream<readonly FrameItem[], AttachResponse>;
@@ -35,10 +37,15 @@ export interface LinkOptions {
   readonly name: string;
   /** How many unconfirmed deliveries to take at once; 0 is the server's default. */
   readonly window: number;
+  /** Takes all mail, if it is not for each attachment's `onMail`. */
+  readonly onBatch?: ((batch: HandedOut) => void | Promise<void>) | undefined;
 }
 
 const METHOD = BackendServiceService.attach;
+const MAX_CLIENT_ID_BYTES = 255;
+const CLOSED: Parting = { reason: 'closed', detail: 'this front-end has been closed' };
 const RETRY_ATTACH_MS = 1_000;
+const SECOND_LOOK_MS = 10;
 
 /** One Attach stream that comes back by itself and attaches all its clients again. */
 export class Link implements StreamListener<AttachResponse, LinkCall>, AttachmentHost {
@@ -52,6 +59,8 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   private lastAck: FrameItem | undefined;
   /** The stream is open, welcomed, and not about to close. */
   private isUp = false;
+  /** `close` was called: no mail is handed out any more, for it could not be confirmed. */
+  private isOver = false;
   private lastHeard = 0;
   private silenceTimer: NodeJS.Timeout | undefined;
 
@@ -68,10 +77,13 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
 
   /** Takes a client onto this link. */
   attach(clientId: string, options: AttachOptions, handlers: AttachHandlers): Attachment {
+    if (!handlers.onMail && !this.options.onBatch) throw new TypeError('either onMail or onBatch has to take the mail');
     const handle = this.freeHandles.pop() ?? (this.handles += 1);
     const attachment = new Attachment(this, clientId, handle, options, handlers);
     this.attachments.set(handle, attachment);
-    this.sendAttach(attachment);
+    const refusal = this.isOver ? CLOSED : objectionTo(clientId);
+    if (refusal) process.nextTick(() => this.finish(attachment, refusal));
+    else this.sendAttach(attachment);
     return attachment;
   }
 
@@ -90,29 +102,31 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
 
   /** Sends what waits, and ends the stream when the server has read it, or after so many milliseconds. */
   async close(patienceMs: number): Promise<void> {
+    this.isOver = true;
     if (this.isUp) {
-      await this.writer.idle();
-      this.writer.hangUp();
-      await this.stream.farewell(patienceMs);
+      const patience = setTimeout(() => this.cut(), patienceMs);
+      await this.sayGoodbye();
+      clearTimeout(patience);
     }
     clearInterval(this.silenceTimer);
     this.stream.close();
     this.isUp = false;
     for (const attachment of [...this.attachments.values()]) {
-      this.finish(attachment, attachment.wish ?? { reason: 'closed', detail: 'this front-end has been closed' });
+      this.finish(attachment, attachment.wish ?? CLOSED);
     }
   }
 
   opened(call: LinkCall): void {
-    this.streams += 1;
-    this.receipts = new Receipts((number) => this.acknowledge(number));
+    const stream = (this.streams += 1);
+    // What an old stream brought may be handled only now, and its numbers mean nothing here.
+    this.receipts = new Receipts((number) => stream === this.streams && this.acknowledge(number));
     this.lastAck = undefined;
     this.writer.writeTo(call);
     this.put({ $case: 'hello', value: { frontEnd: this.options.name, window: this.options.window } });
   }
 
   received(response: AttachResponse): void {
-    this.lastHeard = Date.now();
+    this.lastHeard = performance.now();
     for (const { event } of response.events) if (event) this.react(event);
   }
 
@@ -126,6 +140,18 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
       else attachment.startOver();
     }
     this.listener.down(error);
+  }
+
+  /** Lets what waits go out, then waits until the server has read it and ends the stream. */
+  private async sayGoodbye(): Promise<void> {
+    await this.writer.idle();
+    this.writer.hangUp();
+    await this.stream.farewell();
+  }
+
+  private cut(): void {
+    this.stream.close();
+    this.writer.stop();
   }
 
   private react(event: NonNullable<AttachEvent['event']>): void {
@@ -187,19 +213,35 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 
   private deliver({ number, batches }: Delivery): void {
+    // Nothing of it could be confirmed any more.
+    if (this.isOver) return;
     const receipt = this.receipts.open(number);
-    for (const batch of batches) this.handOut(batch, number, (work) => receipt.wait(work));
+    const handOut = this.options.onBatch ? this.handOutAtOnce : this.handOut;
+    for (const batch of batches) handOut.call(this, batch, number, receipt);
     receipt.seal();
   }
 
-  private handOut({ messages, handles, redelivered }: Batch, number: number, wait: (work: Promise<void>) => void) {
+  private handOut({ messages, handles, redelivered }: Batch, number: number, receipt: Receipt): void {
     const info: MailInfo = { number, stream: this.streams, redelivered };
     for (const handle of handles) {
       const attachment = this.attachments.get(handle);
       if (!attachment?.isWanted) continue;
       const work = attachment.take(messages, info);
       // A client that confirms by itself holds nobody else's confirmation back.
-      if (work && !attachment.isExplicit) wait(work);
+      if (work && !attachment.isExplicit) receipt.wait(work);
+    }
+  }
+
+  private handOutAtOnce({ messages, handles, redelivered }: Batch, number: number, receipt: Receipt): void {
+    const takers = handles.map((handle) => this.attachments.get(handle)).filter((taker) => taker?.isWanted === true);
+    if (takers.length === 0) return;
+    const refuse = (error: unknown): void => takers.forEach((taker) => this.refuse(taker!, error));
+    const wanted = takers.map((taker) => taker!.handle);
+    try {
+      const outcome = this.options.onBatch!({ messages, handles: wanted, number, stream: this.streams, redelivered });
+      if (outcome) receipt.wait(outcome.catch(refuse));
+    } catch (error) {
+      refuse(error);
     }
   }
 
@@ -213,7 +255,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   private gap(handle: number, gap: Gap): void {
     const attachment = this.attachments.get(handle);
     if (!attachment?.isWanted) return;
-    attachment.handlers.onGap?.(gap);
+    callOut(() => attachment.handlers.onGap?.(gap));
     this.listener.gap(attachment.clientId, gap);
   }
 
@@ -234,6 +276,8 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 
   private finish(attachment: Attachment, parting: Parting): void {
+    // Once: a handle that is freed twice would be given to two clients.
+    if (this.attachments.get(attachment.handle) !== attachment) return;
     this.attachments.delete(attachment.handle);
     this.freeHandles.push(attachment.handle);
     attachment.part(parting);
@@ -274,8 +318,22 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
 
   private watchSilence(interval: number, limit: number): void {
     clearInterval(this.silenceTimer);
+    const isSilent = (): boolean => performance.now() - this.lastHeard > limit;
     this.silenceTimer = setInterval(() => {
-      if (Date.now() - this.lastHeard > limit) this.stream.abandon(`nothing was heard from it for ${limit} ms`);
+      if (!isSilent()) return;
+      const stream = this.streams;
+      // If it was this process that stood still, what came meanwhile is read before this runs.
+      setTimeout(() => {
+        if (stream === this.streams && isSilent()) this.stream.abandon(`nothing was heard from it for ${limit} ms`);
+      }, SECOND_LOOK_MS);
     }, interval);
   }
+}
+
+/** What pixied would take for a breach of the protocol, and end the whole link for. */
+function objectionTo(clientId: unknown): Parting | undefined {
+  const isFine = typeof clientId === 'string' && clientId !== '' && Buffer.byteLength(clientId) <= MAX_CLIENT_ID_BYTES;
+  if (isFine) return undefined;
+  const message = `a client id has 1 to ${MAX_CLIENT_ID_BYTES} bytes`;
+  return failed(new FieldInvalid('FIELD_INVALID', message, { code: Code.INVALID_ARGUMENT, field: 'client_id' }));
 }

@@ -3,6 +3,7 @@ import type { AckMode, Gap, Message } from '../generated/pixied/v1/message';
 import type { Client, PublishResult } from '../generated/pixied/v1/operations';
 import type { Operation, OperationResult } from '../generated/pixied/v1/pipeline';
 import { toWire, type NewMessage } from './messages';
+import { itemsOf } from './pages';
 import { dateOf, durationOf, millisecondsOf } from './time';
 
 type Requests = { [O in NonNullable<Operation['operation']> as O['$case']]: O['value'] };
@@ -196,6 +197,14 @@ export abstract class Operations {
     return this.perform('subscribersOf', request, page);
   }
 
+  /** Lists all clients with a subscription that meets the pattern, page after page. */
+  allSubscribersOf(channelPattern: string, options: CallOptions & { readonly pageSize?: number } = {}) {
+    return itemsOf(async (pageToken) => {
+      const { clientIds: items, nextPageToken } = await this.subscribersOf(channelPattern, { ...options, pageToken });
+      return { items, nextPageToken };
+    });
+  }
+
   /** Lists what a client is subscribed to, ascending. */
   async subscribedTo(clientId: string, options?: CallOptions): Promise<string[]> {
     return (await this.perform('subscribedTo', { clientId }, options)).channels;
@@ -226,6 +235,12 @@ export abstract class Operations {
     };
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS + (options.waitMs ?? 0);
     return this.perform('dequeueFor', request, { timeoutMs });
+  }
+
+  /** Publishes one message. */
+  async publishOne(message: NewMessage, options?: CallOptions): Promise<PublishResult> {
+    const [result] = await this.publish([message], options);
+    return result!;
   }
 
   /** Publishes messages, all or none. The answer: one result each, in order. */

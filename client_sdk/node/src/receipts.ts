@@ -41,7 +41,7 @@ export class Receipts {
   private readonly open_ = new Fifo<OpenReceipt>();
 
   /** @param handled is told each time every delivery up to a further number has been handled. */
-  constructor(private readonly handled: (number: number) => void) {}
+  constructor(private readonly handled: (number: number) => unknown) {}
 
   /** A delivery has come. */
   open(number: number): Receipt {

@@ -4,8 +4,10 @@ import type { Timestamp } from '../generated/google/protobuf/timestamp';
 
 /** A duration of so many milliseconds. */
 export function durationOf(milliseconds: number): Duration {
-  const seconds = Math.trunc(milliseconds / 1000);
-  return { seconds, nanos: Math.round((milliseconds - seconds * 1000) * 1e6) };
+  // Rounded before it is split: 999.9999999 ms are one second, not a thousand million nanoseconds.
+  const microseconds = Math.round(milliseconds * 1000);
+  const seconds = Math.trunc(microseconds / 1e6);
+  return { seconds, nanos: (microseconds - seconds * 1e6) * 1000 };
 }
 
 /** How many milliseconds a duration lasts. */

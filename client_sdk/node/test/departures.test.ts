@@ -48,20 +48,38 @@ describe('departures', () => {
     departures.happened(destroyed('alice', 'x', SECOND));
     departures.found({ clientId: 'bob', reason: 'gone', channels: [] });
     departures.happened(destroyed('bob', 'x', SECOND));
-    departures.disclaim('alice');
+    departures.settle({ clientId: 'alice', reason: 'here', channels: [] });
     departures.happened(destroyed('alice', 'y', 2 * SECOND));
     assert.deepEqual(
       told.map(({ clientId, reason }) => [clientId, reason]),
       [
         ['bob', 'gone'],
-        ['alice', 'y'],
+        ['alice', 'here'],
       ],
     );
   });
 
+  it('are not lost when this side tries to end a session that ends by itself', () => {
+    departures.claim('alice');
+    departures.happened(unsubscribed('alice', '/a', SECOND));
+    departures.happened(destroyed('alice', 'timed out', SECOND));
+    assert.deepEqual(told, []);
+    departures.disclaim('alice');
+    departures.claim('bob');
+    departures.disclaim('bob');
+    departures.happened(destroyed('bob', 'timed out', SECOND));
+    assert.deepEqual(told, [
+      { clientId: 'alice', reason: 'timed out', channels: ['/a'] },
+      { clientId: 'bob', reason: 'timed out', channels: [] },
+    ]);
+  });
+
   it('are remembered in bounded memory', () => {
-    for (let i = 0; i < 20_000; i += 1) departures.claim(`client${i}`);
-    assert.equal(departures.claim('client19999'), false);
-    assert.equal(departures.claim('client0'), true);
+    const end = (i: number): void => departures.found({ clientId: `client${i}`, reason: 'gone', channels: [] });
+    for (let i = 0; i < 20_000; i += 1) end(i);
+    end(19_999);
+    assert.equal(told.length, 20_000);
+    end(0);
+    assert.equal(told.length, 20_001);
   });
 });

@@ -1,6 +1,7 @@
 // A real pixied in a process of its own, on a Unix socket in a folder of its own.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,13 @@ const PROGRAM = process.env['PIXIED_BIN'] ?? join(__dirname, '..', '..', '..', '
 const START_TIMEOUT_MS = 30_000;
 /** So much of what it said last goes into the failure of a test whose pixied ended by itself. */
 const LAST_WORDS = 2_000;
+
+/** Those that run. They must not outlive the tests, however those end. */
+const running = new Set<Pixied>();
+process.on('exit', () => running.forEach((pixied) => pixied.abandon()));
+for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+  process.once(signal, () => process.exit(128 + number));
+}
 
 export class Pixied {
   private process: ChildProcess | undefined;
@@ -42,6 +50,7 @@ export class Pixied {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.process = child;
+    running.add(this);
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-LAST_WORDS)));
     const ended = once(child, 'close').then(([code]) => {
@@ -70,7 +79,14 @@ export class Pixied {
   /** Ends it and removes its folder. */
   async dispose(): Promise<void> {
     await this.kill();
+    running.delete(this);
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Ends it and removes its folder, in the last moment of this process. */
+  abandon(): void {
+    this.process?.kill('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   private async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {

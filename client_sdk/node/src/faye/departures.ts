@@ -28,6 +28,8 @@ export class Departures implements WatchListener {
   /** What to watch. */
   static readonly KINDS: readonly EventKind[] = [EventKind.UNSUBSCRIBED, EventKind.CLIENT_DESTROYED];
   private readonly over = new Set<string>();
+  /** What is told of a session while this side tries to end it, for that may fail because it is over. */
+  private readonly claimed = new Map<string, Departure | undefined>();
   private run: Run | undefined;
 
   /**
@@ -39,27 +41,43 @@ export class Departures implements WatchListener {
     readonly uncertain: () => void,
   ) {}
 
-  /** This side announces the session's end itself. The answer: whether no one has yet. */
+  /** This side tries to end the session. The answer: whether no one has yet; then `settle` or `disclaim` must follow. */
   claim(clientId: string): boolean {
-    if (this.over.has(clientId)) return false;
-    this.over.add(clientId);
-    if (this.over.size > REMEMBERED) this.over.delete(this.over.values().next().value!);
+    if (this.over.has(clientId) || this.claimed.has(clientId)) return false;
+    this.claimed.set(clientId, undefined);
     return true;
   }
 
-  /** It did not end after all. */
+  /** This side has ended the session. */
+  settle(departure: Departure): void {
+    this.claimed.delete(departure.clientId);
+    this.found(departure);
+  }
+
+  /** This side has not ended the session: what was told of it meanwhile holds. */
   disclaim(clientId: string): void {
-    this.over.delete(clientId);
+    const told = this.claimed.get(clientId);
+    this.claimed.delete(clientId);
+    if (told) this.found(told);
   }
 
   /** A session is found to be over. */
   found(departure: Departure): void {
-    if (this.claim(departure.clientId)) this.departed(departure);
+    const { clientId } = departure;
+    if (this.over.has(clientId)) return;
+    if (this.claimed.has(clientId)) return void this.claimed.set(clientId, departure);
+    this.remember(clientId);
+    this.departed(departure);
   }
 
   happened(event: Event): void {
     if (event.kind === EventKind.UNSUBSCRIBED) this.note(event);
     else if (event.kind === EventKind.CLIENT_DESTROYED) this.ended(event);
+  }
+
+  private remember(clientId: string): void {
+    this.over.add(clientId);
+    if (this.over.size > REMEMBERED) this.over.delete(this.over.values().next().value!);
   }
 
   private note(event: Event): void {

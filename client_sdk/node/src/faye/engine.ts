@@ -1,4 +1,5 @@
 // Faye's engine interface, on pixied.
+import type { ConnectionOptions } from '../connection';
 import { ClientUnknown, PixiedError } from '../errors';
 import { FrontEnd } from '../front_end';
 import { Departures, type Departure } from './departures';
@@ -6,7 +7,7 @@ import { toPixied } from './mail';
 import { Mailboxes } from './mailboxes';
 import { isPrivate, PrivateChannels } from './private_channels';
 import { AWAY, publication, Replies } from './replies';
-import { shortened, type Callback, type FayeMessage, type FayeServer } from './server';
+import { isClientId, shortened, type Callback, type FayeMessage, type FayeServer } from './server';
 
 /** The `engine` options of a `NodeAdapter`. */
 export interface FayeEngineOptions {
@@ -23,11 +24,12 @@ export interface FayeEngineOptions {
    * whichever server it comes. Default true.
    */
   readonly deduplicate?: boolean;
+  /** grpc-js's credentials. Default: none, and no encryption. */
+  readonly credentials?: ConnectionOptions['credentials'];
 }
 
 /** Tells the other Faye servers that the server which destroyed the client has raised its `disconnect`. */
 const REASON = 'destroyed by its Faye server';
-const CLIENT_ID = /^[a-z0-9]{1,255}$/;
 const LOOK_AT_ONCE = 500;
 
 /**
@@ -52,9 +54,9 @@ export class FayeEngine {
     private readonly server: FayeServer,
     options: FayeEngineOptions = {},
   ) {
-    const { address, name, window, operationTimeout: timeoutMs } = options;
+    const { address, name, window, operationTimeout: timeoutMs, credentials } = options;
     this.deduplicate = options.deduplicate ?? true;
-    this.frontEnd = new FrontEnd({ address, name, window, timeoutMs });
+    this.frontEnd = new FrontEnd({ address, name, window, timeoutMs, credentials });
     this.replies = new Replies(() => this.frontEnd.isDown);
     this.departures = new Departures(
       (departure) => this.departed(departure),
@@ -110,10 +112,14 @@ export class FayeEngine {
     const work = isPrivate(pattern)
       ? Promise.resolve(isNew)
       : this.frontEnd.subscribe(clientId, [pattern]).then((added) => added.length > 0);
+    const refused = (error: unknown): never => {
+      if (isNew) this.privately.unsubscribe(clientId, pattern);
+      throw error;
+    };
     const done = work.then((changed) => {
       this.server.debug('Subscribed client ? to channel ?', shortened(clientId), pattern);
       if (changed) this.server.trigger('subscribe', clientId, pattern);
-    });
+    }, refused);
     this.replies.expect('subscribe', clientId, pattern, done);
     this.attend('subscribe a client', reported(done, callback, context));
   }
@@ -194,7 +200,7 @@ export class FayeEngine {
       const destroyed = this.frontEnd.destroyClient(clientId, REASON);
       const [channels] = await Promise.all([subscriptions, destroyed]);
       this.created.add(clientId);
-      this.departed({ clientId, reason: '', channels });
+      this.departures.settle({ clientId, reason: '', channels });
       this.server.debug('Destroyed client ?', shortened(clientId));
     } catch (error) {
       this.departures.disclaim(clientId);
@@ -249,10 +255,6 @@ export class FayeEngine {
     // What an outage fails is told once, by `wentAway`.
     if (!this.frontEnd.isDown) this.server.error('Could not ?: ?', deed, String(error));
   }
-}
-
-function isClientId(value: unknown): value is string {
-  return typeof value === 'string' && CLIENT_ID.test(value);
 }
 
 /** Passes every failure on but the one that says that the session is over. */

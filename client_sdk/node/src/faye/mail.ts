@@ -26,7 +26,8 @@ export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage
     extra: Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined,
   };
   if (typeof clientId !== 'string') return text;
-  return { ...text, clientId, idempotencyKey: deduplicate && hasId ? keyOf(clientId, text) : undefined };
+  const isOne = deduplicate && hasId && id !== '';
+  return { ...text, clientId, idempotencyKey: isOne ? keyOf(clientId, text) : undefined };
 }
 
 /** A message on its way to a client: a copy of its own, for Faye and its extensions change what they deliver. */

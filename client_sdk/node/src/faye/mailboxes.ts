@@ -1,14 +1,17 @@
 // The clients that are connected to this Faye server, attached to pixied for as long as they are.
 import type { Message } from '../../generated/pixied/v1/message';
 import type { Attachment, MailInfo, Parting } from '../attachment';
+import { ClientUnknown } from '../errors';
 import type { FrontEnd } from '../front_end';
 import { toFaye } from './mail';
-import { isOpen, shortened, type FayeServer } from './server';
+import { isClientId, isOpen, shortened, type FayeServer } from './server';
 
 /** A connected client. */
 interface Mailbox {
   readonly clientId: string;
   readonly attachment: Attachment;
+  /** Faye has asked pixied whether there is such a client. */
+  isProven: boolean;
   /** The last mail that was handed to Faye and is not confirmed. */
   unconfirmed: MailInfo | undefined;
   /** Faye has closed the connection. */
@@ -34,6 +37,7 @@ export class Mailboxes {
     private readonly frontEnd: FrontEnd,
     private readonly gone: (clientId: string) => void,
   ) {
+    server.bind('connection:open', this.greet, this);
     server.bind('connection:close', this.close, this);
   }
 
@@ -43,8 +47,10 @@ export class Mailboxes {
   }
 
   /** Lets the mail of a connected client come; does nothing if it comes already. */
-  open(clientId: string): void {
-    if (this.boxes.has(clientId) || this.closing.has(clientId)) return;
+  open(clientId: string, isProven = true): void {
+    const open = this.boxes.get(clientId);
+    if (open) open.isProven ||= isProven;
+    if (open || this.closing.has(clientId)) return;
     const ackMode = this.server.connection(clientId, false)?.socket ? 'auto' : 'explicit';
     const attachment = this.frontEnd.attach(
       clientId,
@@ -56,13 +62,25 @@ export class Mailboxes {
         onDetached: (parting) => this.parted(box, parting),
       },
     );
-    const box: Mailbox = { clientId, attachment, unconfirmed: undefined, isClosed: false };
+    const box: Mailbox = { clientId, attachment, isProven, unconfirmed: undefined, isClosed: false };
     this.boxes.set(clientId, box);
   }
 
   /** Stops listening to Faye. */
   dispose(): void {
+    this.server.unbind('connection:open', this.greet, this);
     this.server.unbind('connection:close', this.close, this);
+  }
+
+  /**
+   * A socket takes mail from its first message on, whatever that is, and an EventSource as soon as it is there: its
+   * polls may go to another server. Faye opens it in whatever name it is told, and sets the socket just after this.
+   */
+  private greet(clientId: string): void {
+    if (!isClientId(clientId)) return;
+    setImmediate(() => {
+      if (this.server.connection(clientId, false)?.socket) this.open(clientId, false);
+    });
   }
 
   /** Faye calls this just before the response is complete, so what it carries counts as written one turn later. */
@@ -102,20 +120,24 @@ export class Mailboxes {
 
   private parted(box: Mailbox, { reason, detail, error }: Parting): void {
     const { clientId } = box;
-    if (this.boxes.get(clientId) !== box) return;
+    // The end of a session is told by pixied's events, with more about it; then Faye closes the connection, and the box.
+    if (this.boxes.get(clientId) !== box || reason === 'destroyed' || reason === 'expired') return;
     this.boxes.delete(clientId);
     box.isClosed = true;
     if (reason === 'taken_over') this.server.flushConnection(clientId);
-    else if (reason === 'failed') this.failed(clientId, detail, error);
+    else if (reason === 'failed') this.failed(box, detail, error);
     else if (reason === 'refused' && !(error instanceof NotConnected)) {
       this.server.error('Mail of client ? could not be delivered: ?', shortened(clientId), String(error));
     }
   }
 
-  private failed(clientId: string, detail: string, error: unknown): void {
-    if ((error as { reason?: string }).reason === 'CLIENT_UNKNOWN') return this.gone(clientId);
-    this.server.error('Client ? could not be attached: ?', shortened(clientId), detail);
-    this.server.flushConnection(clientId);
+  /** The connection stays, for a poll that was answered at once would come again at once. Its next poll tries again. */
+  private failed({ clientId, isProven }: Mailbox, detail: string, error: unknown): void {
+    if (!(error instanceof ClientUnknown)) {
+      this.server.error('Client ? could not be attached: ?', shortened(clientId), detail);
+    } else if (isProven) {
+      this.gone(clientId);
+    }
   }
 
   /** Done when what was written in this turn has been handed on; one promise for all that wait for the same turn. */

@@ -15,10 +15,13 @@ type Deed = 'subscribe' | 'unsubscribe' | 'publish';
 /** Clients come back after this long, in milliseconds, and up to twice as long, so that they do not come together. */
 const RETRY_INTERVAL_MS = 1_000;
 const HANDSHAKE = '/meta/handshake';
+/** So long a failure is kept for its reply, in milliseconds. */
+const UNCLAIMED_MS = 60_000;
 
 /** The replies of one Faye server. */
 export class Replies implements FayeExtension {
-  private readonly underWay = new Map<string, Promise<void>>();
+  /** What replies wait for, in the order in which Faye makes them; what has succeeded needs no waiting. */
+  private readonly underWay = new Map<string, Promise<void>[]>();
   private isInstalled = false;
 
   /** @param isAway whether pixied is known to be away. */
@@ -35,12 +38,12 @@ export class Replies implements FayeExtension {
   expect(deed: Deed, clientId: unknown, subject: string, work: Promise<unknown>): void {
     const key = keyOf(deed, clientId, subject);
     const settled = work.then(() => undefined);
-    this.underWay.set(key, settled);
-    const forget = (): void => {
-      if (this.underWay.get(key) === settled) this.underWay.delete(key);
-    };
-    // The failure is for whoever waits here, and for the engine, which logs it.
-    settled.then(forget, forget);
+    const expected = this.underWay.get(key);
+    if (expected) expected.push(settled);
+    else this.underWay.set(key, [settled]);
+    const forget = (): void => this.forget(key, settled);
+    // A failure waits for its reply, which an extension may hold back; the engine logs it.
+    settled.then(forget, () => void setTimeout(forget, UNCLAIMED_MS).unref());
   }
 
   /** Marks a message as failed before Faye acts on it: the session stays, for pixied may still have it. */
@@ -52,9 +55,10 @@ export class Replies implements FayeExtension {
   }
 
   outgoing(message: FayeMessage, callback: (message: FayeMessage) => void): void {
+    if (!isReply(message)) return callback(message);
     if (message.channel === HANDSHAKE && message.successful && !message.clientId) fail(message, AWAY);
     if (message.error === AWAY) comeAgain(message);
-    const works = message.successful === true ? this.worksOf(message) : [];
+    const works = message.successful ? this.worksOf(message) : [];
     if (works.length === 0) return callback(message);
     void Promise.all(works)
       .catch((error: unknown) => refuse(message, error))
@@ -62,14 +66,32 @@ export class Replies implements FayeExtension {
   }
 
   private worksOf(message: FayeMessage): Promise<void>[] {
-    const keys = keysOf(message).map((key) => this.underWay.get(key));
-    return keys.filter((work) => work !== undefined);
+    const works = keysOf(message).map((key) => this.claim(key));
+    return works.filter((work) => work !== undefined);
+  }
+
+  /** A reply takes what it waits for, so that the next one with the same key takes the next. */
+  private claim(key: string): Promise<void> | undefined {
+    const work = this.underWay.get(key)?.[0];
+    if (work) this.forget(key, work);
+    return work;
+  }
+
+  private forget(key: string, work: Promise<void>): void {
+    const rest = this.underWay.get(key)?.filter((each) => each !== work) ?? [];
+    if (rest.length > 0) this.underWay.set(key, rest);
+    else this.underWay.delete(key);
   }
 }
 
 /** What a reply to a publish is about. */
 export function publication(message: FayeMessage): string {
   return JSON.stringify([message.channel, message.id]);
+}
+
+/** Extensions see mail on its way out as well, which may have any members, but always has `data`. */
+function isReply(message: FayeMessage): boolean {
+  return typeof message.successful === 'boolean' && !('data' in message);
 }
 
 function keyOf(deed: Deed, clientId: unknown, subject: string): string {

@@ -60,6 +60,13 @@ export function isExtensible(context: unknown): context is ExtensibleServer {
   return typeof (context as Partial<ExtensibleServer> | null | undefined)?.addExtension === 'function';
 }
 
+const CLIENT_ID = /^[a-z0-9]{1,255}$/;
+
+/** Whether a client could have this id: whatever a browser sends may stand in its place. */
+export function isClientId(value: unknown): value is string {
+  return typeof value === 'string' && CLIENT_ID.test(value);
+}
+
 const WEBSOCKET_OPEN = 1;
 
 /** Whether what is written to the connection still has a way out. A poll's request says nothing about that. */

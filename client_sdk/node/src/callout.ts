@@ -1,0 +1,15 @@
+// Calls into the program that uses this package.
+
+/**
+ * Tells the program something. What it throws is an uncaught exception, as with any event listener, but only once this
+ * package has finished what it was doing: otherwise what is left of a frame would never be handled, nor confirmed.
+ */
+export function callOut(tell: () => void): void {
+  try {
+    tell();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+}

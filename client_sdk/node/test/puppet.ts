@@ -1,0 +1,117 @@
+// A server that says what a test wants it to say: for what a pixied does rarely, or never.
+import { Server, ServerCredentials, status as Code, type ServerDuplexStream } from '@grpc/grpc-js';
+
+import type { AttachEvent, AttachRequest, AttachResponse } from '../generated/pixied/v1/attach';
+import { BackendServiceService } from '../generated/pixied/v1/backend_service';
+import type { Operation, PipelineRequest, PipelineResponse } from '../generated/pixied/v1/pipeline';
+
+type LinkCall = ServerDuplexStream<AttachRequest, AttachResponse>;
+type PipelineCall = ServerDuplexStream<PipelineRequest, PipelineResponse>;
+type Told = NonNullable<AttachEvent['event']>;
+
+const { attach, pipeline } = BackendServiceService;
+const A_MINUTE = { seconds: 60, nanos: 0 };
+const WELCOME: Told = {
+  $case: 'welcome',
+  value: {
+    serverVersion: 'puppet',
+    heartbeatInterval: A_MINUTE,
+    silenceLimit: A_MINUTE,
+    window: 64,
+    maxCommands: 1000,
+    maxClients: 1000,
+    maxMessageBytes: 1024,
+  },
+};
+
+/** One Attach stream, as the server sees it. */
+export class PuppetLink {
+  /** What it was told, as `name handle` or `name number`. */
+  readonly commands: string[] = [];
+
+  constructor(private readonly call: LinkCall) {
+    call.on('data', ({ commands }: AttachRequest) => {
+      for (const { command } of commands) this.commands.push(inWords(command!));
+    });
+    call.on('end', () => call.end());
+    this.tell(WELCOME);
+  }
+
+  tell(...events: Told[]): void {
+    this.call.write({ events: events.map((event) => ({ event })) });
+  }
+
+  /** Mail with one message for each of these handles. */
+  deliver(number: number, ...handles: number[]): void {
+    const message = { channel: '/a', data: String(number), clientId: '', excludePublisher: false, idempotencyKey: '' };
+    const batches = handles.map((handle) => ({ messages: [message], handles: [handle], redelivered: false }));
+    this.tell({ $case: 'delivery', value: { number, batches } });
+  }
+
+  end(code: Code): void {
+    this.call.emit('error', { code, details: 'as the test wishes' });
+  }
+}
+
+/** The server. It keeps what it is told, and answers only when a test says so. */
+export class Puppet {
+  readonly links: PuppetLink[] = [];
+  /** The operations of each Pipeline stream, and how to end it. */
+  readonly pipelines: { operations: Operation[]; call: PipelineCall }[] = [];
+  address = '';
+
+  private constructor(private readonly server: Server) {}
+
+  static async start(): Promise<Puppet> {
+    const puppet = new Puppet(new Server());
+    puppet.server.addService(
+      { attach, pipeline },
+      {
+        attach: (call: LinkCall) => void puppet.links.push(new PuppetLink(call)),
+        pipeline: (call: PipelineCall) => puppet.receive(call),
+      },
+    );
+    const port = await new Promise<number>((resolve, reject) => {
+      const credentials = ServerCredentials.createInsecure();
+      puppet.server.bindAsync('127.0.0.1:0', credentials, (error, port) => (error ? reject(error) : resolve(port)));
+    });
+    puppet.address = `127.0.0.1:${port}`;
+    return puppet;
+  }
+
+  /** The newest link. */
+  get link(): PuppetLink {
+    return this.links.at(-1)!;
+  }
+
+  /** Ends the newest Pipeline stream. */
+  endPipeline(code: Code): void {
+    this.pipelines.at(-1)!.call.emit('error', { code, details: 'as the test wishes' });
+  }
+
+  dispose(): void {
+    this.server.forceShutdown();
+  }
+
+  private receive(call: PipelineCall): void {
+    const operations: Operation[] = [];
+    this.pipelines.push({ operations, call });
+    call.on('data', (request: PipelineRequest) => void operations.push(...request.operations));
+    call.on('end', () => call.end());
+  }
+}
+
+function inWords(command: NonNullable<AttachRequest['commands'][number]['command']>): string {
+  switch (command.$case) {
+    case 'attach':
+    case 'detach':
+      return `${command.$case} ${command.value.handle}`;
+    case 'clientAck':
+      return `clientAck ${command.value.handle} ${command.value.number}`;
+    case 'ack':
+      return `ack ${command.value.number}`;
+    default:
+      return command.$case;
+  }
+}
+

@@ -1,92 +1,19 @@
 """A front-end in front of servers that no real pixied is: faulty, newer, or unwell at the wrong moment."""
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest
 from google.rpc import code_pb2
+from tests.sdk.made_up import Event, Frames, Handler, answer_of, attached, front_end_of, link, silent, sound_pipeline
 from tests.sdk.servers import PATIENCE
 from tests.sdk.test_errors import status_of
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, operations_pb2, pipeline_pb2
-from pixied_client import Backoff, Detached, DetachReason, Draining, FrontEnd, PixiedError, StreamProtocol, Unavailable
-
-Frames: TypeAlias = AsyncIterator[Any]
-Handler: TypeAlias = Callable[[Frames, Any], Frames]
-Event = attach_pb2.AttachEvent
-
-QUICK = Backoff(first=0.01, longest=0.02)
-SERVICE = "pixied.v1.BackendService"
-
-
-def answer_of(operation: pipeline_pb2.Operation) -> pipeline_pb2.OperationResult:
-    """The empty answer of an operation, as it has to be."""
-    result = pipeline_pb2.OperationResult()
-    getattr(result, operation.WhichOneof("operation")).SetInParent()
-    return result
-
-
-async def sound_pipeline(requests: Frames, _: Any) -> Frames:
-    """Answers everything with nothing."""
-    async for request in requests:
-        yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
-
-
-def link(*answer: Event, attach: Callable[[int], Event] | None = None) -> Handler:
-    """A link that says so after its Welcome, and then answers attaches."""
-
-    async def handler(requests: Frames, _: Any) -> Frames:
-        welcome = attach_pb2.Welcome(max_commands=1_000)
-        welcome.silence_limit.seconds = 30
-        yield attach_pb2.AttachResponse(events=[Event(welcome=welcome), *answer])
-        async for request in requests:
-            for command in request.commands:
-                if attach and command.HasField("attach"):
-                    yield attach_pb2.AttachResponse(events=[attach(command.attach.handle)])
-                if command.HasField("detach"):
-                    yield attach_pb2.AttachResponse(events=[detached(command.detach.handle)])
-
-    return handler
-
-
-def detached(handle: int) -> Event:
-    """Says that a client was given up."""
-    return Event(detached=attach_pb2.Detached(handle=handle, reason=attach_pb2.DETACH_REASON_REQUESTED))
-
-
-def attached(handle: int) -> Event:
-    """Says that a client was attached."""
-    return Event(attached=attach_pb2.Attached(handles=[handle]))
-
-
-@asynccontextmanager
-async def front_end_of(
-    attach: Handler, pipeline: Handler = sound_pipeline, *, timeout: float = PATIENCE
-) -> AsyncIterator[FrontEnd]:
-    """A front-end of a server with these streams."""
-    handlers: dict[str, Any] = {
-        "Attach": grpc.stream_stream_rpc_method_handler(
-            attach, attach_pb2.AttachRequest.FromString, attach_pb2.AttachResponse.SerializeToString
-        ),
-        "Pipeline": grpc.stream_stream_rpc_method_handler(
-            pipeline, pipeline_pb2.PipelineRequest.FromString, pipeline_pb2.PipelineResponse.SerializeToString
-        ),
-    }
-    server = grpc.aio.server()
-    server.add_registered_method_handlers(SERVICE, handlers)
-    with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
-        server.add_insecure_port(f"unix://{folder}/socket")
-        await server.start()
-        try:
-            async with FrontEnd(f"unix://{folder}/socket", "test", backoff=QUICK, timeout=timeout) as front_end:
-                yield front_end
-        finally:
-            await server.stop(0)
+from pixied_client import Backoff, Detached, DetachReason, Draining, Message, PixiedError, StreamProtocol, Unavailable
 
 
 async def test_wrong_answer() -> None:
@@ -302,3 +229,67 @@ async def test_attach_without_answer() -> None:
         assert len(front_end.attachments) == 1
         go_on.set()
         await until(lambda: not front_end.attachments)
+
+
+async def test_senseless_answer() -> None:
+    """An answer that can't be read fails its caller, and nobody else's operations."""
+    async with front_end_of(link()) as front_end:
+        publishing = asyncio.create_task(front_end.publish_one(Message.of("/a", 1)))  # answered without its result
+        reading = asyncio.create_task(front_end.subscribed_to("ann"))
+        with pytest.raises(StreamProtocol, match="answer to publish makes no sense"):
+            await publishing
+        assert await reading == []
+        assert front_end.connected
+
+
+async def test_own_errors() -> None:
+    """Callers whose operations fail together each get an error of their own: raised, it holds its caller's frames."""
+
+    async def pipeline(requests: Frames, context: Any) -> Frames:
+        await anext(aiter(requests))
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much")
+        yield
+
+    async with front_end_of(link(), pipeline) as front_end:
+        calls = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(2)]
+        one, two = await asyncio.gather(*calls, return_exceptions=True)
+    assert str(one) == str(two)
+    assert one is not two
+
+
+async def test_delivery_out_of_turn() -> None:
+    """A link that skips a delivery is given up: nothing could be confirmed on it any more."""
+    skipping = link(Event(delivery=attach_pb2.Delivery(number=2)))
+    turns = iter([skipping])
+    sound = link(attach=attached)
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        async for frame in next(turns, sound)(requests, context):
+            yield frame
+
+    async with front_end_of(attach) as front_end:
+        assert (await front_end.attach("ann")).handle == 0
+    assert next(turns, None) is None
+
+
+async def test_no_storm() -> None:
+    """A server that takes every stream and drops it at once is asked again after pauses that grow."""
+    pauses: list[float] = []
+    enough = asyncio.Event()
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) >= 5:
+            enough.set()
+            await asyncio.Event().wait()
+
+    async def dropped(_: Frames, __: Any) -> Frames:
+        welcome = attach_pb2.Welcome(max_commands=1_000)
+        welcome.silence_limit.seconds = 30
+        yield attach_pb2.AttachResponse(events=[Event(welcome=welcome)])
+
+    backoff = Backoff(first=1.0, longest=8.0)
+    async with front_end_of(dropped, silent, backoff=backoff, sleep=note, chance=lambda: 0.5):
+        async with asyncio.timeout(PATIENCE):
+            await enough.wait()
+    assert pauses == [1.0, 2.0, 4.0, 4.0, 4.0]

@@ -67,7 +67,8 @@ class Attachment:
         self._over = asyncio.Event()
         self._holder = holder
         self._waiting: deque[Delivery] = deque()
-        self._taken: list[int] = []
+        self._taken: deque[int] = deque()
+        self._last = 0
         self._gaps: dict[str, int] = {}
         self._detached: Detached | None = None
         self._told = False
@@ -86,17 +87,18 @@ class Attachment:
 
     async def __anext__(self) -> Item:
         self.done()
-        while True:
-            if self._waiting or self._gaps:
-                return self._next_delivery()
+        while not self._waiting:
             if self._detached:
                 return self._last_item(self._detached)
             self._news.clear()
             await self._news.wait()
+        delivery = self._waiting.popleft()
+        self._taken.append(delivery.number)
+        return delivery
 
     def done(self) -> None:
         """Say that what was taken has been dealt with. Asking for the next item says so too."""
-        taken, self._taken = self._taken, []
+        taken, self._taken = self._taken, deque()
         self._holder.release(taken)
 
     def confirm(self, number: int) -> None:
@@ -124,15 +126,25 @@ class Attachment:
 
     # What follows is the link's to call.
 
+    @property
+    def dealt_with(self) -> int:
+        """The number up to which nothing waits for the consumer any more; 0 if there is none on this link."""
+        oldest = self._taken[0] if self._taken else self._waiting[0].number if self._waiting else None
+        return self._last if oldest is None else oldest - 1
+
     def deliver(self, delivery: Delivery) -> None:
-        """Put mail before the consumer."""
+        """Put mail before the consumer, with the gaps that were told just before it."""
+        if self._gaps:
+            gaps = tuple(Gap(channel, lost) for channel, lost in self._gaps.items())
+            delivery = replace(delivery, gaps=gaps)
+            self._gaps.clear()
+        self._last = delivery.number
         self._waiting.append(delivery)
         self._news.set()
 
     def lost(self, gap: Gap) -> None:
-        """Put a gap before the consumer, together with the next mail. Gaps of a channel add up."""
+        """Note a gap for the next delivery. Gaps of a channel add up."""
         self._gaps[gap.channel] = self._gaps.get(gap.channel, 0) + gap.lost
-        self._news.set()
 
     def attached(self) -> None:
         """Note that the server holds the client for this front-end."""
@@ -141,9 +153,11 @@ class Attachment:
             self.settled.set_result(None)
 
     def broke(self) -> None:
-        """Note that the link is gone: what was not taken from it comes again."""
+        """Note that the link is gone: its mail and its gaps that were not dealt with come again."""
         self._waiting.clear()
         self._taken.clear()
+        self._gaps.clear()
+        self._last = 0
         self.standing = Standing.ASKED
 
     def end(self, detached: Detached) -> None:
@@ -156,15 +170,6 @@ class Attachment:
         self.done()
         self._over.set()
         self._news.set()
-
-    def _next_delivery(self) -> Delivery:
-        gaps = tuple(Gap(channel, lost) for channel, lost in self._gaps.items())
-        self._gaps.clear()
-        if not self._waiting:
-            return Delivery((), redelivered=False, number=0, gaps=gaps)
-        delivery = self._waiting.popleft()
-        self._taken.append(delivery.number)
-        return replace(delivery, gaps=gaps) if gaps else delivery
 
     def _last_item(self, detached: Detached) -> Item:
         if self._told:

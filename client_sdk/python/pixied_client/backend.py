@@ -9,8 +9,9 @@ from typing import Self, TypeVar
 
 import grpc
 
+from pixied_client.cancellation import being_cancelled
 from pixied_client.channel import DEFAULT_ADDRESS, open_async_channel
-from pixied_client.errors import from_call
+from pixied_client.errors import closed, from_call
 from pixied_client.faces import AwaitedAdmin, AwaitedOperations, AwaitedPerformer
 from pixied_client.feeds import MailFeed, WatchFeed
 from pixied_client.operations import Call
@@ -40,6 +41,7 @@ class _AwaitedCalls(AwaitedPerformer):
     ) -> None:
         self._address = address
         self._owned = channel is None
+        self._closed = False
         self._channel = channel or open_async_channel(address)
         self._caller = UnaryCaller(self._channel, address, timeout=timeout, retries=retries, clock=clock, chance=chance)
         self._sleep = sleep
@@ -53,8 +55,9 @@ class _AwaitedCalls(AwaitedPerformer):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection, unless the channel was handed in. Calls under way fail."""
+        """Close the connection, unless the channel was handed in. Calls under way and later ones fail."""
         if self._owned:
+            self._closed = True
             await self._channel.close()
 
     async def perform(self, call: Call[R]) -> R:
@@ -63,17 +66,22 @@ class _AwaitedCalls(AwaitedPerformer):
         Raises:
             PixiedError: the subclass says why.
         """
-        send = self._caller.method(call.rpc)
         attempts = self._caller.attempts(call)
-        while True:
+        while not self._closed:
+            send = self._caller.method(call.rpc)
             try:
                 return call.result(await send(call.request, timeout=attempts.remaining(self._caller.now())))
             except grpc.aio.AioRpcError as failure:
                 error = from_call(failure, self._address)
+            except asyncio.CancelledError:
+                if being_cancelled():
+                    raise
+                raise closed(self._address) from None  # `close` ended the call
             pause = attempts.pause_after(error, self._caller.now())
             if pause is None:
                 raise error
             await self._sleep(pause)
+        raise closed(self._address)
 
 
 class Backend(_AwaitedCalls, AwaitedOperations):

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pixied_client.values import Batch
 
@@ -12,6 +12,13 @@ __all__ = ["BatchCallback", "OnDelivery"]
 
 OnDelivery: TypeAlias = Callable[[Batch], Awaitable[None] | None]
 """Takes one batch; a delivery is confirmed when its batches have been taken. May be a coroutine function."""
+
+
+class _Handed(NamedTuple):
+    """A delivery that waits for the callback."""
+
+    number: int
+    batches: list[Batch]
 
 
 class BatchCallback:
@@ -27,29 +34,35 @@ class BatchCallback:
     def __init__(self, on_delivery: OnDelivery, release: Callable[[list[int]], None]) -> None:
         self._on_delivery = on_delivery
         self._release = release
-        self._waiting: deque[list[Batch]] = deque()
+        self._waiting: deque[_Handed | Callable[[], None]] = deque()
         self._news = asyncio.Event()
 
-    def put(self, batches: list[Batch]) -> None:
-        """Add the batches of one delivery, 1 or more."""
-        self._waiting.append(batches)
+    def put(self, number: int, batches: list[Batch]) -> None:
+        """Add a delivery; it may have no batches."""
+        self._waiting.append(_Handed(number, batches))
+        self._news.set()
+
+    def call_after(self, action: Callable[[], None]) -> None:
+        """Have something done once the callback has returned from all that came before."""
+        self._waiting.append(action)
         self._news.set()
 
     def drop(self) -> None:
-        """Forget what waits: its link is gone, and it comes again."""
-        self._waiting.clear()
+        """Forget the deliveries that wait: their link is gone, and they come again."""
+        self._waiting = deque(item for item in self._waiting if not isinstance(item, _Handed))
 
     async def run(self) -> None:
         """Hand out what comes, for ever."""
         while True:
             while self._waiting:
-                await self._hand_out(self._waiting.popleft())
+                item = self._waiting.popleft()
+                await self._hand_out(item) if isinstance(item, _Handed) else item()
             self._news.clear()
             await self._news.wait()
 
-    async def _hand_out(self, batches: list[Batch]) -> None:
-        for batch in batches:
+    async def _hand_out(self, delivery: _Handed) -> None:
+        for batch in delivery.batches:
             outcome = self._on_delivery(batch)
             if inspect.isawaitable(outcome):
                 await outcome
-        self._release([batches[0].number])
+        self._release([delivery.number])

@@ -1,9 +1,11 @@
 """What can go wrong, one exception for each reason of the contract (`pixied.v1.ErrorReason`)."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from pixied.v1 import message_pb2
@@ -36,6 +38,7 @@ __all__ = [
     "TakenOver",
     "TimeoutOutOfRange",
     "Unavailable",
+    "closed",
     "draining",
     "from_call",
     "from_status",
@@ -266,7 +269,8 @@ def from_call(failure: _FailedCall, address: str) -> PixiedError:
     trailers: Iterable[tuple[str, str | bytes]] = failure.trailing_metadata() or ()
     for key, value in trailers:
         if key == _DETAILS_TRAILER and isinstance(value, bytes):
-            return from_status(status_pb2.Status.FromString(value))
+            with suppress(DecodeError):  # not pixied's doing; the code and the text say enough
+                return from_status(status_pb2.Status.FromString(value))
     return _of_transport(failure.code(), failure.details() or "no reason given", address)
 
 
@@ -290,6 +294,11 @@ def from_status(status: status_pb2.Status) -> PixiedError:
 def draining(closing: message_pb2.Closing) -> Draining:
     """Make the exception of a stream that ends because the server stops."""
     return Draining(closing.reason, code=grpc.StatusCode.UNAVAILABLE, retry_after=closing.reconnect_after_ms / 1000)
+
+
+def closed(address: str) -> Unavailable:
+    """Make the error of a call or stream whose connection was closed on this side."""
+    return Unavailable(f"the connection to pixied at {address} was closed here", code=grpc.StatusCode.UNAVAILABLE)
 
 
 def _of_transport(code: grpc.StatusCode, details: str, address: str) -> PixiedError:

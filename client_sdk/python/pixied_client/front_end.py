@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -87,9 +88,9 @@ class FrontEnd(AwaitedOperations):
         return self._link.up and self._pipeline.up
 
     @property
-    def attachments(self) -> dict[int, Attachment]:
-        """The attached clients by their handles, and those that are to be attached again."""
-        return dict(self._link.attachments)
+    def attachments(self) -> Mapping[int, Attachment]:
+        """A live view of the attached clients by their handles, with those that are to be attached again."""
+        return MappingProxyType(self._link.attachments)
 
     def perform(self, call: Call[R]) -> Coroutine[Any, Any, R]:
         """Carry out one call of `pixied_client.operations` through the Pipeline.
@@ -128,18 +129,20 @@ class FrontEnd(AwaitedOperations):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        async with AsyncExitStack() as parting:  # unwound from its end: all of it, whatever a callback raises
+            if self._owned:
+                parting.push_async_callback(self._channel.close)
+            parting.push_async_exit(self._end_tasks)
+            parting.callback(self._link.close)
+            parting.callback(self._pipeline.close)
             if error is None:
                 await asyncio.gather(self._pipeline.leave(), self._link.leave())
-        finally:
-            for task in self._running:
-                task.cancel()
-            self._pipeline.close()
-            self._link.close()
-            # An error of the body goes on as it is: it is no task's. Only a cancellation may be the group's own doing.
-            cancelled = error if isinstance(error, asyncio.CancelledError) else None
-            try:
-                await self._tasks.__aexit__(type(cancelled) if cancelled else None, cancelled, trace)
-            finally:
-                if self._owned:
-                    await self._channel.close()
+            elif isinstance(error, asyncio.CancelledError):
+                raise error
+
+    async def _end_tasks(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._running:
+            task.cancel()
+        await self._tasks.__aexit__(kind, error, trace)

@@ -1,6 +1,7 @@
 """A two-way stream that is opened again whenever it ends: what the Pipeline and the Attach stream have in common."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from abc import ABC, abstractmethod
@@ -11,10 +12,11 @@ from typing import Any, ClassVar, NamedTuple
 import grpc
 
 from pixied.v1 import message_pb2
+from pixied_client.cancellation import being_cancelled
 from pixied_client.errors import PixiedError, StreamProtocol, Unavailable, draining, from_call
 from pixied_client.retry import Backoff
 
-__all__ = ["Connection", "Ending", "Line"]
+__all__ = ["Connection", "Ending", "Line", "closed"]
 
 _log = logging.getLogger("pixied_client")
 
@@ -29,8 +31,8 @@ class Connection:
         address: where pixied is.
         timeout: seconds after which an operation or an attach without an answer fails.
         backoff: the pauses between attempts to reconnect.
-        max_commands: how many operations or commands a frame may hold; valid once `known` is set.
-        known: set when the server has told its limits for the first time.
+        max_commands: how many operations or commands a frame may hold; valid while `known` is set.
+        known: set while the link stands to a server that has told its limits.
         trouble: why the newest attempt to connect failed, for the errors of those who waited for it.
         sleep: waits for seconds.
         chance: gives 0 <= x < 1, for the jitter.
@@ -52,10 +54,18 @@ class Connection:
 
 
 class Ending(NamedTuple):
-    """How one stream ended: why, whether it had worked, and after how many seconds the server asked to come back."""
+    """How one stream ended.
+
+    Attributes:
+        error: why.
+        stood: whether it had worked.
+        lasted: for how many seconds.
+        pause: after how many seconds the server asked to come back, if it did.
+    """
 
     error: PixiedError
     stood: bool
+    lasted: float
     pause: float | None
 
 
@@ -79,23 +89,38 @@ class Line(ABC):
         Raises:
             PixiedError: the server will never take this stream; trying again would not help.
         """
+        try:
+            await self._keep(channel)
+        finally:
+            # Here, not only by who runs this: in its `async with` a body may wait for what now will never come.
+            self.up = False
+            self._gone.set()
+            self.close()
+
+    async def _keep(self, channel: grpc.aio.Channel) -> None:
         failures = 0
         while not self._leaving:
             ending = await self._carry(channel)
             if self._hopeless(ending):
                 raise ending.error
-            failures = 0 if ending.stood else failures + 1
+            # A stream that stood for a moment is a failure too: else a server that takes all and drops all is stormed.
+            failures = 0 if ending.lasted > self.connection.backoff.longest else failures + 1
             if not self._leaving:
                 self._note(ending, failures)
                 await self.connection.sleep(self._pause(ending, failures))
-        self._gone.set()
 
     async def leave(self) -> None:
         """Say goodbye: what waits is sent, what is under way is answered, if that takes no longer than a second."""
         self._leaving = True
         self._wake.set()
         if self.up:
-            await asyncio.wait([asyncio.ensure_future(self._gone.wait())], timeout=_FAREWELL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self._gone.wait()
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what waits for the stream: there will be none any more. Does nothing the second time."""
 
     @abstractmethod
     async def _open(self, channel: grpc.aio.Channel) -> Any:
@@ -137,6 +162,7 @@ class Line(ABC):
 
     async def _carry(self, channel: grpc.aio.Channel) -> Ending:
         self._come_back = self._told_to_leave = None
+        began = asyncio.get_running_loop().time()
         stream = await self._open(channel)
         writer = asyncio.create_task(self._writing(stream))
         try:
@@ -151,14 +177,18 @@ class Line(ABC):
         self._broke(error)
         if not writer.cancelled():
             writer.result()  # what the writer did not expect is a defect, and shall be seen
-        pause = None if self._come_back is None else max(0.0, self._come_back - asyncio.get_running_loop().time())
-        return Ending(error, stood, pause)
+        now = asyncio.get_running_loop().time()
+        pause = None if self._come_back is None else max(0.0, self._come_back - now)
+        return Ending(error, stood, now - began if stood else 0.0, pause)
 
     async def _writing(self, stream: Any) -> None:
         try:
             await self._write(stream)
         except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             return  # the stream is gone, which grpc says in these three ways; the reader learns why
+        except Exception:
+            stream.cancel()  # a defect: the reader would go on, and nobody would see it
+            raise
 
     async def _read_all(self, stream: Any) -> PixiedError:
         """Read until the end, and tell why it came."""
@@ -173,8 +203,7 @@ class Line(ABC):
         except TimeoutError:
             return _unavailable(f"pixied at {address} is silent")
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if being_cancelled():
                 raise
             # grpc's way of saying that its own side ended the call, such as after a failed write.
             return _unavailable(f"the {self.kind} to pixied at {address} was cut")
@@ -196,6 +225,11 @@ class Line(ABC):
         """Log the transition, not every failure after it."""
         if ending.stood or failures == 1:
             _log.warning("no %s to pixied, trying again: %s", self.kind, ending.error)
+
+
+def closed() -> Unavailable:
+    """Make the error of something that is asked of a front-end which was closed."""
+    return _unavailable("this front-end is closed")
 
 
 def _unavailable(message: str) -> Unavailable:

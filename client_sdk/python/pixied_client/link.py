@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from itertools import count
 from typing import Any, Final
 
 import grpc
@@ -12,7 +14,7 @@ from pixied_client.attachment import Attachment, Standing
 from pixied_client.callback import BatchCallback, OnDelivery
 from pixied_client.errors import ClientUnknown, PixiedError, StreamProtocol, from_status
 from pixied_client.ledger import Ledger
-from pixied_client.line import Connection, Ending, Line
+from pixied_client.line import Connection, Ending, Line, closed
 from pixied_client.outbox import Outbox
 from pixied_client.rpcs import BACKEND
 from pixied_client.values import Delivery, Detached, DetachReason, Gap
@@ -66,7 +68,10 @@ class Link(Line):
         self._on_detached = on_detached
         self._ledger = Ledger()
         self._outbox = Outbox()
+        self._new_handles = count()
         self._free_handles: list[int] = []
+        self._gapped: set[Attachment] = set()
+        self._closed = False
         self._silence = connection.timeout
         self._take_event: dict[str, Callable[[Any], None]] = {
             "welcome": self._welcomed,
@@ -85,9 +90,11 @@ class Link(Line):
         Raises:
             ClientUnknown: there is none such.
             LimitClients: the link has as many as it may.
-            Unavailable: there was no link in time.
+            Unavailable: there was no link in time, or the front-end was closed.
             PixiedError: what else the server answered.
         """
+        if self._closed:
+            raise closed()
         if len(client_id.encode()) > _MAX_ID_BYTES:
             raise ClientUnknown("no client id is longer than 255 bytes", code=grpc.StatusCode.NOT_FOUND)
         attachment = Attachment(self, client_id, self._new_handle(), explicit=explicit, expires=expires)
@@ -125,6 +132,7 @@ class Link(Line):
         if not self.up and attachment.standing is Standing.ASKED:
             self._end(attachment, Detached(DetachReason.REQUESTED, ""))
         elif attachment.standing is Standing.HELD:
+            self._confirm_ahead(attachment)
             self._outbox.detach(attachment.handle)
             self._wake.set()
         if attachment.standing is not Standing.OVER:
@@ -134,8 +142,19 @@ class Link(Line):
 
     def close(self) -> None:
         """End all attachments. The server keeps their mail, and their timeouts begin to run."""
-        for attachment in list(self.attachments.values()):
-            self._end(attachment, Detached(DetachReason.REQUESTED, "the front-end was closed"))
+        self._closed = True
+        with ExitStack() as endings:  # whatever a callback raises, the others are told too
+            for attachment in list(self.attachments.values()):
+                if not attachment.settled.done():
+                    attachment.settled.set_exception(closed())
+                detached = Detached(DetachReason.REQUESTED, "the front-end was closed")
+                endings.callback(self._end, attachment, detached)
+
+    def _confirm_ahead(self, attachment: Attachment) -> None:
+        """Confirm what this client has dealt with, though the link as a whole can't yet: others are slower."""
+        dealt_with = self._ledger.on_link(attachment.dealt_with)
+        if not attachment.explicit and dealt_with > self._ledger.confirmable:
+            self._outbox.client_ack(attachment.handle, dealt_with)
 
     async def _open(self, channel: grpc.aio.Channel) -> Any:
         self._silence = self.connection.timeout
@@ -184,8 +203,10 @@ class Link(Line):
 
     def _broke(self, error: PixiedError) -> None:
         del error
+        self.connection.known.clear()  # the next server may have other limits
         self._ledger.begin()
         self._outbox = Outbox()
+        self._gapped.clear()
         if self.callback:
             self.callback.drop()
         for attachment in list(self.attachments.values()):
@@ -238,13 +259,32 @@ class Link(Line):
 
     def _delivered(self, delivery: attach_pb2.Delivery) -> None:
         if self.callback:
-            number = self._ledger.came(delivery.number, holders=1)
-            self.callback.put([convert.batch_from(batch, number) for batch in delivery.batches])
+            number = self._came(delivery, holders=1)
+            self.callback.put(number, [convert.batch_from(batch, number) for batch in delivery.batches])
             return
-        holders = sum(len(batch.handles) for batch in delivery.batches)
-        number = self._ledger.came(delivery.number, holders)
+        only_gaps = self._told_only_gaps(delivery)
+        holders = sum(len(batch.handles) for batch in delivery.batches) + len(only_gaps)
+        number = self._came(delivery, holders)
         for batch in delivery.batches:
             self._spread(batch, number)
+        for attachment in only_gaps:
+            attachment.deliver(Delivery((), redelivered=False, number=number))
+
+    def _told_only_gaps(self, delivery: attach_pb2.Delivery) -> set[Attachment]:
+        """Give those with a gap and no mail in this delivery. They hold it too: confirmed, a gap is told no more."""
+        told, self._gapped = self._gapped, set()
+        for batch in delivery.batches:
+            if not told:
+                break
+            told.difference_update(map(self._bearer, batch.handles))
+        return told
+
+    def _came(self, delivery: attach_pb2.Delivery, holders: int) -> int:
+        number = self._ledger.last + 1
+        if self._ledger.on_link(number) != delivery.number:
+            raise StreamProtocol(f"pixied sent delivery {delivery.number} instead of {self._ledger.on_link(number)}")
+        self._ledger.came(delivery.number, holders)
+        return number
 
     def _spread(self, packed: attach_pb2.Batch, number: int) -> None:
         batch = convert.batch_from(packed, number)
@@ -260,7 +300,9 @@ class Link(Line):
         gap = convert.gap_from(lost.gap)
         for handle in lost.handles:
             attachment = self._bearer(handle)
-            attachment.lost(gap)
+            if not self.callback:
+                attachment.lost(gap)
+                self._gapped.add(attachment)
             if self._on_gap:
                 self._on_gap(attachment, gap)
 
@@ -271,8 +313,9 @@ class Link(Line):
 
     def _end(self, attachment: Attachment, detached: Detached) -> None:
         del self.attachments[attachment.handle]
-        self._free_handles.append(attachment.handle)
+        self._free(attachment.handle)
         self._outbox.forget(attachment.handle)
+        self._gapped.discard(attachment)
         attachment.end(detached)
         if self._on_detached:
             self._on_detached(attachment, detached)
@@ -284,4 +327,11 @@ class Link(Line):
         return attachment
 
     def _new_handle(self) -> int:
-        return self._free_handles.pop() if self._free_handles else len(self.attachments)
+        return self._free_handles.pop() if self._free_handles else next(self._new_handles)
+
+    def _free(self, handle: int) -> None:
+        """Let a handle be used again; not while mail waits for the callback, which goes by the handle."""
+        if self.callback:
+            self.callback.call_after(lambda: self._free_handles.append(handle))
+        else:
+            self._free_handles.append(handle)

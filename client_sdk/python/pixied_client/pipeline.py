@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from copy import copy
 from itertools import chain, islice
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,7 @@ from pixied_client.errors import (
     from_status,
 )
 from pixied_client.frames import encoded
-from pixied_client.line import Connection, Line
+from pixied_client.line import Connection, Line, closed
 from pixied_client.operations import Call
 from pixied_client.rpcs import BACKEND
 
@@ -53,7 +54,7 @@ class _Pending:
 
     def fail(self, error: PixiedError) -> None:
         if not self.future.done():
-            self.future.set_exception(error)
+            self.future.set_exception(copy(error))  # raised in several tasks, one object would collect all their frames
 
 
 class Pipeline(Line):
@@ -90,11 +91,11 @@ class Pipeline(Line):
             PixiedError: what the server answered.
         """
         sendable = encoded(call)
-        if self._queue or self._free <= 0:
-            await self._wait_for_room()
-        if self._closed or self._leaving:
-            raise _closed()
         deadline = self._loop.time() + self.connection.timeout
+        if self._queue or self._free <= 0:
+            await self._wait_for_room(deadline)
+        if self._closed or self._leaving:
+            raise closed()
         pending = _Pending(call, sendable, self._loop.create_future(), deadline)
         self._waiting.append(pending)
         if not self._wake.is_set():
@@ -109,21 +110,21 @@ class Pipeline(Line):
         self._closed = True
         if self._timer:
             self._timer.cancel()
-        _fail(chain(self._sent, self._waiting), _closed())
+        _fail(chain(self._sent, self._waiting), closed())
         self._sent.clear()
         self._waiting.clear()
-        self._call_next()
+        _call(self._queue)
 
     @property
     def _free(self) -> int:
         return self._room - len(self._waiting) - len(self._sent)
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, deadline: float) -> None:
         """Stand in the queue. Who is called still stands there until it runs, so that no one slips in before it."""
         place = self._loop.create_future()
         self._queue.append(place)
         try:
-            async with asyncio.timeout(self.connection.timeout):
+            async with asyncio.timeout_at(deadline):
                 await place
         except (TimeoutError, asyncio.CancelledError) as error:
             self._queue.remove(place)
@@ -132,9 +133,7 @@ class Pipeline(Line):
         self._queue.remove(place)
 
     def _call_next(self) -> None:
-        for place in islice(self._queue, max(0, self._free)):
-            if not place.done():
-                place.set_result(None)
+        _call(islice(self._queue, max(0, self._free)))
 
     async def _open(self, channel: grpc.aio.Channel) -> Any:
         await self.connection.known.wait()
@@ -207,8 +206,12 @@ class Pipeline(Line):
                 continue
             if pending.deadline > now:
                 self._timer = self._loop.call_at(pending.deadline, self._expire)
-                return
+                break
             pending.fail(self._in_vain())
+        # Without a connection no frame would clear them away, and they would keep the room of who comes after.
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
+        self._call_next()
 
     def _in_vain(self) -> PixiedError:
         if not self.up:
@@ -223,7 +226,7 @@ def _settle(pending: _Pending, result: pipeline_pb2.OperationResult) -> None:
     if future.done():
         return
     if kind == pending.call.rpc.field:
-        future.set_result(pending.call.result(getattr(result, kind)))
+        _answer(pending, getattr(result, kind))
     elif kind == "error":
         future.set_exception(from_status(result.error))
     else:
@@ -232,13 +235,24 @@ def _settle(pending: _Pending, result: pipeline_pb2.OperationResult) -> None:
         raise error
 
 
+def _answer(pending: _Pending, response: Any) -> None:
+    try:
+        pending.future.set_result(pending.call.result(response))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one answer is its caller's matter alone
+        nonsense = StreamProtocol(f"pixied's answer to {pending.call.rpc.field} makes no sense: {error}")
+        nonsense.__cause__ = error
+        pending.future.set_exception(nonsense)
+
+
+def _call(places: Iterable[asyncio.Future[None]]) -> None:
+    for place in places:
+        if not place.done():
+            place.set_result(None)
+
+
 def _fail(several: Iterable[_Pending], error: PixiedError) -> None:
     for pending in several:
         pending.fail(error)
-
-
-def _closed() -> Unavailable:
-    return Unavailable("this front-end is closed", code=grpc.StatusCode.UNAVAILABLE)
 
 
 def _unknown_outcome(pending: _Pending, error: PixiedError) -> Unavailable:

@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from pixied_client.errors import PixiedError, Unavailable, from_call
+from pixied_client.errors import PixiedError, Unavailable, closed, from_call
 from pixied_client.feeds import Feed
 from pixied_client.unary import serialized
 
@@ -39,6 +39,8 @@ class _Frames(Generic[T]):
 class Stream(_Frames[T]):
     """An asynchronous iterator over what the server sends. Leave it by `async with`, or by `aclose()`.
 
+    Who waits for an item can be cancelled, by a timeout say: the stream goes on, and nothing is lost.
+
     Iteration ends by itself only after `aclose()`. Otherwise an error says why it ended: `Draining` when the server
     stops, with `retry_after`; `Unavailable` when the connection broke; `TakenOver` and `ClientUnknown` as they happen.
     """
@@ -51,27 +53,29 @@ class Stream(_Frames[T]):
             response_deserializer=feed.rpc.response.FromString,
         )
         self._call: Any = open_stream(feed.request)
+        self._reading: asyncio.Future[Any] | None = None
 
     async def ready(self) -> None:
         """Wait until the stream stands: from then on, nothing that happens is missed unannounced."""
-        while not self._begun:
+        while not (self._begun or self._closed):
             await self._read()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        while not self._items:
-            if self._closed:
-                raise StopAsyncIteration
+        while not self._closed:
+            if self._items:
+                return self._items.popleft()
             await self._read()
-        return self._items.popleft()
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """End the stream. What has come and was not taken is dropped."""
         self._closed = True
-        self._items.clear()
         self._call.cancel()
+        if self._reading:
+            await asyncio.wait([self._reading])
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,29 +86,35 @@ class Stream(_Frames[T]):
         await self.aclose()
 
     async def _read(self) -> None:
+        if not self._reading:
+            self._reading = asyncio.ensure_future(self._call.read())
+        reading = self._reading
+        # `wait` leaves the read alone if this task is cancelled: to cancel it would cancel the whole stream.
+        await asyncio.wait([reading])
+        if reading is self._reading:  # else another task that waited for it has had it
+            self._reading = None
+            self._took_from(reading)
+
+    def _took_from(self, reading: "asyncio.Future[Any]") -> None:
         try:
-            frame = await self._call.read()
+            frame = reading.result()
         except grpc.aio.AioRpcError as error:
-            raise from_call(error, self._address) from None
+            if not self._closed:
+                raise from_call(error, self._address) from None
         except asyncio.CancelledError:
-            # grpc says so both when this task is cancelled and when `aclose` ended the call that it reads.
-            if self._closed and not _is_being_cancelled():
-                return
-            raise
-        if frame is grpc.aio.EOF:
-            raise self._ended()
-        self._took(frame)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+            if not self._closed:
+                raise closed(self._address) from None
+        else:
+            if frame is not grpc.aio.EOF:
+                self._took(frame)
+            elif not self._closed:
+                raise self._ended()
 
 
 class BlockingStream(_Frames[T]):
     """A blocking iterator over what the server sends. Leave it by `with`, or by `close()` from any thread.
 
-    It ends as `Stream` does.
+    One thread at a time may read. It ends as `Stream` does.
     """
 
     def __init__(self, feed: Feed[T], channel: grpc.Channel, address: str) -> None:
@@ -118,23 +128,22 @@ class BlockingStream(_Frames[T]):
 
     def ready(self) -> None:
         """Wait until the stream stands: from then on, nothing that happens is missed unannounced."""
-        while not self._begun:
+        while not (self._begun or self._closed):
             self._read()
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
-        while not self._items:
-            if self._closed:
-                raise StopIteration
+        while not self._closed:
+            if self._items:
+                return self._items.popleft()
             self._read()
-        return self._items.popleft()
+        raise StopIteration
 
     def close(self) -> None:
         """End the stream. What has come and was not taken is dropped."""
         self._closed = True
-        self._items.clear()
         self._call.cancel()
 
     def __enter__(self) -> Self:
@@ -149,9 +158,10 @@ class BlockingStream(_Frames[T]):
         try:
             frame = next(self._call)
         except StopIteration:
-            raise self._ended() from None
+            if not self._closed:
+                raise self._ended() from None
         except grpc.RpcError as error:
-            if self._closed:
-                return
-            raise from_call(error, self._address) from None
-        self._took(frame)
+            if not self._closed:
+                raise from_call(error, self._address) from None
+        else:
+            self._took(frame)

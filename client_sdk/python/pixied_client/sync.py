@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import grpc
 
 from pixied_client.channel import DEFAULT_ADDRESS, open_sync_channel
-from pixied_client.errors import from_call
+from pixied_client.errors import closed, from_call
 from pixied_client.faces import BlockingAdmin, BlockingOperations, Performer
 from pixied_client.feeds import MailFeed, WatchFeed
 from pixied_client.operations import Call
@@ -42,6 +42,7 @@ class _BlockingCalls(Performer):
     ) -> None:
         self._address = address
         self._owned = channel is None
+        self._closed = False
         self._channel = channel or open_sync_channel(address)
         self._caller = UnaryCaller(self._channel, address, timeout=timeout, retries=retries, clock=clock, chance=chance)
         self._sleep = sleep
@@ -55,8 +56,9 @@ class _BlockingCalls(Performer):
         self.close()
 
     def close(self) -> None:
-        """Close the connection, unless the channel was handed in. Calls under way fail."""
+        """Close the connection, unless the channel was handed in. Calls under way and later ones fail."""
         if self._owned:
+            self._closed = True
             self._channel.close()
 
     def perform(self, call: Call[R]) -> R:
@@ -65,9 +67,9 @@ class _BlockingCalls(Performer):
         Raises:
             PixiedError: the subclass says why.
         """
-        send = self._caller.method(call.rpc)
         attempts = self._caller.attempts(call)
-        while True:
+        while not self._closed:
+            send = self._caller.method(call.rpc)
             try:
                 return call.result(send(call.request, timeout=attempts.remaining(self._caller.now())))
             except grpc.RpcError as failure:
@@ -76,6 +78,7 @@ class _BlockingCalls(Performer):
             if pause is None:
                 raise error
             self._sleep(pause)
+        raise closed(self._address)
 
 
 class Backend(_BlockingCalls, BlockingOperations):

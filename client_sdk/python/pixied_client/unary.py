@@ -1,5 +1,6 @@
 """What the asynchronous and the blocking way of making single RPCs have in common."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +39,17 @@ class UnaryCaller:
         self._retries = retries
         self._chance = chance
         self._methods: dict[str, Any] = {}
+        self._process = os.getpid()
 
     def method(self, rpc: Rpc) -> Any:
-        """Give what sends requests of this RPC; made once, for making it costs as much as a call."""
+        """Give what sends requests of this RPC; made once, for making it costs as much as a call.
+
+        Raises:
+            RuntimeError: the process has forked since the connection was made.
+        """
+        if os.getpid() != self._process:
+            # gRPC's threads are not in this process: the call would wait for its deadline, or for ever.
+            raise RuntimeError("a connection to pixied does not survive a fork: make it in the process that uses it")
         if rpc.path not in self._methods:
             self._methods[rpc.path] = self.channel.unary_unary(
                 rpc.path, request_serializer=serialized, response_deserializer=rpc.response.FromString

@@ -303,7 +303,7 @@ class Delivery:
     Attributes:
         messages: in order; empty if there is only a gap to tell.
         redelivered: the client may have got these messages before.
-        number: ascending over all links of this front-end, for `Attachment.confirm`; 0 if there is only a gap to tell.
+        number: ascending over all links of this front-end, for `Attachment.confirm`.
         gaps: what was lost before these messages.
     """
 

@@ -45,9 +45,7 @@ def link(*answer: Event, attach: Callable[[int], Event] | None = None) -> Handle
     """A link that says so after its Welcome, and then answers attaches."""
 
     async def handler(requests: Frames, _: Any) -> Frames:
-        welcome = attach_pb2.Welcome(max_commands=1_000)
-        welcome.silence_limit.seconds = 30
-        yield attach_pb2.AttachResponse(events=[Event(welcome=welcome), *answer])
+        yield attach_pb2.AttachResponse(events=[welcome(), *answer])
         async for request in requests:
             for command in request.commands:
                 if attach and command.HasField("attach"):
@@ -56,6 +54,13 @@ def link(*answer: Event, attach: Callable[[int], Event] | None = None) -> Handle
                     yield attach_pb2.AttachResponse(events=[detached(command.detach.handle)])
 
     return handler
+
+
+def welcome(max_commands: int = 1_000) -> Event:
+    """Says that the link stands."""
+    said = attach_pb2.Welcome(max_commands=max_commands)
+    said.silence_limit.FromSeconds(30)
+    return Event(welcome=said)
 
 
 def detached(handle: int) -> Event:
@@ -69,9 +74,8 @@ def attached(handle: int) -> Event:
 
 
 @asynccontextmanager
-async def front_end_of(attach: Handler, pipeline: Handler = sound_pipeline, **options: Any) -> AsyncIterator[FrontEnd]:
-    """A front-end of a server with these streams."""
-    options = {"backoff": QUICK, "timeout": PATIENCE, **options}
+async def server_of(attach: Handler, pipeline: Handler = sound_pipeline) -> AsyncIterator[str]:
+    """A server with these streams; gives its address."""
     handlers: dict[str, Any] = {
         "Attach": grpc.stream_stream_rpc_method_handler(
             attach, attach_pb2.AttachRequest.FromString, attach_pb2.AttachResponse.SerializeToString
@@ -83,10 +87,18 @@ async def front_end_of(attach: Handler, pipeline: Handler = sound_pipeline, **op
     server = grpc.aio.server()
     server.add_registered_method_handlers(SERVICE, handlers)
     with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
-        server.add_insecure_port(f"unix://{folder}/socket")
+        address = f"unix://{folder}/socket"
+        server.add_insecure_port(address)
         await server.start()
         try:
-            async with FrontEnd(f"unix://{folder}/socket", "test", **options) as front_end:
-                yield front_end
+            yield address
         finally:
             await server.stop(0)
+
+
+@asynccontextmanager
+async def front_end_of(attach: Handler, pipeline: Handler = sound_pipeline, **options: Any) -> AsyncIterator[FrontEnd]:
+    """A front-end of a server with these streams."""
+    options = {"backoff": QUICK, "timeout": PATIENCE, **options}
+    async with server_of(attach, pipeline) as address, FrontEnd(address, "test", **options) as front_end:
+        yield front_end

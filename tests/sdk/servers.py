@@ -32,11 +32,13 @@ class Server:
         """The path of its socket."""
         return f"{self._folder}/socket"
 
-    def start(self) -> None:
-        """Start it and wait until it takes connections."""
+    def start(self, *flags: str) -> None:
+        """Start it, with further flags if need be, and wait until it takes connections."""
         environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("PIXIED_")}
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment, cwd=self._folder)
+            self._process = subprocess.Popen(
+                [*self._command, *flags], stdout=log, stderr=log, env=environment, cwd=self._folder
+            )
         deadline = time.monotonic() + PATIENCE
         while not self._takes_connections():
             assert self._process.poll() is None, (self._folder / "log").read_text()

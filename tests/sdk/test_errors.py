@@ -100,6 +100,13 @@ def test_trailers() -> None:
     assert type(error) is errors.Draining
 
 
+def test_broken_trailers() -> None:
+    """Details that can't be read are passed over: the code and the text remain."""
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", b"\xff\xff")]
+    error = from_call(FailedCall(grpc.StatusCode.UNAVAILABLE, "text", trailers), "here")
+    assert type(error) is errors.Unavailable
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "text"),
     [

@@ -92,6 +92,19 @@ async def test_done_confirms(front_end: FrontEnd, room: str) -> None:
     assert (await front_end.dequeue_for(attachment.client_id)).messages == ()
 
 
+async def test_done_beside_a_slow_one(front_end: FrontEnd, room: str) -> None:
+    """What a client was done with does not come again after its detach, though others hold the link up."""
+    slow, quick = await subscriber(front_end, room), await subscriber(front_end, room)
+    for n in range(3):
+        await front_end.publish_one(Message.of(room, n))
+    await values(slow, 1)
+    await values(quick, 3)  # the third is taken, and not dealt with
+    await quick.detach()
+    mail = await front_end.dequeue_for(quick.client_id)
+    assert [message.value for message in mail.messages][-1] == 2
+    assert len(mail.messages) < 3
+
+
 async def test_explicit_confirmation(front_end: FrontEnd, room: str) -> None:
     """A client that confirms by itself gets again what it has not confirmed, and only that."""
     client = await front_end.create_client()

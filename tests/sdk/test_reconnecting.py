@@ -293,6 +293,18 @@ async def test_smaller_frames_if_the_server_says_so() -> None:
     assert len({attachment.handle for attachment in held}) == 100
 
 
+async def test_smaller_frames_after_a_restart() -> None:
+    """A server that takes less after a restart gets no frame of the old size: its own limits are waited for."""
+    with running_server() as server:
+        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+            await front_end.generate_namespace()
+            server.kill()
+            await until(lambda: not front_end.connected)
+            calls = [asyncio.create_task(front_end.subscribers_of("/nowhere")) for _ in range(100)]
+            await asyncio.to_thread(server.start, "--max-batch-items=10")
+            assert {page.items for page in await asyncio.gather(*calls)} == {()}
+
+
 async def test_hopeless_link(server: Server) -> None:
     """A link that the server will never take ends the front-end with the reason."""
     with pytest.raises(ExceptionGroup) as caught:

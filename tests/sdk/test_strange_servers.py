@@ -7,7 +7,18 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import code_pb2
-from tests.sdk.made_up import Event, Frames, Handler, answer_of, attached, front_end_of, link, silent, sound_pipeline
+from tests.sdk.made_up import (
+    Event,
+    Frames,
+    Handler,
+    answer_of,
+    attached,
+    front_end_of,
+    link,
+    silent,
+    sound_pipeline,
+    welcome,
+)
 from tests.sdk.servers import PATIENCE
 from tests.sdk.test_errors import status_of
 from tests.sdk.test_front_end import until
@@ -124,6 +135,25 @@ async def test_given_up_operation() -> None:
         go_on.set()
         assert await calls[1] == []
     assert seen == ["bob"]
+
+
+async def test_room_of_the_overdue() -> None:
+    """Operations that were not sent in time leave their room to those that come after."""
+    go_on = asyncio.Event()
+
+    async def slow_link(requests: Frames, context: Any) -> Frames:
+        await go_on.wait()
+        async for frame in link()(requests, context):
+            yield frame
+
+    async with front_end_of(slow_link, timeout=2.0, max_pending=2) as front_end:
+        overdue = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(2)]
+        outcomes = await asyncio.gather(*overdue, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
+        in_time = asyncio.create_task(front_end.subscribed_to("bob"))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await in_time == []
 
 
 async def test_events_of_a_newer_server() -> None:
@@ -284,9 +314,7 @@ async def test_no_storm() -> None:
             await asyncio.Event().wait()
 
     async def dropped(_: Frames, __: Any) -> Frames:
-        welcome = attach_pb2.Welcome(max_commands=1_000)
-        welcome.silence_limit.seconds = 30
-        yield attach_pb2.AttachResponse(events=[Event(welcome=welcome)])
+        yield attach_pb2.AttachResponse(events=[welcome()])
 
     backoff = Backoff(first=1.0, longest=8.0)
     async with front_end_of(dropped, silent, backoff=backoff, sleep=note, chance=lambda: 0.5):

@@ -78,17 +78,32 @@ async def test_closed_stream(plain: Backend) -> None:
     assert [_ async for _ in stream] == []
 
 
-async def test_cancelled_reader(plain: Backend) -> None:
-    """Who waits for an item can be cancelled."""
+async def test_cancelled_reader(plain: Backend, room: str) -> None:
+    """Who waits for an item can be cancelled; the stream goes on, and the item comes to who waits next."""
     client_id = (await plain.create_client()).client_id
+    await plain.subscribe(client_id, room)
     async with plain.deliver(client_id) as stream:
-        await stream.ready()
         await anext(stream)
         waiting = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        await plain.publish_one(Message.of(room, "still here"))
+        assert [message.value for message in (await anext(stream)).messages] == ["still here"]
+
+
+async def test_two_readers(plain: Backend, room: str) -> None:
+    """Two tasks that wait for items of one stream get one each."""
+    client_id = (await plain.create_client()).client_id
+    await plain.subscribe(client_id, room)
+    async with plain.deliver(client_id) as stream:
+        await anext(stream)
+        waiting = [asyncio.ensure_future(anext(stream)) for _ in range(2)]
+        for n in range(2):
+            await plain.publish_one(Message.of(room, n))
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED if n == 0 else asyncio.ALL_COMPLETED)
+    assert sorted(message.value for mail in waiting for message in mail.result().messages) == [0, 1]
 
 
 async def test_gap(room: str) -> None:
@@ -166,6 +181,15 @@ def test_blocking_close_from_a_thread(blocking: sync.Backend) -> None:
     reader.join(30)
     assert not reader.is_alive()
     assert left == []
+
+
+def test_closed_with_items(blocking: sync.Backend, room: str) -> None:
+    """A closed stream gives nothing more, whatever has come."""
+    with blocking.watch(channel_pattern=room) as events:
+        events.ready()
+        blocking.subscribe(blocking.create_client().client_id, room)  # two events in one frame
+        assert next(events)
+    assert list(events) == []
 
 
 async def test_drained_streams() -> None:

@@ -1,0 +1,259 @@
+"""The end of things: front-ends, calls and streams that are closed while something goes on."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from tests.sdk.made_up import Frames, front_end_of, link, server_of, silent, sound_pipeline
+from tests.sdk.servers import PATIENCE, Server
+from tests.sdk.test_front_end import until
+
+from pixied_client import Backend, FrontEnd, Message, PixiedError, Unavailable, sync
+
+
+async def unanswering(requests: Frames, context: Any) -> Frames:
+    """A link that stands, answers nothing and never ends."""
+    async for frame in link()(requests, context):
+        yield frame
+    await asyncio.Event().wait()
+
+
+async def test_no_task_is_left() -> None:
+    """A front-end that leaves a server which does not let it go leaves nothing running behind."""
+    async with server_of(unanswering, silent) as address:
+        before = asyncio.all_tasks()
+        async with FrontEnd(address, "test") as front_end:
+            await until(lambda: front_end.connected)
+        left = [repr(task) for task in asyncio.all_tasks() - before]
+    assert [task for task in left if "pixied_client" in task or "asyncio/locks" in task] == []
+
+
+async def test_attach_while_closing() -> None:
+    """An attach that has no answer when its front-end is closed fails at once, and so does a later one."""
+    async with front_end_of(unanswering, sound_pipeline) as front_end:
+        await until(lambda: front_end.connected)
+        attaching = asyncio.create_task(front_end.attach("ann"))
+        await asyncio.sleep(0)
+    for late in (attaching, front_end.attach("bob")):
+        with pytest.raises(Unavailable, match="closed"):
+            async with asyncio.timeout(PATIENCE / 3):
+                await late
+
+
+async def test_operations_without_room_while_closing() -> None:
+    """Whoever waits for room in the pipeline when its front-end is closed is told at once, all of them."""
+    async with front_end_of(link(), silent, max_pending=2) as front_end:
+        calls = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(9)]
+        await until(lambda: front_end.connected)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {(type(outcome), str(outcome)) for outcome in outcomes} == {(Unavailable, "this front-end is closed")}
+
+
+async def test_defect_is_seen(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect while writing ends the front-end and is shown, though its reading side is well."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        async with FrontEnd(server.address, "test") as front_end:
+            await until(lambda: front_end.connected)
+            monkeypatch.setattr(front_end._pipeline, "_next_frame", fail)
+            await front_end.generate_namespace()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(PATIENCE):
+            await run()
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_awaited_call_of_a_closed_backend(plain: Backend, server: Server) -> None:
+    """A call under way when its Backend is closed fails as unavailable, and is not taken for a cancelled task."""
+    client_id = (await plain.create_client()).client_id
+    backend = Backend(server.address)
+    waiting = asyncio.create_task(backend.dequeue_for(client_id, wait=60))
+    while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
+        await asyncio.sleep(0.01)
+    await backend.close()
+    with pytest.raises(Unavailable, match="closed here"):
+        await waiting
+    with pytest.raises(Unavailable, match="closed here"):
+        await backend.get_client(client_id)
+
+
+async def test_cancelled_call(plain: Backend) -> None:
+    """A cancelled call is a cancelled task, and the Backend goes on."""
+    client_id = (await plain.create_client()).client_id
+    waiting = asyncio.create_task(plain.dequeue_for(client_id, wait=60))
+    while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await plain.subscribed_to(client_id) == []
+
+
+def test_blocking_call_of_a_closed_backend(server: Server) -> None:
+    """A call under way when another thread closes its Backend fails, and so do later ones."""
+    backend = sync.Backend(server.address)
+    client_id = backend.create_client().client_id
+    failures: list[PixiedError] = []
+
+    def poll() -> None:
+        try:
+            backend.dequeue_for(client_id, wait=60)
+        except PixiedError as error:
+            failures.append(error)
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    with sync.Backend(server.address) as other:
+        while other.get_client(client_id).front_end != "DequeueFor":
+            pass
+    backend.close()
+    poller.join(PATIENCE)
+    assert len(failures) == 1
+    with pytest.raises(Unavailable, match="closed here"):
+        backend.get_client(client_id)
+
+
+PROGRAMS = {
+    "a Backend that nobody closes": """
+import asyncio
+from pixied_client import Backend
+
+async def main():
+    backend = Backend(ADDRESS)
+    await backend.create_client()
+
+asyncio.run(main())
+print("done")
+""",
+    "a blocking Backend that nobody closes": """
+from pixied_client.sync import Backend
+
+backend = Backend(ADDRESS)
+stream = backend.watch()
+stream.ready()
+print("done")
+""",
+    "a front-end whose body returns early": """
+import asyncio
+from pixied_client import FrontEnd
+
+async def main():
+    async with FrontEnd(ADDRESS, "test") as front_end:
+        client = await front_end.create_client()
+        await front_end.attach(client.client_id)
+        asyncio.create_task(front_end.subscribed_to(client.client_id))
+        return
+
+asyncio.run(main())
+print("done")
+""",
+    "streams that are left as they are": """
+import asyncio
+from pixied_client import Backend
+
+async def main():
+    backend = Backend(ADDRESS)
+    client = await backend.create_client()
+    async for mail in backend.deliver(client.client_id):
+        break
+    try:
+        async with asyncio.timeout(0.05):
+            await anext(backend.watch([]))
+            await asyncio.Event().wait()
+    except TimeoutError:
+        pass
+
+asyncio.run(main())
+print("done")
+""",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_quiet_exit(server: Server, program: str) -> None:
+    """A program ends in silence, without a word of closed loops or destroyed tasks."""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program.replace("ADDRESS", repr(server.address))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_interrupt(server: Server) -> None:
+    """Ctrl-C ends a program in the middle of a front-end with nothing but Python's own KeyboardInterrupt."""
+    program = f"""
+import asyncio
+from pixied_client import FrontEnd
+
+async def main():
+    async with FrontEnd({server.address!r}, "test") as front_end:
+        client = await front_end.create_client()
+        async with await front_end.attach(client.client_id) as attachment:
+            print("attached", flush=True)
+            async for item in attachment:
+                pass
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "attached\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGINT
+    assert errors.count("Traceback") <= 2
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_fork(server: Server) -> None:
+    """A Backend that was made before a fork says so in the child, instead of hanging there; the parent's works on."""
+    program = f"""
+import os
+from pixied_client.sync import Backend
+
+backend = Backend({server.address!r})
+backend.create_client()
+child = os.fork()
+if not child:
+    try:
+        backend.create_client()
+    except RuntimeError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+backend.create_client()
+print("the parent works on")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0
+    assert "does not survive a fork" in done.stdout
+    assert done.stdout.endswith("the parent works on\n")
+
+
+def test_shared_by_threads(server: Server, room: str) -> None:
+    """One blocking Backend serves many threads at once, each with its own answers."""
+    answers: dict[int, list[object]] = {}
+
+    def work(backend: sync.Backend, number: int) -> None:
+        client_id = backend.create_client().client_id
+        backend.subscribe(client_id, f"{room}/{number}")
+        for n in range(20):
+            backend.publish_one(Message.of(f"{room}/{number}", [number, n]))
+        answers[number] = [message.value for message in backend.dequeue_for(client_id).messages]
+
+    with sync.Backend(server.address) as backend:
+        threads = [threading.Thread(target=work, args=(backend, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert answers == {number: [[number, n] for n in range(20)] for number in range(8)}

@@ -1,6 +1,7 @@
 """A server of its own for one measurement."""
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
@@ -31,7 +32,8 @@ async def serving(folder: Path) -> AsyncIterator[Server]:
     """A pixied on a Unix socket in the folder."""
     address = f"unix://{folder}/pixied.sock"
     command = (sys.executable, "-m", "pixied_server", "serve", "--listen", address, "--log-format", "json")
-    process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=PIPE)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIXIED_")}
+    process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=PIPE, env=environment)
     try:
         while b'"listening"' not in await process.stderr.readline():
             if process.stderr.at_eof():

@@ -5,13 +5,15 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from tests.e2e.scenario import Outcome, Plan, play
+
+from pixied_server.cli.json_lines import LineError, parse_line
 
 __all__ = ["history", "main"]
 
@@ -20,17 +22,23 @@ ROOT = Path(__file__).parents[2]
 MOST = 2_000
 LEAST = 300
 
-Message = tuple[str, Mapping[str, object]]
+Message = tuple[str, object]
 
 
 def history(repository: Path) -> list[Message]:
-    """The repository's own commits as events: one for each file that a commit changed, on its top folder's channel."""
+    """The repository's own commits as events: one for each file that a commit changed, on its top folder's channel.
+
+    Raises:
+        RuntimeError: there is no history here.
+    """
     form = "%x00%h%x1f%an%x1f%aI%x1f%s"
     command = ["git", "-C", str(repository), "log", "--reverse", "--numstat", f"--format={form}"]
-    log = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    log = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     events = [event for commit in log.split("\0")[1:] for event in _changes(commit)]
     # A young repository has few commits; its history is told again until there is something to see.
-    while events and len(events) < LEAST:
+    if not events:
+        raise RuntimeError("there is no commit history here to send; name a file: make demo ARGS='--input FILE'")
+    while len(events) < LEAST:
         events += events
     return events[:MOST]
 
@@ -56,16 +64,29 @@ def _changes(commit: str) -> Iterator[Message]:
         )
 
 
-def _lines(path: Path) -> list[Message]:
-    """A file of JSON lines, each with a channel below /commits and data."""
-    messages = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return [(message["channel"], message["data"]) for message in messages]
+def lines(path: Path) -> list[Message]:
+    """A file of JSON lines, each with a channel and data: what `pixied publish -` takes.
+
+    Raises:
+        RuntimeError: there is none, or a line is no message.
+    """
+    messages: list[Message] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.strip():
+            try:
+                message = parse_line(line)
+            except LineError as error:
+                raise RuntimeError(f"line {number} of {path}: {error}") from error
+            messages.append((message.channel, json.loads(message.data)))
+    if not messages:
+        raise RuntimeError(f"{path} has no line to send")
+    return messages
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument(
-        "--input", type=Path, help="JSON lines {channel: /commits/..., data: {...}}; else the git history"
+        "--input", type=Path, help='a file of JSON lines {"channel": "/a", "data": 1}; else the commit history is sent'
     )
     parser.add_argument("--subscribers", type=int, default=20, help="Faye clients (default 20)")
     parser.add_argument("--rate", type=float, default=200, help="messages a second (default 200)")
@@ -77,8 +98,11 @@ def main() -> int:
     """Run the demo. Returns 0 if nothing was lost."""
     options = _parser().parse_args()
     console = Console(stderr=options.json)
-    messages = _lines(options.input) if options.input else history(ROOT)
-    plan = Plan(messages, options.subscribers, ("/commits/**", "/commits/*"), options.rate)
+    if options.input:
+        messages, patterns = lines(options.input), ("/**",)
+    else:
+        messages, patterns = history(ROOT), ("/commits/**", "/commits/*")
+    plan = Plan(messages, options.subscribers, patterns, options.rate)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("delivered", total=len(messages) * options.subscribers)
@@ -101,7 +125,7 @@ def _report(outcome: Outcome, console: Console, *, as_json: bool) -> None:
         "redelivered": outcome.redelivered,
         "lost": outcome.lost,
         "refused": len(outcome.refused),
-        "under way when the server was killed": outcome.at_stake,
+        "on their way when the server was killed": outcome.at_stake,
     }
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
@@ -115,5 +139,5 @@ def _report(outcome: Outcome, console: Console, *, as_json: bool) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-        sys.exit(f"make demo: {error}")
+    except* (RuntimeError, OSError) as errors:
+        sys.exit(f"make demo: {errors.exceptions[0]}")

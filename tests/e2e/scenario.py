@@ -1,8 +1,10 @@
 """The main scenario: real Faye clients on two Faye servers on one pixied, and one of the servers is killed.
 
 Real processes all of them: pixied, two unmodified Faye servers, a TCP balancer without sticky sessions before them,
-subscribers on websockets and by long-polling, publishers on both. While messages flow one Faye server gets SIGKILL; its
-clients come back through the balancer. The demo shows it, and the end-to-end test asserts on it.
+subscribers on websockets and by long-polling, publishers on both. While messages flow one Faye server hangs (SIGSTOP)
+until there is mail for its clients that it has not confirmed, and is then killed (SIGKILL): so the kill always hits
+messages on their way, not only by luck. Its clients come back through the balancer. The demo shows it, and the
+end-to-end test asserts on it.
 """
 
 import asyncio
@@ -13,10 +15,12 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pixied_client import Admin
 
 __all__ = ["Outcome", "Plan", "Step", "play"]
 
@@ -38,7 +42,7 @@ class Plan:
         patience: so many seconds without any progress are a failure.
     """
 
-    messages: Sequence[tuple[str, Mapping[str, object]]]
+    messages: Sequence[tuple[str, object]]
     subscribers: int
     patterns: Sequence[str]
     rate: float = 200.0
@@ -53,7 +57,7 @@ class Outcome:
         sent: the numbers of the messages that a Faye server answered with success.
         refused: the numbers of those it refused, and why.
         got: how often each client got each message: client, number.
-        at_stake: deliveries outstanding when the server was killed.
+        at_stake: deliveries to clients of the killed server that came while it hung, so that it never confirmed them.
     """
 
     subscribers: int
@@ -95,24 +99,39 @@ async def play(plan: Plan, step: Step) -> Outcome:
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_pixied(stack))
         step(f"pixied listens on {address}", outcome)
+        admin = await stack.enter_async_context(Admin(address))
         servers = [await _started(stack, [_node(), FAYE / "server.js", address, "0"]) for _ in range(2)]
         ports = [str((await _said(server))["port"]) for server in servers]
         balancer = await _started(stack, [_node(), FAYE / "balancer.js", *ports])
         url = f"http://127.0.0.1:{(await _said(balancer))['port']}/faye"
         step(f"two Faye servers on ports {' and '.join(ports)}, behind {url}", outcome)
-        await _Play(plan, outcome, step, stack, url).run(servers[0])
+        survivor = f"http://127.0.0.1:{ports[1]}/faye"
+        await _Play(plan, outcome, step, stack, (url, survivor), admin).run(servers[0])
     return outcome
 
 
 class _Play:
-    """The part with messages in it."""
+    """The part with messages in it.
 
-    def __init__(self, plan: Plan, outcome: Outcome, step: Step, stack: AsyncExitStack, url: str) -> None:
+    Args:
+        plan: what is played.
+        outcome: what became of it.
+        step: as for `play`.
+        stack: ends all processes.
+        urls: where the publishers publish, one each. The first one's is the subscribers' too. The second one's is the
+            server that is not killed, so that messages flow while the other one hangs.
+        admin: pixied's.
+    """
+
+    def __init__(
+        self, plan: Plan, outcome: Outcome, step: Step, stack: AsyncExitStack, urls: tuple[str, str], admin: Admin
+    ) -> None:
         self._plan = plan
         self._outcome = outcome
         self._step = step
         self._stack = stack
-        self._url = url
+        self._urls = urls
+        self._admin = admin
         self._moved = asyncio.Event()
         self._ready = 0
         self._done = 0
@@ -124,21 +143,40 @@ class _Play:
             self._step(f"{self._plan.subscribers} clients are subscribed", self._outcome)
             for index, transport in enumerate(TRANSPORTS):
                 listeners.append(tasks.create_task(self._publish(index, transport)))
-            half = len(self._plan.messages) // 2
-            await self._until(lambda: len(self._outcome.sent) >= half)
-            victim.send_signal(signal.SIGKILL)
-            self._outcome.at_stake = self._outcome.lost
-            self._step(f"killed a Faye server after {len(self._outcome.sent)} messages", self._outcome)
+            await self._kill(victim)
             await self._until(lambda: self._done == len(TRANSPORTS))
             self._step("all messages are published and answered", self._outcome)
             await self._until(lambda: not self._outcome.lost)
             for listener in listeners:
                 listener.cancel()
 
+    async def _kill(self, victim: Process) -> None:
+        """Halfway, and with messages on their way through the victim."""
+        half = len(self._plan.messages) // 2
+        await self._until(lambda: len(self._outcome.sent) >= half)
+        victim.send_signal(signal.SIGSTOP)
+        before = await self._pending_at(victim)
+        at_stake = 0
+        while not at_stake:
+            await self._moves()
+            now = await self._pending_at(victim)
+            at_stake = sum(max(0, now[client] - before[client]) for client in now.keys() & before.keys())
+        victim.send_signal(signal.SIGKILL)
+        self._outcome.at_stake = at_stake
+        sent = len(self._outcome.sent)
+        self._step(
+            f"killed a Faye server after {sent:,} messages, with {at_stake:,} deliveries on their way", self._outcome
+        )
+
+    async def _pending_at(self, server: Process) -> dict[str, int]:
+        """What each client that this Faye server holds has pending. Its name at pixied ends in its process id."""
+        clients = [client async for client in self._admin.all_clients()]
+        return {one.client_id: one.pending for one in clients if one.front_end.endswith(f":{server.pid}")}
+
     async def _subscribers(self) -> list[Process]:
         half = (self._plan.subscribers + 1) // 2
         shares = ((0, half), (half, self._plan.subscribers - half))
-        script = [_node(), FAYE / "subscribers.js", self._url]
+        script = [_node(), FAYE / "subscribers.js", self._urls[0]]
         return [
             await _started(self._stack, [*script, transport, str(first), str(count), *self._plan.patterns])
             for transport, (first, count) in zip(TRANSPORTS, shares, strict=True)
@@ -164,7 +202,7 @@ class _Play:
         """Publish every second message, as one of two publishers."""
         rate = self._plan.rate / len(TRANSPORTS)
         process = await _started(
-            self._stack, [_node(), FAYE / "publisher.js", self._url, transport, str(rate)], stdin=PIPE
+            self._stack, [_node(), FAYE / "publisher.js", self._urls[index], transport, str(rate)], stdin=PIPE
         )
         numbers = range(index, len(self._plan.messages), len(TRANSPORTS))
         lines = [_line(number, *self._plan.messages[number]) for number in numbers]
@@ -182,18 +220,22 @@ class _Play:
 
     async def _until(self, true: Callable[[], bool]) -> None:
         while not true():
-            self._moved.clear()
-            try:
-                await asyncio.wait_for(self._moved.wait(), self._plan.patience)
-            except TimeoutError:
-                raise RuntimeError(
-                    f"nothing moved for {self._plan.patience:g} s: {len(self._outcome.sent)} sent, "
-                    f"{self._outcome.delivered} delivered, {self._outcome.lost} missing"
-                ) from None
+            await self._moves()
+
+    async def _moves(self) -> None:
+        """Wait for the next event of any client."""
+        self._moved.clear()
+        try:
+            await asyncio.wait_for(self._moved.wait(), self._plan.patience)
+        except TimeoutError:
+            raise RuntimeError(
+                f"nothing moved for {self._plan.patience:g} s: {len(self._outcome.sent)} sent, "
+                f"{self._outcome.delivered} delivered, {self._outcome.lost} missing"
+            ) from None
 
 
-def _line(number: int, channel: str, data: Mapping[str, object]) -> str:
-    return json.dumps({"channel": channel, "data": {"number": number, **data}}) + "\n"
+def _line(number: int, channel: str, data: object) -> str:
+    return json.dumps({"channel": channel, "data": {"number": number, "data": data}}) + "\n"
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ async def test_a_killed_faye_server_loses_nothing() -> None:
     outcome = await play(
         Plan(messages, subscribers=12, patterns=("/commits/**", "/commits/*")), lambda _text, _outcome: None
     )
-    assert outcome.at_stake > 0, "nothing was under way when the server was killed: this run proves nothing"
+    assert outcome.at_stake > 0, "nothing was on its way when the server was killed: this run proves nothing"
     assert not outcome.refused
     assert len(outcome.sent) == len(messages)
     assert outcome.lost == 0

@@ -34,6 +34,20 @@ async def run(*command: str | Path, code: str, folder: Path) -> str:
     return out.decode()
 
 
+async def test_the_tour(tmp_path: Path) -> None:
+    """The five-minute tour can be pasted into a shell: the message that waited for the client is dequeued."""
+    found = re.search(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL)
+    assert found is not None, "the README has no tour"
+    async with serving() as site:
+        tour = "set -eu -o pipefail\n" + found[1].replace(ADDRESS, site.address)
+        printed = await run("bash", "-s", code=tour, folder=tmp_path)
+    assert "pixied.v1.BackendService.Publish" in printed
+    assert '"added": [\n    "/chat/*"\n  ]' in printed
+    assert '"matched_subscriptions": "1"' in printed
+    assert r'"data": "{\"text\": \"hello\"}"' in printed
+    assert '"engine": "memory"' in printed
+
+
 async def test_the_python_snippet(tmp_path: Path) -> None:
     """The Python snippet prints the message it published, and the reason of the error it provoked."""
     async with serving() as site:

@@ -24,12 +24,16 @@ __all__ = ["Histories"]
 T = TypeVar("T")
 
 NAMES = st.sampled_from(["ann", "bob", "cid"])
-LINKS = st.integers(0, 2)
+LINKS = st.integers(0, 1)
 CHANNELS = st.sampled_from(["/a", "/b", "/a/b"])
 PATTERNS = st.lists(st.sampled_from(["/a", "/b", "/a/b", "/*", "/**", "/a/*", "/a/**"]), min_size=1, max_size=3)
 # A message of these tests takes about 330 bytes: from one message in a delivery to all there are.
 DELIVERY_BYTES = st.sampled_from([1, 700, 900_000])
 TIMEOUT = 2.25
+# How a client begins: what it subscribes to, and the link it is attached to, if any.
+STARTS = st.tuples(PATTERNS, st.none() | LINKS)
+# Mail for channels and for clients, in any mix.
+MIXES = st.lists(CHANNELS | NAMES, min_size=2, max_size=8)
 
 
 @dataclass
@@ -64,29 +68,42 @@ class Histories(RuleBasedStateMachine):
         total=st.sampled_from([2_000, 1_000_000]),
         age=st.sampled_from([1.0, 3_600.0]),
         outbox=st.sampled_from([1, 3, 1_000]),
-        windows=st.tuples(*[st.sampled_from([1, 2, 64])] * 3),
+        windows=st.tuples(*[st.sampled_from([1, 2, 64])] * 2),
         delivery_bytes=DELIVERY_BYTES,
+        starts=st.tuples(*[STARTS] * 3),
     )
     def begin(
-        self, log: int, total: int, age: float, outbox: int, windows: tuple[int, ...], delivery_bytes: int
+        self,
+        log: int,
+        total: int,
+        age: float,
+        outbox: int,
+        windows: tuple[int, ...],
+        delivery_bytes: int,
+        starts: tuple[tuple[list[str], int | None], ...],
     ) -> None:
-        """A site with bounds of all sizes, three links and three clients."""
+        """A site with bounds of all sizes, two links and three clients."""
         limits = Limits(log_messages=log, total_bytes=total, log_age=age)
         bench = self.run_now(self.stack.enter_async_context(self.opened(limits)))
         self.site = Site(bench, outbox=outbox, delivery_bytes=delivery_bytes)
         self.windows = windows
         self.fronts = [self.site.front_end(f"front {index}", window=window) for index, window in enumerate(windows)]
-        for name in ("ann", "bob", "cid"):
-            self.create(name)
+        for name, start in zip(("ann", "bob", "cid"), starts, strict=True):
+            self.create(name, start)
 
     # Clients
 
-    @rule(name=NAMES)
-    def create(self, name: str) -> None:
-        """A session starts."""
+    @rule(name=NAMES, start=STARTS)
+    def create(self, name: str, start: tuple[list[str], int | None]) -> None:
+        """A session starts, subscribes and may be attached."""
         if name not in self.model.clients:
             self.run_now(self.site.create(name, timeout=TIMEOUT))
             self.model.clients[name] = ModelClient(name, TIMEOUT, self.site.clock() + TIMEOUT)
+            patterns, link = start
+            self.subscribe(name, patterns)
+            if link is not None:
+                self.attach(name, link, explicit=False, expires=False)
+                self.serve(link)
 
     @rule(name=NAMES)
     def destroy(self, name: str) -> None:
@@ -101,7 +118,7 @@ class Histories(RuleBasedStateMachine):
             self.run_now(self.site.ping(name))
             client.deadline = self.site.clock() + client.timeout
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0]))
+    @rule(seconds=st.sampled_from([0.25, 0.5, 2.0]))
     def elapse(self, seconds: float) -> None:
         """Time passes, and sessions end when it is time."""
         self.run_now(self.site.elapse(seconds))
@@ -149,6 +166,15 @@ class Histories(RuleBasedStateMachine):
             numbers = [self.model.queue_for(client, "/service/own") for _ in range(count)]
             self.run_now(self.site.queue_for(name, *map(str, numbers)))
 
+    @rule(mix=MIXES)
+    def send_many(self, mix: list[str]) -> None:
+        """A good deal of mail comes while nobody reads."""
+        for target in mix:
+            if target.startswith("/"):
+                self.publish(target, 1, None, exclude=False)
+            else:
+                self.queue_for(target, 1)
+
     # Links
 
     @rule(name=NAMES, link=LINKS, explicit=st.booleans(), expires=st.booleans())
@@ -194,6 +220,12 @@ class Histories(RuleBasedStateMachine):
         front = self.fronts[link]
         for event in front.receive():
             self.note_received(front, event)
+
+    @rule()
+    def serve_everyone(self) -> None:
+        """Every link sends, and it arrives and is confirmed."""
+        for link in range(len(self.fronts)):
+            self.serve(link)
 
     @rule(link=LINKS)
     def serve(self, link: int) -> None:

@@ -84,6 +84,17 @@ describe('operations', () => {
         assert.deepEqual(await operations.unsubscribe(alice, ['/a', '/x']), ['/a']);
       });
 
+      it('list everyone, page after page', async () => {
+        const channel = `/crowd/${alice}`;
+        const crowd = [];
+        for (let i = 0; i < 5; i += 1) crowd.push((await operations.createClient()).clientId);
+        for (const clientId of crowd) await operations.subscribe(clientId, [channel]);
+        const found: string[] = [];
+        for await (const clientId of operations.allSubscribersOf(channel, { pageSize: 2 })) found.push(clientId);
+        assert.deepEqual(found, crowd.sort());
+        for (const clientId of crowd) await operations.destroyClient(clientId);
+      });
+
       it('publish, queue and take mail as it was sent', async () => {
         await operations.subscribe(alice, ['/news/**']);
         const precise = {
@@ -95,6 +106,7 @@ describe('operations', () => {
         };
         const [result] = await operations.publish([{ ...precise, clientId: alice }]);
         assert.deepEqual(result, { matchedSubscriptions: 1, duplicate: false });
+        assert.equal((await operations.publishOne(jsonMessage('/unheard', 1))).matchedSubscriptions, 0);
         const queued = await operations.queueFor(alice, [jsonMessage('/service/x', { deep: ['ü'] })]);
         assert.deepEqual(queued, { pending: 2, duplicates: 0 });
         const mail = await operations.dequeueFor(alice, { ackMode: AckMode.EXPLICIT });
@@ -198,6 +210,13 @@ describe('operations', () => {
       assert(clients.items.some(({ clientId }) => clientId === alice));
       const channels = await admin.listChannels({ channelPattern: '/live' });
       assert.equal(channels.items[0]?.channel, '/live');
+      const listed: string[] = [];
+      for await (const { clientId } of admin.allClients({ pageSize: 1, channelPattern: '/live' })) listed.push(clientId);
+      assert(listed.includes(alice));
+      const patterns: string[] = [];
+      for await (const { channel } of admin.allChannels({ pageSize: 1 })) patterns.push(channel);
+      assert.deepEqual([...patterns].sort(), patterns);
+      assert(patterns.includes('/live'));
     });
 
     it('fail with the address where nothing answers, and in time', async () => {

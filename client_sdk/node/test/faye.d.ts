@@ -39,6 +39,7 @@ declare module 'faye' {
     attach(server: Server): void;
     getClient(): Client;
     on(event: string, listener: (...values: string[]) => void): void;
+    addExtension(extension: object): void;
     close(): void;
   }
 

@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 
-import { Backend } from '../src';
+import faye from 'faye';
+
+import { Backend, jsonMessage } from '../src';
+import type { FayeMessage } from '../src/faye';
 import { FayeSite } from './faye_site';
 import { until, untilEqual } from './patience';
 import { Pixied } from './pixied';
@@ -78,6 +81,75 @@ describe('a Faye server on pixied', () => {
     assert.deepEqual([published?.successful, published?.error], [false, '400::Message refused']);
   });
 
+  it('answers each of several publishes that look alike with its own outcome', async () => {
+    const clientId = await left.handshake();
+    const replies = await left.send(
+      { channel: '/a', clientId, data: 'x'.repeat(2 ** 21) },
+      { channel: '/a', clientId, data: 'short' },
+      { channel: '/a', clientId, data: 'x'.repeat(2 ** 21) },
+    );
+    assert.deepEqual(
+      replies.map(({ successful }) => successful),
+      [false, true, false],
+    );
+  });
+
+  it('answers with an error though an extension holds the answer back until pixied has refused', async () => {
+    const log: string[] = [];
+    faye.logger = { error: (line: string) => void log.push(line) };
+    left.bayeux.addExtension({
+      outgoing: (message: FayeMessage, callback: (message: FayeMessage) => void) => {
+        if (message.channel !== '/held') return callback(message);
+        void until('pixied has refused it', () => log.some((line) => line.includes('Could not publish'))).then(() =>
+          callback(message),
+        );
+      },
+    });
+    const clientId = await left.handshake();
+    const [reply] = await left.send({ channel: '/held', clientId, data: 'x'.repeat(2 ** 21), id: '1' });
+    faye.logger = undefined;
+    assert.deepEqual([reply?.successful, reply?.error], [false, '400::Message refused']);
+  });
+
+  it('brings mail with any members as it was sent, though they look like a reply', async () => {
+    const clientId = await left.handshake();
+    await left.send({ channel: '/meta/subscribe', clientId, subscription: '/a' });
+    const message = { channel: '/a', data: 1, id: '1', successful: true, error: '503::Backend unavailable', advice: 'x' };
+    const { channel, data, id, ...others } = message;
+    const backend = new Backend(pixied.address);
+    await backend.publish([jsonMessage(channel, data, { id, extra: JSON.stringify(others) })]);
+    backend.close();
+    const [, ...mail] = await right.send({ channel: '/meta/connect', clientId, connectionType: 'long-polling' });
+    assert.deepEqual(mail, [message]);
+  });
+
+  it('brings mail to an EventSource as soon as that is there, whoever answers its polls', async () => {
+    const stop = new AbortController();
+    const clientId = await left.handshake();
+    await right.send({ channel: '/meta/subscribe', clientId, subscription: '/a' });
+    const inbox: FayeMessage[] = [];
+    await left.listen(clientId, inbox, stop.signal);
+    await right.send({ channel: '/a', data: 1 });
+    await untilEqual(() => inbox.map(({ data }) => data), [1]);
+    // Its poll takes the client to the other server; the EventSource ends, and comes again as browsers do by themselves.
+    await right.send({ channel: '/meta/connect', clientId, connectionType: 'eventsource' });
+    await right.send({ channel: '/a', data: 2 });
+    await left.listen(clientId, inbox, stop.signal);
+    await untilEqual(() => inbox.map(({ data }) => data), [1, 2]);
+    stop.abort();
+  });
+
+  it('opens sockets in the name of anyone, and raises close for nobody', async () => {
+    const ended: string[] = [];
+    left.bayeux.on('close', (clientId) => void ended.push(clientId));
+    const stop = new AbortController();
+    for (const name of ['nobody', 'Not-an-id', 'x'.repeat(300)]) await left.listen(name, [], stop.signal);
+    const clientId = await left.handshake();
+    await left.send({ channel: '/meta/disconnect', clientId });
+    await untilEqual(() => ended, [clientId]);
+    stop.abort();
+  });
+
   it('sends an unknown client to a new handshake', async () => {
     const [reply] = await left.send({ channel: '/meta/connect', clientId: 'nobody', connectionType: 'long-polling' });
     assert.equal(reply?.error, '401:nobody:Unknown client');
@@ -97,5 +169,31 @@ describe('a Faye server on pixied', () => {
     await left.client('websocket').subscribe('/still/here', (data: unknown) => void got.push(data));
     await right.client('long-polling').publish('/still/here', { '\ud800': '\udfff' });
     await untilEqual(() => got, [{ '\ud800': '\udfff' }]);
+  });
+});
+
+describe('a Faye server on a pixied with little room', () => {
+  it('keeps the poll of a client that cannot be attached open, and says so in its log', async () => {
+    const log: string[] = [];
+    faye.logger = { error: (line: string) => void log.push(line) };
+    const pixied = await Pixied.start('--max-clients-per-link', '1');
+    const site = await FayeSite.open(pixied.address);
+    const [first, second] = [await site.handshake(), await site.handshake()];
+    const connect = (clientId: string) =>
+      site.send({ channel: '/meta/connect', clientId, connectionType: 'long-polling', advice: { timeout: 500 } });
+    const poll = site.send({ channel: '/meta/connect', clientId: first, connectionType: 'long-polling' });
+    const backend = new Backend(pixied.address);
+    await until('the first is attached', async () => (await backend.getClient(first)).frontEnd !== '');
+    const began = performance.now();
+    const [reply] = await connect(second);
+    assert.equal(reply?.successful, true);
+    assert(performance.now() - began >= 490, 'an answer at once would bring the next poll at once');
+    assert(log.some((line) => line.includes('could not be attached')));
+    await backend.destroyClient(first);
+    await poll;
+    faye.logger = undefined;
+    backend.close();
+    await site.close();
+    await pixied.dispose();
   });
 });

@@ -49,6 +49,12 @@ export class FayeSite {
     return (await response.json()) as FayeMessage[];
   }
 
+  /** Opens an EventSource by hand; what it brings is added to `inbox`. Resolves when the server has accepted it. */
+  async listen(clientId: string, inbox: FayeMessage[], signal: AbortSignal): Promise<void> {
+    const response = await fetch(`${this.url}/${clientId}`, { headers: { Accept: 'text/event-stream' }, signal });
+    void readEvents(response.body!, inbox).catch(() => undefined);
+  }
+
   async handshake(): Promise<string> {
     const [reply] = await this.send({
       channel: '/meta/handshake',
@@ -64,5 +70,17 @@ export class FayeSite {
     this.bayeux.close();
     this.http.closeAllConnections();
     await new Promise((resolve) => this.http.close(resolve));
+  }
+}
+
+async function readEvents(body: ReadableStream<Uint8Array>, inbox: FayeMessage[]): Promise<void> {
+  let text = '';
+  for await (const piece of body.pipeThrough(new TextDecoderStream())) {
+    text += piece;
+    const events = text.split('\r\n\r\n');
+    text = events.pop()!;
+    for (const event of events) {
+      if (event.startsWith('data: ')) inbox.push(...(JSON.parse(event.slice('data: '.length)) as FayeMessage[]));
+    }
   }
 }

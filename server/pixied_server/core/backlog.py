@@ -84,17 +84,21 @@ class Backlog:
         return Portion(taken, losses, self._advance(upto))
 
     def seek(self, position: int) -> None:
-        """Go on from a position: everything up to it has been read by other means."""
+        """Go on from a position: everything up to it has been read by other means. Never goes back."""
         self._offsets = {
-            source.log: max(source.offset, source.log.offset_after(position)) for source in self._sources()
+            source.log: max(self._from(source), source.log.offset_after(position)) for source in self._sources()
         }
+
+    def _from(self, source: Source) -> int:
+        """The offset of the first entry that is neither read nor confirmed."""
+        return max(self._offsets.get(source.log, 0), source.offset)
 
     def _behind(self, losses: list[Loss]) -> Iterator[tuple[Log, int]]:
         """The logs that hold something unread, from where; and what they have lost."""
         current: dict[Log, int] = {}
         for source in self._sources():
             log = source.log
-            offset = max(self._offsets.get(log, 0), source.offset)
+            offset = self._from(source)
             if offset < log.first:
                 losses.append(Loss(log.pattern, log.first - offset))
                 offset = log.first

@@ -17,7 +17,7 @@ ADDRESS = "127.0.0.1:50051"
 
 async def healthy(address: str) -> bool:
     """Whether the health check passes for a server at another address."""
-    found = re.search(r"HEALTHCHECK .*\n\s+CMD (\[.*\])", DOCKERFILE.replace("\\\n", "\n").replace("; \n", "; "))
+    found = re.search(r"HEALTHCHECK [^\[]*CMD (\[.*\])", DOCKERFILE.replace("\\\n", ""))
     assert found is not None, "the Dockerfile has no health check"
     program, *arguments = json.loads(found[1].replace(ADDRESS, address))
     assert program == "python"

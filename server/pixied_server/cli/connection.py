@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pixied_client import DeadlineExceeded, Unavailable, sync
+from pixied_client import DeadlineExceeded, Retries, Unavailable, sync
 from pixied_server.cli.exits import ExitCode, fail
 from pixied_server.settings import ADDRESS_VARIABLE, Address
 
@@ -14,6 +14,9 @@ __all__ = ["DEFAULT_ADDRESS", "GlobalAddress", "ServerAddress", "admin", "backen
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 """Where `pixied serve` listens unless it is told otherwise."""
+
+RETRIES = Retries(attempts=4)
+"""Enough for a server that is just being started again; whoever finds none shall be told so within a second or two."""
 
 
 def _checked(address: str) -> str:
@@ -63,12 +66,12 @@ def reaching(address: str | None) -> Iterator[str]:
 @contextmanager
 def backend(address: str | None) -> Iterator[sync.Backend]:
     """The operations of the server at an address."""
-    with reaching(address) as known, sync.Backend(known) as opened:
+    with reaching(address) as known, sync.Backend(known, retries=RETRIES) as opened:
         yield opened
 
 
 @contextmanager
 def admin(address: str | None) -> Iterator[sync.Admin]:
     """The operator's calls of the server at an address."""
-    with reaching(address) as known, sync.Admin(known) as opened:
+    with reaching(address) as known, sync.Admin(known, retries=RETRIES) as opened:
         yield opened

@@ -95,6 +95,25 @@ async def test_ended_stream() -> None:
         assert await front_end.subscribed_to("ann") == []
 
 
+async def test_poison() -> None:
+    """An operation that breaks one stream after the other is given up, and those after it are served."""
+    streams = 0
+
+    async def pipeline(requests: Frames, _: Any) -> Frames:
+        nonlocal streams
+        streams += 1
+        async for request in requests:
+            if any(operation.subscribed_to.client_id == "poison" for operation in request.operations):
+                return
+            yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
+
+    async with front_end_of(link(), pipeline) as front_end:
+        with pytest.raises(Unavailable, match="the outcome of subscribed_to is unknown"):
+            await front_end.subscribed_to("poison")
+        assert await front_end.subscribed_to("ann") == []
+    assert streams == 6
+
+
 async def test_unanswered_operations_at_the_end() -> None:
     """Leaving a front-end does not wait for ever for a server that does not answer; who waits is told."""
 

@@ -29,6 +29,9 @@ R = TypeVar("R")
 # A frame costs as much as 100 operations, a megabyte at once delays whoever comes behind it.
 _FRAME_BYTES: Final = 1_000_000
 
+# An operation that was under way in so many broken streams may be what breaks them, and with them everyone else's.
+_MAX_LOSSES: Final = 5
+
 # When a stream ends with one of these, something that was sent on it is to blame. Sent again, it would end the next.
 _BLAMING: Final = frozenset(
     {
@@ -44,13 +47,19 @@ _BLAMING: Final = frozenset(
 class _Pending:
     """An operation that has no result yet."""
 
-    __slots__ = ("call", "deadline", "encoded", "future")
+    __slots__ = ("call", "deadline", "encoded", "future", "losses")
 
     def __init__(self, call: Call[Any], encoded: bytes, future: "asyncio.Future[Any]", deadline: float) -> None:
         self.call = call
         self.encoded = encoded
         self.future = future
         self.deadline = deadline
+        self.losses = 0
+
+    def survives(self) -> bool:
+        """Note that its stream broke, and tell whether it shall be sent again."""
+        self.losses += 1
+        return self.call.repeatable and self.losses < _MAX_LOSSES
 
     def fail(self, error: PixiedError) -> None:
         if not self.future.done():
@@ -189,7 +198,7 @@ class Pipeline(Line):
             self._sent.clear()
         again: list[_Pending] = []
         for pending in self._sent:
-            if pending.call.repeatable:
+            if pending.survives():
                 again.append(pending)
             else:
                 pending.fail(_unknown_outcome(pending, error))

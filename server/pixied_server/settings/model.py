@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         float | None,
         Setting(
             Duration(0, 365 * DAY, unset="as max_session_timeout"),
-            "How long a log keeps a message that not all have read",
+            "How long a log keeps a message, read or not",
         ),
     ] = None
     max_total_bytes: Annotated[int, Setting(Size(KIB, 1024 * TIB), "How much all logs keep together")] = 512 * MIB

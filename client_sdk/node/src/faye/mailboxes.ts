@@ -41,9 +41,9 @@ export class Mailboxes {
     server.bind('connection:close', this.close, this);
   }
 
-  /** The clients that are attached. */
-  get clientIds(): Iterable<string> {
-    return this.boxes.keys();
+  /** The clients that are connected here, without mere names. */
+  get clientIds(): string[] {
+    return [...this.boxes.values()].filter(({ isProven }) => isProven).map(({ clientId }) => clientId);
   }
 
   /** Lets the mail of a connected client come; does nothing if it comes already. */

@@ -28,6 +28,8 @@ __all__ = ["VERSION", "AddressInUse", "run", "serve"]
 
 VERSION = version("pixied")
 
+_LAST_WORDS = 1.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -73,9 +75,11 @@ async def _until_drained(engine: Engine, server: RpcServer, drain: Drain) -> Non
         running = tasks.create_task(engine.run())
         await drain.wait()
         await server.set_serving(serving=False)
-        if not await drain.finished():
+        in_time = await drain.finished()
+        if not in_time:
             _log.warning("grace is over, streams are cut", streams=drain.streams)
-        await server.stop(drain.grace)
+        # Answers that are being written have a moment; tools that keep a health check open have no more than that.
+        await server.stop(_LAST_WORDS if in_time else 0.0)
         running.cancel()
 
 

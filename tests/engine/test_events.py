@@ -9,7 +9,8 @@ from pixied_server.engine.abc import Event, EventKind
 
 async def seen(watcher: Watcher) -> list[Event]:
     """What a watcher was shown since it last looked."""
-    return (await watcher.take(1_000)).events
+    await watcher.wait()
+    return watcher.take(1_000).events
 
 
 async def test_the_life_of_a_client(site: Site) -> None:

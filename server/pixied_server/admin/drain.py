@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 
+from pixied_server.errors import Draining
+
 __all__ = ["Drain"]
 
 # Front-ends come back within so many seconds, spread evenly, so that their clients do not all return at once.
@@ -12,7 +14,7 @@ _SPREAD = 2.0
 
 
 class Drain:
-    """Knows the open streams, and whether the process is stopping.
+    """Knows the open streams and the calls under way, and whether the process is stopping.
 
     Args:
         grace: how long, in seconds, streams have for their end unless whoever begins the stop says otherwise.
@@ -25,6 +27,7 @@ class Drain:
         self._on_begin = on_begin
         self._random = random
         self._streams = 0
+        self._calls = 0
         self._begun = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -52,7 +55,7 @@ class Drain:
         await self._begun.wait()
 
     async def finished(self) -> bool:
-        """Wait until no stream is open, at most for the grace. Returns whether that was so."""
+        """Wait until no stream is open and no call under way, at most for the grace. Returns whether that was so."""
         try:
             await asyncio.wait_for(self._idle.wait(), self.grace)
         except TimeoutError:
@@ -65,12 +68,28 @@ class Drain:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """A stream is open as long as the context lasts."""
+        """A stream is open as long as the context lasts.
+
+        Raises:
+            Draining: the stop has begun.
+        """
+        if self.begun:
+            raise Draining
         self._streams += 1
+        try:
+            with self.call():
+                yield
+        finally:
+            self._streams -= 1
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Something that the stop waits for is under way as long as the context lasts."""
+        self._calls += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._streams -= 1
-            if not self._streams:
+            self._calls -= 1
+            if not self._calls:
                 self._idle.set()

@@ -95,6 +95,11 @@ class Hub:
         """Whether anyone watches."""
         return bool(self.watchers)
 
+    def confirmed(self, client_id: str) -> int:
+        """See `engine.abc.Listener`."""
+        holder = self._holders.get(client_id)
+        return holder.progress()[0] if holder is not None else 0
+
     def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
         """See `engine.abc.Listener`."""
         self.head = entry.position

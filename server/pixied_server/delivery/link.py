@@ -117,8 +117,7 @@ class Link:
         Raises:
             StreamProtocol: the handle is in use.
         """
-        if handle in self._attachments:
-            raise StreamProtocol(f"handle {handle} is in use; it is free again after `detached` or `attach_failed`")
+        self._check_free(handle)
         try:
             if len(self) >= self._limits.clients:
                 raise LimitClients("on one link", self._limits.clients)
@@ -137,8 +136,17 @@ class Link:
         self.notify(Attached(handle))
 
     def refuse(self, handle: int, error: PixiedError) -> None:
-        """Do not attach, and say why."""
+        """Do not attach, and say why.
+
+        Raises:
+            StreamProtocol: the handle is in use.
+        """
+        self._check_free(handle)
         self.notify(AttachFailed(handle, error))
+
+    def _check_free(self, handle: int) -> None:
+        if handle in self._attachments:
+            raise StreamProtocol(f"handle {handle} is in use; it is free again after `detached` or `attach_failed`")
 
     async def detach(self, handle: int) -> None:
         """Give a client up. One that was just lost is no error."""
@@ -204,8 +212,10 @@ class Link:
     async def take(self) -> list[LinkEvent]:
         """Wait for events, and take what there is: at most one delivery, and nothing beyond the window."""
         await self._news.wait()
-        delivery = await self._delivery() if self.ledger.open else []
-        events, self._notices = [*self._notices, *delivery], []
+        # News that comes while a delivery is put together is told after it: the delivery may name a client just gone.
+        events, self._notices = self._notices, []
+        if self.ledger.open:
+            events += await self._delivery()
         if not self._has_more():
             self._news.clear()
         return events

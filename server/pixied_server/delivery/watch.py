@@ -69,9 +69,12 @@ class Watcher:
             self._waiting.append(event)
         self._news.set()
 
-    async def take(self, most: int) -> Sighting:
-        """Wait for events, and take at most so many."""
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
         await self._news.wait()
+
+    def take(self, most: int) -> Sighting:
+        """Take at most so many events."""
         events = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         sighting = Sighting(events, self._missed_before)
         self._missed_before = 0

@@ -176,6 +176,10 @@ class Listener(Protocol):
         """Whether anyone wants `happened`; engines make no events otherwise."""
         ...
 
+    def confirmed(self, client_id: str) -> int:
+        """Up to which position a client that is held here has confirmed its mail; 0 if it is not held here."""
+        ...
+
     def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
         """A message was appended to the logs of these patterns, one or more. Called in order of position."""
         ...

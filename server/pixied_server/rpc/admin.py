@@ -10,6 +10,7 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.errors import TimeoutOutOfRange
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import channel_out, fill_client, seconds_in, timestamp_out
+from pixied_server.rpc.frames import FRAME_BYTES
 
 __all__ = ["AdminServicer", "Identity"]
 
@@ -86,14 +87,16 @@ class AdminServicer:
         self._check_pattern(request.channel_pattern)
         front_end = self._valid.text("front_end", request.front_end)
         query = f"clients {request.channel_pattern} {front_end}"
-        page = await self._engine.list_clients(
-            PageRequest.parse(query, request.page_size, request.page_token),
-            pattern=request.channel_pattern,
-            front_end=front_end,
-        )
+        wanted = PageRequest.parse(query, request.page_size, request.page_token)
+        page = await self._engine.list_clients(wanted, pattern=request.channel_pattern, front_end=front_end)
         response = wire.ListClientsResponse(next_page_token=page.next_token)
+        room = FRAME_BYTES
         for client in page.items:
             fill_client(response.clients.add(), client)
+            room -= response.clients[-1].ByteSize()
+            if room < 0 and client is not page.items[-1]:
+                response.next_page_token = wanted.token_after(client.client_id)
+                break
         return response
 
     async def list_channels(self, request: wire.ListChannelsRequest) -> wire.ListChannelsResponse:

@@ -12,7 +12,7 @@ from pixied_server.admin import Drain
 from pixied_server.delivery.events import Closing, Heartbeat
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import Link, LinkLimits
-from pixied_server.errors import Draining, FieldInvalid, StreamProtocol
+from pixied_server.errors import Draining, FieldInvalid, PixiedError, StreamProtocol
 from pixied_server.rpc.calls import Context, decoded, first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import duration_out
@@ -64,7 +64,7 @@ class AttachServicer:
         """Serve one stream to its end."""
         frames = decoded(wire.AttachRequest, requests)
         with self._drain.stream():
-            first = await anext(frames, None)
+            first = await self._first(frames)
             if first is None:
                 return
             link = await self._open(first, context)
@@ -76,6 +76,13 @@ class AttachServicer:
                 self.links -= 1
                 _log.info("link closed", front_end=link.front_end, clients=len(link))
                 await link.close()
+
+    async def _first(self, frames: AsyncIterator[wire.AttachRequest]) -> wire.AttachRequest | None:
+        try:
+            async with asyncio.timeout(self._terms.silence_limit):
+                return await anext(frames, None)
+        except TimeoutError:
+            raise StreamProtocol(f"no `hello` came within {self._terms.silence_limit:g} s") from None
 
     async def _open(self, first: wire.AttachRequest, context: Context) -> Link:
         hello = first.commands[0].hello if first.commands and first.commands[0].HasField("hello") else None
@@ -179,9 +186,13 @@ class _Conversation:
                 raise StreamProtocol("a command that is not set, or not known to this server")
 
     async def _attach(self, request: wire.AttachClient) -> None:
-        client_id = self._valid.name("attach.client_id", request.client_id)
         explicit = self._valid.ack_mode(request.ack_mode)
-        if self._drain.begun:
-            self._link.refuse(request.handle, Draining())
-            return
-        await self._link.attach(client_id, request.handle, explicit=explicit, expires=request.expires)
+        try:
+            if self._drain.begun:
+                raise Draining
+            # Browsers choose what stands here: one client's wrong id must not end the link of all.
+            client_id = self._valid.name("attach.client_id", request.client_id)
+        except PixiedError as error:
+            self._link.refuse(request.handle, error)
+        else:
+            await self._link.attach(client_id, request.handle, explicit=explicit, expires=request.expires)

@@ -181,9 +181,9 @@ def _json(text: str, field: str) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError as strict:
         # orjson refuses a few texts that the grammar allows, such as "\ud800" and 1e999; what a publisher may write, it
-        # may write here.
+        # may write here. Numbers stay text: Python refuses to convert integers of thousands of digits.
         try:
-            return json.loads(text, parse_constant=_refuse)
+            return json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
         except (ValueError, RecursionError):
             raise DataNotJson(field, f"not JSON: {strict}") from None
 

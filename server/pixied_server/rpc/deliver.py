@@ -37,16 +37,17 @@ class DeliverServicer:
         cursor = parse_cursor(request.ack_cursor)
         with self._drain.stream():
             async with tapped(self._hub, client_id, "Deliver", explicit=explicit, cursor=cursor) as tap:
-                await first_of(self._stream(tap, context), self._drain.wait())
+                await self._stream(tap, context)
             closing = ops.DeliverResponse(closing=closing_out(self._drain.delay_ms()))
             await context.write(closing.SerializeToString())
 
     async def _stream(self, tap: Tap, context: Context) -> None:
-        while True:
+        # Only the waiting is given up when the stop begins: a write that is cut short would break the stream.
+        while not self._drain.begun:
             mail = await tap.take(messages=_MESSAGES, size=MAIL_BYTES)
             await context.write(_encoded(mail))
             tap.all_taken()
-            await tap.wait()
+            await first_of(tap.wait(), self._drain.wait())
 
 
 def _encoded(mail: Mail) -> bytes:

@@ -45,16 +45,17 @@ class PipelineServicer:
     async def pipeline(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Serve one stream to its end."""
         with self._drain.stream():
-            await first_of(self._serve(requests, context), self._announce_stop(context))
+            writer = _Writer(context)
+            await first_of(self._serve(requests, writer), self._announce_stop(writer))
 
-    async def _serve(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def _serve(self, requests: AsyncIterator[bytes], writer: "_Writer") -> None:
         async for request in decoded(wire.PipelineRequest, requests):
             if not request.operations:
                 raise StreamProtocol("a frame without an operation")
             if len(request.operations) > self._most:
                 raise StreamProtocol(f"a frame of {len(request.operations):,} operations; {self._most:,} may be")
             async for frame in self._frames(request):
-                await context.write(frame)
+                await writer.write(frame)
 
     async def _frames(self, request: wire.PipelineRequest) -> AsyncIterator[bytes]:
         """The encoded responses to one frame: each closed at about 1 MB."""
@@ -84,9 +85,21 @@ class PipelineServicer:
         except Exception as error:  # noqa: BLE001 - an operation's failure is its result, and ends nothing
             return field(_ERROR, status_for(error, f"Pipeline {name}").SerializeToString())
 
-    async def _announce_stop(self, context: Context) -> None:
+    async def _announce_stop(self, writer: "_Writer") -> None:
         await self._drain.wait()
         closing = wire.PipelineResponse(closing=closing_out(self._drain.delay_ms()))
-        await context.write(closing.SerializeToString())
+        await writer.write(closing.SerializeToString())
         # From here on it is for the front-end to end the stream; if it does not, the grace period does.
         await asyncio.get_running_loop().create_future()
+
+
+class _Writer:
+    """Writes frames one at a time: gRPC takes no second one before the first is gone."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._turn = asyncio.Lock()
+
+    async def write(self, frame: bytes) -> None:
+        async with self._turn:
+            await self._context.write(frame)

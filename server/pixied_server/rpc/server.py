@@ -1,8 +1,10 @@
 """The gRPC server: services, health, reflection, transport settings."""
 
+import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -54,10 +56,11 @@ class AddressInUse(Exception):
 
     Args:
         address: the address.
+        why: what stands in the way.
     """
 
-    def __init__(self, address: str) -> None:
-        super().__init__(f"can't listen on {address}: it is in use, or not an address of this machine")
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(f"can't listen on {address}: {why}")
         self.address = address
 
 
@@ -82,7 +85,8 @@ class RpcServer:
         self._server = grpc.aio.server(options=_options(transport))
         attach = AttachServicer(hub, valid, drain, terms)
         admin = AdminServicer(hub, valid, drain, identity, lambda: attach.links)
-        self._server.add_generic_rpc_handlers((self._backend(hub, valid, attach), bind(ADMIN, _methods(ADMIN, admin))))
+        handlers = (self._backend(hub, valid, attach), bind(ADMIN, self._methods(ADMIN, admin)))
+        self._server.add_generic_rpc_handlers(handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(_reflection())
 
@@ -104,16 +108,16 @@ class RpcServer:
             await self._health.set(service, status)
 
     async def stop(self, grace: float) -> None:
-        """Finish the calls under way, at most so many seconds, and stop."""
+        """Stop. Calls that are still under way are cut after so many seconds."""
         await self._server.stop(grace)
 
     def _listen(self, address: str) -> str:
-        if _is_served(address):
-            raise AddressInUse(address)
+        if why := _unusable(address):
+            raise AddressInUse(address, why)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError:
-            raise AddressInUse(address) from None
+            raise AddressInUse(address, "it is in use, or not an address of this machine") from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def _backend(self, hub: Hub, valid: Validator, attach: AttachServicer) -> grpc.GenericRpcHandler:
@@ -125,21 +129,46 @@ class RpcServer:
             "pipeline": PipelineServicer(pipelined, self._drain, valid.limits.max_batch_items).pipeline,
             "watch": WatchServicer(hub.watchers, valid, self._drain).watch,
         }
-        return bind(BACKEND, {**_methods(BACKEND, operations, but=streams), **streams})
+        return bind(BACKEND, {**self._methods(BACKEND, operations, but=streams), **streams})
+
+    def _methods(
+        self, service: ServiceDescriptor, servicer: object, *, but: Iterable[str] = ()
+    ) -> dict[str, Callable[..., Any]]:
+        """The servicer's methods for a service's unary RPCs; what it lacks is left out, so that `bind` complains."""
+        names = {method_name(method.name) for method in service.methods} - set(but)
+        return {name: self._waited_for(getattr(servicer, name)) for name in names if hasattr(servicer, name)}
+
+    def _waited_for(self, method: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        async def under_way(request: Any) -> Any:
+            with self._drain.call():
+                return await method(request)
+
+        return under_way
 
 
-def _is_served(address: str) -> bool:
-    """Whether someone answers on a Unix socket: gRPC would take its place without a word. A dead one is replaced."""
-    if not address.startswith("unix:"):
-        return False
+def _unusable(address: str) -> str:
+    """Why an address can't be used, where gRPC would not say, or would take another server's place without a word."""
+    if address.startswith("unix:"):
+        return _unusable_path(Path(address.removeprefix("unix:").removeprefix("//")))
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[0][4])
+    except OSError as error:
+        return (error.strerror or "it can't be used").lower()
+    return ""
+
+
+def _unusable_path(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"this user may not write in {path.parent}"
     with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(address.removeprefix("unix:").removeprefix("//")) == 0
-
-
-def _methods(service: ServiceDescriptor, servicer: object, *, but: Iterable[str] = ()) -> dict[str, Callable[..., Any]]:
-    """The servicer's methods for the RPCs of a service; one that it lacks is left out, for `bind` to complain about."""
-    names = {method_name(method.name) for method in service.methods} - set(but)
-    return {name: getattr(servicer, name) for name in names if hasattr(servicer, name)}
+        # A socket that nobody answers on is replaced.
+        return "it is in use" if probe.connect_ex(str(path)) == 0 else ""
 
 
 def _reflection() -> tuple[grpc.GenericRpcHandler, ...]:

@@ -16,7 +16,7 @@ __all__ = ["CODES", "DOMAIN", "INTERNAL_TEXT", "abort", "internal_status", "stat
 
 DOMAIN = "pixied"
 INTERNAL_TEXT = "internal error; the server's log has the details"
-# Error details beyond about 8 KB of metadata are dropped on the way, so no text may be longer than this.
+# Error details beyond about 8 KB of metadata are dropped on the way, so no text may take more bytes than this.
 _TEXT = 1_000
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -51,9 +51,10 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
 
 def status_of(error: PixiedError) -> Status:
     """The status of a refusal: its text, its reason, the field to blame, and when to try again."""
-    status = _status(error.reason, error.message[:_TEXT])
+    text = error.message.encode(errors="replace")[:_TEXT].decode(errors="ignore")
+    status = _status(error.reason, text)
     if error.field:
-        blame = BadRequest.FieldViolation(field=error.field, description=error.message[:_TEXT])
+        blame = BadRequest.FieldViolation(field=error.field, description=text)
         _pack(status, BadRequest(field_violations=[blame]))
     if error.retry_after is not None:
         retry = RetryInfo()

@@ -34,9 +34,17 @@ class WatchServicer:
         wanted = self._filter(decode(wire.WatchRequest, raw))
         with self._drain.stream(), self._watchers.watching(wanted) as watcher:
             await context.write(wire.WatchResponse().SerializeToString())
-            await first_of(_stream(watcher, context), self._drain.wait())
+            await self._stream(watcher, context)
             closing = wire.WatchResponse(closing=closing_out(self._drain.delay_ms()))
             await context.write(closing.SerializeToString())
+
+    async def _stream(self, watcher: Watcher, context: Context) -> None:
+        # Only the waiting is given up when the stop begins: a write that is cut short would break the stream.
+        while not self._drain.begun:
+            await first_of(watcher.wait(), self._drain.wait())
+            sighting = watcher.take(_EVENTS)
+            response = wire.WatchResponse(events=map(event_out, sighting.events), missed=sighting.missed)
+            await context.write(response.SerializeToString())
 
     def _filter(self, request: wire.WatchRequest) -> Filter:
         if request.channel_pattern:
@@ -53,10 +61,3 @@ def _kind(number: int) -> EventKind:
     if kind is None:
         raise FieldInvalid("kinds", f"there is no kind {number}; see EventKind")
     return kind
-
-
-async def _stream(watcher: Watcher, context: Context) -> None:
-    while True:
-        sighting = await watcher.take(_EVENTS)
-        response = wire.WatchResponse(events=map(event_out, sighting.events), missed=sighting.missed)
-        await context.write(response.SerializeToString())

@@ -152,11 +152,11 @@ class MemoryEngine:
         self._time.schedule(session)
         self.counters.clients_created += 1
         self._tell(EventKind.CLIENT_CREATED, client_id=session.client_id)
-        return _described(session)
+        return self._described(session)
 
     async def get_client(self, client_id: str) -> Client:
         """See `engine.abc.Engine`."""
-        return _described(self._session(client_id))
+        return self._described(self._session(client_id))
 
     async def ping_client(self, client_id: str) -> float | None:
         """See `engine.abc.Engine`."""
@@ -298,7 +298,7 @@ class MemoryEngine:
         known = self._done.recall(client_id, messages, now)
         self._retention.check_room(messages)
         duplicates = sum(not self._queue(session, message, known, now) for message in messages)
-        return QueueOutcome(session.pending(), duplicates)
+        return QueueOutcome(self._pending(session), duplicates)
 
     def _queue(self, session: Session, message: Message, known: dict[str, int], now: float) -> bool:
         """Queue a message. Returns whether that was new."""
@@ -377,7 +377,7 @@ class MemoryEngine:
         ids: Iterable[str] = self._subscribers(pattern) if pattern else self._sessions
         seen = (self._sessions[client_id] for client_id in ids)
         wanted = (one for one in seen if not one.is_over(now) and (not front_end or one.front_end == front_end))
-        return _page(page, (session.client_id for session in wanted), lambda one: _described(self._sessions[one]))
+        return _page(page, (session.client_id for session in wanted), lambda one: self._described(self._sessions[one]))
 
     async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
         """See `engine.abc.Engine`."""
@@ -399,6 +399,24 @@ class MemoryEngine:
         topic = self._topics[pattern]
         return Channel(pattern, topic.subscribers, len(topic), topic.bytes)
 
+    def _described(self, session: Session) -> Client:
+        return Client(
+            client_id=session.client_id,
+            created_at=session.created_at,
+            expires_at=None if session.kept_alive else session.deadline,
+            session_timeout=session.timeout,
+            subscriptions=len(session.topics),
+            pending=self._pending(session),
+            front_end=session.front_end,
+            attributes=session.attributes,
+        )
+
+    def _pending(self, session: Session) -> int:
+        if session.claim:
+            # What a link has confirmed is kept with the link until its client leaves it.
+            self._confirm(session, self.listener.confirmed(session.client_id))
+        return session.pending()
+
     # Events
 
     def _tell(self, kind: EventKind, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
@@ -417,19 +435,6 @@ class MemoryEngine:
                     recipients=recipients,
                 )
             )
-
-
-def _described(session: Session) -> Client:
-    return Client(
-        client_id=session.client_id,
-        created_at=session.created_at,
-        expires_at=None if session.kept_alive else session.deadline,
-        session_timeout=session.timeout,
-        subscriptions=len(session.topics),
-        pending=session.pending(),
-        front_end=session.front_end,
-        attributes=session.attributes,
-    )
 
 
 def _page(request: PageRequest, keys: Iterable[str], item: Callable[[str], T]) -> Page[T]:

@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -128,13 +129,23 @@ class Stage:
         with self.history.unsubscribing(client, pattern):
             await self.caller("Unsubscribe", client_id=client, channels=[pattern])
 
-    async def publish(self, publisher: str, count: int, *channels: str, padding: int = 0) -> None:
+    async def publish(self, publisher: str, messages: int, *channels: str, padding: int = 0) -> None:
         """Publish messages one after the other, each to a channel that is drawn."""
-        for number in range(count):
-            name = f"{publisher}-{number}-{'x' * padding}"
-            channel = self.random.choice(channels or CHANNELS)
-            with self.history.publishing(name, channel, publisher):
-                await self.caller.publish(channel, json.dumps(name))
+        for number in range(messages):
+            await self._publish(publisher, number, channels or CHANNELS, padding)
+
+    async def publish_until(self, enough: asyncio.Event, publisher: str) -> None:
+        """Publish without a pause, each message to a channel that is drawn, until it is enough."""
+        for number in count():
+            if enough.is_set():
+                return
+            await self._publish(publisher, number, CHANNELS, 0)
+
+    async def _publish(self, publisher: str, number: int, channels: Sequence[str], padding: int) -> None:
+        name = f"{publisher}-{number}-{'x' * padding}"
+        channel = self.random.choice(channels)
+        with self.history.publishing(name, channel, publisher):
+            await self.caller.publish(channel, json.dumps(name))
 
     async def pending(self, client: str) -> int:
         """How many messages a client has not confirmed."""

@@ -121,7 +121,8 @@ async def test_a_storm(seed: int) -> None:
     with running_server() as server:
         async with proxied(server) as proxy, staged(server.address, seed) as stage, AsyncExitStack() as front_ends:
             clients = await stage.create_clients(8)
-            publishing = asyncio.gather(*[stage.publish(f"p{number}", 400) for number in range(3)])
+            enough = asyncio.Event()
+            publishing = asyncio.gather(*[stage.publish_until(enough, f"p{number}") for number in range(3)])
             changing = asyncio.create_task(_change_subscriptions(stage, publishing))
             for fault in stage.random.sample(["kill", "cut", "hang"], 3):
                 # One that lost its clients must not come back for them, so only the one that is to be cut can be cut.
@@ -138,6 +139,7 @@ async def test_a_storm(seed: int) -> None:
                 else:
                     await proxy.cut()
                     await edge.reaches(attached=2 * len(clients))
+            enough.set()
             await publishing
             await changing
             await front_ends.enter_async_context(front_end(server.address, stage.history, clients))

@@ -109,9 +109,14 @@ export class FrontEnd extends Operations {
     return this.link.attach(clientId, options, handlers);
   }
 
-  /** Follows events of these kinds for as long as this front-end lives. */
-  watch(kinds: readonly EventKind[], listener: WatchListener): void {
-    this.watches.push(new KeptWatch(this.connection, kinds, listener));
+  /**
+   * Follows events of these kinds for as long as this front-end lives. The answer: when the first attempt has come out;
+   * if it has succeeded, nothing is missed unsaid from then on.
+   */
+  watch(kinds: readonly EventKind[], listener: WatchListener): Promise<void> {
+    const watch = new KeptWatch(this.connection, kinds, listener);
+    this.watches.push(watch);
+    return watch.attempt;
   }
 
   /** Lets operations under way be answered and confirmations go out, for at most 2 s, then closes the connection. */

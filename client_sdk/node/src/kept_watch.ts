@@ -22,6 +22,9 @@ const METHOD = BackendServiceService.watch;
 /** One Watch stream that comes back by itself. */
 export class KeptWatch implements StreamListener<WatchResponse, WatchCall> {
   private readonly stream: KeptStream<WatchResponse, WatchCall>;
+  /** Fulfilled when the first attempt has come out, one way or the other. */
+  readonly attempt: Promise<void>;
+  private tried: () => void = () => undefined;
   private isNew = true;
 
   constructor(
@@ -32,6 +35,7 @@ export class KeptWatch implements StreamListener<WatchResponse, WatchCall> {
     const request = { kinds: [...kinds], channelPattern: '', clientId: '' };
     const { path, requestSerialize, responseDeserialize } = METHOD;
     const open = () => connection.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+    this.attempt = new Promise((resolve) => (this.tried = resolve));
     this.stream = new KeptStream(connection, 'Watch', open, this);
     this.stream.start();
   }
@@ -39,6 +43,7 @@ export class KeptWatch implements StreamListener<WatchResponse, WatchCall> {
   /** Ends the stream. */
   close(): void {
     this.stream.close();
+    this.tried();
   }
 
   opened(): void {
@@ -47,13 +52,15 @@ export class KeptWatch implements StreamListener<WatchResponse, WatchCall> {
 
   received({ events, missed, closing }: WatchResponse): void {
     this.stream.healthy();
+    this.tried();
     if (this.isNew || missed > 0) callOut(() => this.listener.uncertain());
     this.isNew = false;
     for (const event of events) callOut(() => this.listener.happened(event));
     if (closing) this.stream.returnAfter(closing.reconnectAfterMs);
   }
 
+  /** The next stream begins with `uncertain`. */
   lost(): void {
-    // Nothing to do: the next stream begins with `uncertain`.
+    this.tried();
   }
 }

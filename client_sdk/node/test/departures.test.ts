@@ -20,13 +20,30 @@ const destroyed = (clientId: string, reason: string, atMs: number) =>
 describe('departures', () => {
   let told: Departure[];
   let departures: Departures;
+  let later: (() => void)[];
 
   beforeEach(() => {
     told = [];
+    later = [];
     departures = new Departures(
       (departure) => void told.push(departure),
       () => undefined,
+      (call) => void later.push(call),
     );
+  });
+
+  it('that turn out wait for their events, which say why, and are told without them if none comes', () => {
+    departures.missed('alice');
+    departures.missed('bob');
+    departures.missed('bob');
+    departures.happened(destroyed('alice', 'timed out', SECOND));
+    for (const call of later) call();
+    assert.deepEqual(told, [
+      { clientId: 'alice', reason: 'timed out', channels: [] },
+      { clientId: 'bob', reason: 'gone', channels: [] },
+    ]);
+    departures.missed('alice');
+    assert.equal(later.length, 3);
   });
 
   it('carry the subscriptions that ended with the session, and no others', () => {

@@ -13,6 +13,11 @@ export interface Departure {
 
 /** pixied tells the subscriptions that end with a session just before the session's end: within this time. */
 const SAME_MOMENT_MS = 100;
+/**
+ * A session is found to be over sooner than its event comes, which tells why, and so which server says so: wait for it.
+ * If it has not come after this time it was missed, or there was no such client.
+ */
+const PATIENCE_MS = 1_000;
 /** So many departed clients are remembered, so that none is announced twice. */
 const REMEMBERED = 10_000;
 
@@ -35,10 +40,12 @@ export class Departures implements WatchListener {
   /**
    * @param departed is told each session's end once.
    * @param uncertain is told that ends may have been missed.
+   * @param later calls after so many milliseconds.
    */
   constructor(
     private readonly departed: (departure: Departure) => void,
     readonly uncertain: () => void,
+    private readonly later = (call: () => void, milliseconds: number) => void setTimeout(call, milliseconds).unref(),
   ) {}
 
   /** This side tries to end the session. The answer: whether no one has yet; then `settle` or `disclaim` must follow. */
@@ -61,7 +68,13 @@ export class Departures implements WatchListener {
     if (told) this.found(told);
   }
 
-  /** A session is found to be over. */
+  /** A session turns out to be over. */
+  missed(clientId: string): void {
+    if (this.over.has(clientId)) return;
+    this.later(() => this.found({ clientId, reason: 'gone', channels: [] }), PATIENCE_MS);
+  }
+
+  /** A session is known to be over. */
   found(departure: Departure): void {
     const { clientId } = departure;
     if (this.over.has(clientId)) return;

@@ -47,6 +47,7 @@ export class FayeEngine {
   private readonly departures: Departures;
   private readonly privately = new PrivateChannels();
   private readonly created = new Set<string>();
+  private readonly watching: Promise<void>;
   private readonly deduplicate: boolean;
   private wasAway = false;
 
@@ -62,9 +63,8 @@ export class FayeEngine {
       (departure) => this.departed(departure),
       () => this.attend('look for ended sessions', this.lookAround()),
     );
-    const gone = (clientId: string) => this.departures.found({ clientId, reason: 'gone', channels: [] });
-    this.mailboxes = new Mailboxes(server, this.frontEnd, gone);
-    this.frontEnd.watch(Departures.KINDS, this.departures);
+    this.mailboxes = new Mailboxes(server, this.frontEnd, (clientId) => this.departures.missed(clientId));
+    this.watching = this.frontEnd.watch(Departures.KINDS, this.departures);
     this.frontEnd.on('down', (error) => this.wentAway(error)).on('up', () => this.cameBack());
   }
 
@@ -171,6 +171,8 @@ export class FayeEngine {
     const { timeout } = this.server;
     const sessionTimeoutMs = typeof timeout === 'number' ? 2 * timeout * 1000 : undefined;
     try {
+      // What ends before the events come would have to be guessed.
+      await this.watching;
       const { clientId } = await this.frontEnd.createClient({ sessionTimeoutMs });
       this.created.add(clientId);
       this.server.debug('Created new client ?', shortened(clientId));
@@ -230,9 +232,7 @@ export class FayeEngine {
     for (let first = 0; first < clientIds.length; first += LOOK_AT_ONCE) {
       const some = clientIds.slice(first, first + LOOK_AT_ONCE);
       const areAlive = await Promise.all(some.map((clientId) => this.isAlive(clientId)));
-      some
-        .filter((_, i) => !areAlive[i])
-        .forEach((clientId) => this.departures.found({ clientId, reason: 'gone', channels: [] }));
+      some.filter((_, i) => !areAlive[i]).forEach((clientId) => this.departures.missed(clientId));
     }
   }
 

@@ -59,8 +59,9 @@ async def test_failing_callback_while_detaching(server: Server, room: str) -> No
                 await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE) as limit:
             await run()
+    assert not limit.expired()
     assert caught.group_contains(ZeroDivisionError)
     assert held[0].detached
 

@@ -82,6 +82,37 @@ async def test_detach_gives_back(front_end: FrontEnd, room: str) -> None:
     assert [message.value for message in delivery.messages] == ["taken"]
 
 
+async def test_failing_consumer(front_end: FrontEnd, room: str) -> None:
+    """A consumer that fails in its `async with` gives its client up, and what it had not dealt with comes again."""
+    attachment = await subscriber(front_end, room)
+    await front_end.publish([Message.of(room, 1), Message.of(room, 2)])
+
+    async def consume() -> None:
+        async with attachment:
+            await values(attachment, 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await consume()
+    again = await front_end.attach(attachment.client_id)
+    assert await values(again, 2) == [1, 2]
+
+
+async def test_handles_are_used_again(front_end: FrontEnd, room: str) -> None:
+    """A handle is used again once it is free, so that handles stay small; each is one client's at a time."""
+    client_ids = [(await front_end.create_client()).client_id for _ in range(20)]
+    for client_id in client_ids:
+        await front_end.subscribe(client_id, room)
+    for _ in range(20):
+        held = await asyncio.gather(*map(front_end.attach, client_ids))
+        assert {attachment.handle for attachment in held} == set(range(20))
+        await asyncio.gather(*(attachment.detach() for attachment in held))
+    last = await asyncio.gather(*map(front_end.attach, client_ids))
+    await front_end.publish_one(Message.of(room, "all of you"))
+    for attachment in last:
+        assert await values(attachment, 1) == ["all of you"]
+
+
 async def test_done_confirms(front_end: FrontEnd, room: str) -> None:
     """Mail that was said to be done does not come again."""
     attachment = await subscriber(front_end, room)
@@ -303,6 +334,13 @@ def test_wrong_name(name: str) -> None:
     """A front-end's name has 1 to 255 bytes."""
     with pytest.raises(ValueError, match="1 to 255 bytes"):
         FrontEnd("unix:///nowhere", name)
+
+
+@pytest.mark.parametrize("window", [0, -1, 65_537])
+async def test_wrong_window(window: int) -> None:
+    """A front-end's window is 1 to 65,536 deliveries: what no server takes is refused here."""
+    with pytest.raises(ValueError, match=r"1 to 65,536"):
+        FrontEnd("unix:///nowhere", window=window)
 
 
 async def test_cancelled_attach(front_end: FrontEnd) -> None:

@@ -66,8 +66,9 @@ async def test_defect_is_seen(server: Server, monkeypatch: pytest.MonkeyPatch) -
             await front_end.generate_namespace()
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE) as limit:
             await run()
+    assert not limit.expired()
     assert caught.group_contains(ZeroDivisionError)
 
 

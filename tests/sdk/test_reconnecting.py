@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -167,6 +168,32 @@ async def test_nobody_there() -> None:
         assert front_end.attachments == {}
 
 
+@pytest.mark.parametrize("face", [Backend, sync.Backend])
+async def test_nobody_answers(face: type) -> None:
+    """Without a server a call that can't be repeated fails at once, and any other in its time; the address is named."""
+    backend = face("unix:///nowhere/pixied", timeout=0.3)
+
+    async def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
+        return await (call(*arguments) if face is Backend else asyncio.to_thread(call, *arguments))
+
+    for call in (backend.create_client, lambda: backend.get_client("ann")):
+        with pytest.raises(Unavailable, match="unix:///nowhere/pixied"):
+            await outcome(call)
+    await backend.close() if face is Backend else backend.close()
+
+
+async def test_server_that_comes_late() -> None:
+    """What can be repeated is tried until the server is there, if its deadline allows it."""
+    with running_server() as server:
+        server.kill()
+        async with Backend(server.address, timeout=PATIENCE) as backend:
+            publishing = asyncio.create_task(backend.publish_one(Message.of("/a", 1)))
+            with pytest.raises(Unavailable):
+                await backend.create_client()  # by now the other has failed too, once at least
+            await asyncio.to_thread(server.start)
+            assert (await publishing).matched_subscriptions == 0
+
+
 async def test_full_pipeline() -> None:
     """Operations beyond `max_pending` wait for room, and fail in their time if there is none."""
     async with FrontEnd("unix:///nowhere/pixied", "test", timeout=0.2, max_pending=2) as front_end:
@@ -303,11 +330,3 @@ async def test_smaller_frames_after_a_restart() -> None:
             calls = [asyncio.create_task(front_end.subscribers_of("/nowhere")) for _ in range(100)]
             await asyncio.to_thread(server.start, "--max-batch-items=10")
             assert {page.items for page in await asyncio.gather(*calls)} == {()}
-
-
-async def test_hopeless_link(server: Server) -> None:
-    """A link that the server will never take ends the front-end with the reason."""
-    with pytest.raises(ExceptionGroup) as caught:
-        async with FrontEnd(server.address, "test", window=1_000_000):
-            await asyncio.sleep(PATIENCE)
-    assert "window" in str(caught.value.exceptions[0])

@@ -38,6 +38,12 @@ def test_attempts_end() -> None:
     assert [attempts.pause_after(AWAY, 0.0) for _ in range(3)] == [1.0, 2.0, None]
 
 
+def test_as_long_as_the_deadline_allows() -> None:
+    """Unless a number is given, attempts end with the deadline alone."""
+    attempts = attempts_of(Retries(backoff=Backoff(first=1.0, longest=1.0)), deadline=100.0)
+    assert [attempts.pause_after(AWAY, float(now)) for now in range(100)] == [*[1.0] * 99, None]
+
+
 def test_unsafe_calls() -> None:
     """What must not be done twice is not tried twice."""
     assert attempts_of(Retries(), repeatable=False).pause_after(AWAY, 0.0) is None

@@ -321,6 +321,22 @@ async def test_delivery_out_of_turn() -> None:
     assert next(turns, None) is None
 
 
+async def test_hopeless_link() -> None:
+    """A link that the server will never take ends the front-end with the reason, though its body waits for it."""
+
+    async def refused(_: Frames, context: Any) -> Frames:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not for you")
+        yield
+
+    async def run() -> None:
+        async with front_end_of(refused) as front_end:
+            await front_end.attach("ann")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    assert "not for you" in str(caught.value.exceptions[0])
+
+
 async def test_no_storm() -> None:
     """A server that takes every stream and drops it at once is asked again after pauses that grow."""
     pauses: list[float] = []

@@ -25,6 +25,7 @@ __all__ = ["FrontEnd"]
 R = TypeVar("R")
 
 _MAX_NAME_BYTES = 255
+_MAX_WINDOW = 65_536
 
 
 class FrontEnd(AwaitedOperations):
@@ -72,6 +73,8 @@ class FrontEnd(AwaitedOperations):
     ) -> None:
         if not 1 <= len(name.encode()) <= _MAX_NAME_BYTES:
             raise ValueError(f"a front-end's name has 1 to 255 bytes, not {len(name.encode())}")
+        if not 1 <= window <= _MAX_WINDOW:
+            raise ValueError(f"a front-end's window is 1 to {_MAX_WINDOW:,} deliveries, not {window:,}")
         self._connection = Connection(address, timeout, backoff, sleep=sleep, chance=chance)
         self._link = Link(
             self._connection, name, window, on_delivery=on_delivery, on_gap=on_gap, on_detached=on_detached

@@ -1,5 +1,6 @@
 """When to try again, and after which pause: exponential backoff with full jitter. Clock and chance are arguments."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,11 +33,11 @@ class Retries:
     """How often a call that can be repeated safely is tried while the server is unavailable.
 
     Attributes:
-        attempts: how often in all; 1 is no retry. The call's deadline holds for all of them together.
+        attempts: how often in all; 1 is no retry, None is as often as the call's deadline allows, which holds for all.
         backoff: the pauses between them.
     """
 
-    attempts: int = 4
+    attempts: int | None = None
     backoff: Backoff = Backoff(first=0.05, longest=1.0)
 
 
@@ -55,7 +56,7 @@ class Attempts:
 
     def __init__(self, retries: Retries, *, repeatable: bool, deadline: float, random: Callable[[], float]) -> None:
         self._backoff = retries.backoff
-        self._left = retries.attempts if repeatable else 1
+        self._left = (math.inf if retries.attempts is None else retries.attempts) if repeatable else 1
         self._deadline = deadline
         self._random = random
         self._failures = 0

@@ -1,0 +1,24 @@
+"""A Bayeux server for CometD's and Faye's clients as an ASGI application: `pip install pixied-client[bayeux]`."""
+
+from pixied_client.bayeux.application import Bayeux
+from pixied_client.bayeux.extension import Extension
+from pixied_client.bayeux.hooks import Handshake
+from pixied_client.bayeux.limits import Limits, Timing
+from pixied_client.bayeux.message import BayeuxMessage, Json
+from pixied_client.bayeux.refusal import Denied, Refusal
+from pixied_client.bayeux.request import Request
+from pixied_client.bayeux.session import Session
+
+__all__ = [
+    "Bayeux",
+    "BayeuxMessage",
+    "Denied",
+    "Extension",
+    "Handshake",
+    "Json",
+    "Limits",
+    "Refusal",
+    "Request",
+    "Session",
+    "Timing",
+]

@@ -1,0 +1,271 @@
+"""`/meta/connect`: a client is attached to pixied exactly while one of its connects is held.
+
+So there is nothing to keep between two connects, and nobody to ask where a client was before. The last attach wins:
+a second connect of the same client, here or on another front-end, takes the client from the first, whose attachment
+says so and whose hold ends. A disconnect ends the session in pixied, and thereby the hold, wherever that is. While a
+connect is held the session does not expire; when it is answered, its timeout begins to run: that is CometD's
+`maxInterval`. A front-end that dies has just stopped holding.
+
+Mail of a held connect is confirmed when it was handed to the transport. With the ack extension only what the client
+confirms counts: the id of a batch is pixied's cursor, which means the same on every front-end.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import random
+from typing import Any, Final
+
+from pixied_client.attachment import Attachment
+from pixied_client.bayeux.exchange import Exchange
+from pixied_client.bayeux.limits import Limits, Timing
+from pixied_client.bayeux.mail import Bag, Holds, Writer, gather
+from pixied_client.bayeux.message import BayeuxMessage
+from pixied_client.bayeux.patience import Patience
+from pixied_client.bayeux.refusal import Refusal, client_unknown
+from pixied_client.bayeux.request import Request
+from pixied_client.bayeux.session import BY_CLIENT, BY_SERVER
+from pixied_client.front_end import FrontEnd
+from pixied_client.values import Client, Delivery, Detached, DetachReason, Gap
+
+__all__ = ["CONNECTION_TYPES", "INTERVAL", "TIMEOUT", "Connects", "acknowledged", "advice_of"]
+
+_log = logging.getLogger("pixied_client.bayeux")
+
+CONNECTION_TYPES: Final = (
+    "websocket",
+    "eventsource",
+    "long-polling",
+    "cross-origin-long-polling",
+    "callback-polling",
+)
+
+TIMEOUT: Final = "bayeux.timeout"
+INTERVAL: Final = "bayeux.interval"
+"""Attributes of sessions that have a timing of their own, in milliseconds."""
+
+# Times travel through pixied in parts of a second; a session that was never prolonged ends its timeout after its start.
+_SAME_MOMENT: Final = 0.002
+
+Send = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one connect is to be held.
+
+    Attributes:
+        client_id: the client.
+        seconds: for so long; 0 to answer at once.
+        acks: what the client has confirmed; None if it does not use the ack extension.
+        advice: what its reply advises.
+    """
+
+    client_id: str
+    seconds: float
+    acks: int | None
+    advice: dict[str, Any]
+
+
+class Connects:
+    """Holds the connects of one front-end.
+
+    Args:
+        timing: how long.
+        limits: how much goes into one response.
+        holds: ends all holds when the front-end drains.
+        writer: writes mail.
+        on_lost: is told when a client has lost mail.
+    """
+
+    def __init__(
+        self,
+        timing: Timing,
+        limits: Limits,
+        holds: Holds,
+        writer: Writer,
+        on_lost: Callable[[str, Gap], Awaitable[None]],
+    ) -> None:
+        self._timing = timing
+        self._limits = limits
+        self._holds = holds
+        self._writer = writer
+        self._on_lost = on_lost
+        self._held: dict[str, int] = {}
+
+    def holds_client(self, client_id: str) -> bool:
+        """Tell whether a client is held here, and so alive."""
+        return client_id in self._held
+
+    async def poll(
+        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, exchange: Exchange, *, may_wait: bool
+    ) -> BayeuxMessage:
+        """Hold a connect until there is mail, which goes into the exchange. Returns the reply."""
+        terms = await self._terms(front_end, message, may_wait=may_wait)
+        bag = await self._wait(front_end, terms, request, exchange)
+        reply = _accepted(message, terms)
+        if terms.acks is not None:
+            reply.extend("ack", max(bag.cursor, terms.acks))
+        _tell_gaps(reply, bag.gaps)
+        return self._ended(bag.detached, terms, reply)
+
+    async def handshaken(self, front_end: FrontEnd, reply: BayeuxMessage, request: Request, exchange: Exchange) -> None:
+        """Put what a new session has pending already into the exchange with its handshake's reply."""
+        acks = 0 if reply.ext.get("ack") else None
+        bag = await self._wait(front_end, Terms(reply.client_id, 0.0, acks, {}), request, exchange)
+        if acks is not None:
+            reply.extend("ack", {"enabled": True, "batch": bag.cursor})
+
+    async def stream(
+        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, patience: Patience
+    ) -> BayeuxMessage:
+        """Hold a connect on a WebSocket for its full time: mail goes out as it comes. Returns the reply."""
+        terms = await self._terms(front_end, message, may_wait=True)
+        until = asyncio.get_running_loop().time() + terms.seconds
+        reply = _accepted(message, terms)
+        detached = await self.pump(front_end, terms.client_id, request, patience, until)
+        return self._ended(detached, terms, reply)
+
+    async def pump(
+        self, front_end: FrontEnd, client_id: str, request: Request, patience: Patience, until: float
+    ) -> Detached | None:
+        """Send a client's mail as it comes. Returns why that ended before its time, or None.
+
+        Where the other side takes nothing, the client is given up, so that its mail waits in pixied and not here, and
+        taken again when it does.
+        """
+        cursor = 0
+        with self._noted(client_id):
+            while True:
+                attachment = await front_end.attach(client_id, **_cursor(cursor))
+                async with attachment:
+                    item, cursor = await self._send_on(attachment, request, patience, until)
+                if not isinstance(item, Detached) or item.reason is not DetachReason.REQUESTED:
+                    return item
+
+    async def _send_on(
+        self, attachment: Attachment, request: Request, patience: Patience, until: float
+    ) -> tuple[Detached | None, int]:
+        """Send mail until there is a reason to stop; give it, and the cursor of what was sent last."""
+        cursor = 0
+        while isinstance(item := await self._holds.next(attachment, until), Delivery):
+            await self._tell_lost(attachment.client_id, item.gaps)
+            if texts := await self._writer.texts(item, request):
+                await patience.send(f"[{','.join(texts)}]", attachment)
+            attachment.done()
+            cursor = getattr(item, "cursor", 0)
+        return item, cursor
+
+    async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Bag:
+        until = asyncio.get_running_loop().time() + terms.seconds
+        exchange.enter_context(self._noted(terms.client_id))
+        attachment = await front_end.attach(terms.client_id, explicit=True, **_cursor(terms.acks or 0))
+        await exchange.enter_async_context(attachment)
+        bag = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
+        if bag.detached is None and bag.number:
+            for delivery in bag.deliveries:
+                exchange.mail += await self._writer.texts(delivery, request)
+            await self._tell_lost(terms.client_id, bag.gaps)
+            if terms.acks is None:
+                exchange.once_sent(lambda: attachment.confirm(bag.number))
+        return bag
+
+    async def _terms(self, front_end: FrontEnd, message: BayeuxMessage, *, may_wait: bool) -> Terms:
+        client = await front_end.get_client(message.client_id)
+        advice = advice_of(client, self._timing)
+        seconds = advice["timeout"] / 1_000
+        asked = message.object("advice").get("timeout")
+        if isinstance(asked, int | float) and asked >= 0:
+            seconds = min(seconds, asked / 1_000)
+        if not may_wait or _is_first(client):
+            seconds = 0.0
+        return Terms(client.client_id, seconds, acknowledged(message), advice)
+
+    def _ended(self, detached: Detached | None, terms: Terms, reply: BayeuxMessage) -> BayeuxMessage:
+        """Say why a hold ended."""
+        if detached is None:
+            if self._holds.draining:
+                # They all come back at about the same time otherwise.
+                reply["advice"] = {**terms.advice, "interval": terms.advice["interval"] + round(1_000 * random())}  # noqa: S311
+            return reply
+        match detached.reason:
+            case DetachReason.DESTROYED if detached.detail in {BY_CLIENT, BY_SERVER}:
+                reply["advice"] = {"reconnect": "none", "interval": 0}
+                return reply
+            case DetachReason.TAKEN_OVER:
+                interval = round(1_000 * self._timing.multiple_clients_interval)
+                advice = {**terms.advice, "interval": interval}
+                raise Refusal(409, "A later connect took this one's place", terms.client_id, advice=advice)
+            case DetachReason.DESTROYED | DetachReason.EXPIRED:
+                raise client_unknown(terms.client_id)
+        interval = round(1_000 * self._timing.retry * (1 + random()))  # noqa: S311
+        raise Refusal(503, "Backend unavailable", advice={"reconnect": "retry", "interval": interval})
+
+    async def _tell_lost(self, client_id: str, gaps: "list[Gap] | tuple[Gap, ...]") -> None:
+        for gap in gaps:
+            _log.warning("a client lost %d messages of %s", gap.lost, gap.channel or "its inbox")
+            await self._on_lost(client_id, gap)
+
+    def _noted(self, client_id: str) -> "_Noted":
+        return _Noted(self._held, client_id)
+
+
+class _Noted:
+    """Notes for a while that a client is held here. Two of its connects may overlap for a moment."""
+
+    __slots__ = ("_client_id", "_held")
+
+    def __init__(self, held: dict[str, int], client_id: str) -> None:
+        self._held = held
+        self._client_id = client_id
+
+    def __enter__(self) -> None:
+        self._held[self._client_id] = self._held.get(self._client_id, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._held[self._client_id] -= 1
+        if not self._held[self._client_id]:
+            del self._held[self._client_id]
+
+
+def acknowledged(message: BayeuxMessage) -> int | None:
+    """What a connect confirms; None if its client does not use the ack extension."""
+    acks = message.ext.get("ack")
+    if isinstance(acks, bool) or not isinstance(acks, int):
+        return None
+    return max(acks, 0)
+
+
+def advice_of(client: Client, timing: Timing) -> dict[str, Any]:
+    """Advise a client; it may have a timing of its own."""
+    return {
+        "reconnect": "retry",
+        "interval": int(client.attributes.get(INTERVAL, round(1_000 * timing.interval))),
+        "timeout": int(client.attributes.get(TIMEOUT, round(1_000 * timing.timeout))),
+    }
+
+
+def _accepted(message: BayeuxMessage, terms: Terms) -> BayeuxMessage:
+    reply = message.reply()
+    reply["successful"] = True
+    reply["advice"] = terms.advice
+    return reply
+
+
+def _tell_gaps(reply: BayeuxMessage, gaps: list[Gap]) -> None:
+    """Bayeux has no word for lost mail; clients that know pixied find it here."""
+    if gaps:
+        reply.extend("lost", [{"channel": gap.channel, "messages": gap.lost} for gap in gaps])
+
+
+def _is_first(client: Client) -> bool:
+    """Tell whether no connect came before: nobody has prolonged or held the session since it was created."""
+    if client.expires_at is None or client.front_end:
+        return False
+    lived = client.expires_at - client.created_at - client.session_timeout
+    return abs(lived.total_seconds()) < _SAME_MOMENT
+
+
+def _cursor(cursor: int) -> dict[str, Any]:
+    return {"ack_cursor": cursor} if cursor else {}

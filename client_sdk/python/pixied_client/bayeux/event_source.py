@@ -1,0 +1,84 @@
+"""Faye's eventsource: mail as a stream of events; everything else goes by requests of their own, to any front-end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from pixied_client.bayeux.limits import Timing
+from pixied_client.bayeux.patience import Patience
+from pixied_client.bayeux.protocol import Protocol
+from pixied_client.bayeux.request import Request
+from pixied_client.errors import ClientUnknown, PixiedError
+
+__all__ = ["EventSources"]
+
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_COMMENT_INTERVAL: Final = 15.0
+"""Seconds. Proxies end what is silent, and only who writes learns that nobody reads."""
+
+
+class EventSources:
+    """Serves the streams: the last segment of the path is the client's id.
+
+    Args:
+        protocol: knows the sessions.
+        timing: when a stream counts as stalled.
+    """
+
+    def __init__(self, protocol: Protocol, timing: Timing) -> None:
+        self._protocol = protocol
+        self._timing = timing
+
+    async def serve(self, request: Request, send: _Send, headers: Sequence[tuple[str, str]]) -> None:
+        """Stream a client's mail until its session is over, another holds it, or it goes."""
+        client_id = request.path.rstrip("/").rpartition("/")[2]
+        begun = asyncio.Event()
+
+        async def write(text: str) -> None:
+            if not begun.is_set():
+                begun.set()
+                await send({"type": "http.response.start", "status": 200, "headers": _headers(headers)})
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+        async def event(text: str) -> None:
+            # JSON has no line breaks but those between tokens, which a client's own text may have.
+            lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            await write("".join(f"data: {line}\n" for line in lines) + "\n")
+
+        breathing = asyncio.create_task(self._breathe(write))
+        patience = Patience(event, self._timing, lambda: _end(streaming))
+        streaming = asyncio.create_task(self._protocol.stream(client_id, request, patience))
+        try:
+            await streaming
+        except ClientUnknown:
+            await _refuse(send, 404, begun)
+        except PixiedError:
+            await _refuse(send, 503, begun)
+        finally:
+            breathing.cancel()
+            streaming.cancel()
+            await asyncio.gather(breathing, streaming, return_exceptions=True)
+        if begun.is_set():
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _breathe(self, write: Callable[[str], Awaitable[None]]) -> None:
+        # The first one opens the stream, on which the client waits before it uses it.
+        while True:
+            await write(":\r\n\r\n")
+            await asyncio.sleep(_COMMENT_INTERVAL)
+
+
+def _end(streaming: "asyncio.Task[None]") -> None:
+    streaming.cancel()
+
+
+async def _refuse(send: _Send, status: int, begun: asyncio.Event) -> None:
+    if not begun.is_set():
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _headers(more: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    own = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache, no-store")]
+    return [(name.encode(), value.encode("latin-1")) for name, value in [*own, *more, ("x-accel-buffering", "no")]]

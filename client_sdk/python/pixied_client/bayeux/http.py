@@ -1,0 +1,246 @@
+"""Requests and responses: long-polling, callback-polling (JSONP) and Faye's cross-origin-long-polling."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import parse_qs
+
+from pixied_client.bayeux.browsers import Browsers
+from pixied_client.bayeux.event_source import EventSources
+from pixied_client.bayeux.exchange import Exchange
+from pixied_client.bayeux.limits import Limits, Timing
+from pixied_client.bayeux.message import BayeuxMessage, encoded, parsed
+from pixied_client.bayeux.origins import Origins
+from pixied_client.bayeux.protocol import CONNECT, HANDSHAKE, Protocol
+from pixied_client.bayeux.refusal import Malformed, Refusal
+from pixied_client.bayeux.request import Request, Scope
+
+__all__ = ["HttpTransport", "Receive", "Send"]
+
+R = TypeVar("R")
+
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_CALLBACK: Final = re.compile(r"[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*", re.ASCII)
+_DEFAULT_CALLBACK: Final = "jsonpcallback"
+_JSON: Final = re.compile(r"(?:application|text)/(?:[\w.-]+\+)?json")
+_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "text/plain", ""})
+_FIXED: Final = (("cache-control", "no-cache, no-store"), ("x-content-type-options", "nosniff"))
+
+
+class _Gone(Exception):
+    """The client closed its connection, so that nobody waits for the response."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request brought.
+
+    Attributes:
+        text: the messages' JSON.
+        callback: the JavaScript function that the response shall call, or None.
+    """
+
+    text: str | bytes
+    callback: str | None
+
+
+class HttpTransport:
+    """Serves requests.
+
+    Args:
+        protocol: answers messages.
+        origins: which pages may ask.
+        browsers: which browsers have how many polls.
+        event_sources: serves streams of events.
+        limits: how large a request may be.
+        timing: for the advice to browsers with too many polls.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        origins: Origins,
+        browsers: Browsers,
+        event_sources: EventSources,
+        limits: Limits,
+        timing: Timing,
+    ) -> None:
+        self._protocol = protocol
+        self._origins = origins
+        self._browsers = browsers
+        self._event_sources = event_sources
+        self._limits = limits
+        self._timing = timing
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request to its end."""
+        request = Request.of(scope)
+        if not self._origins.admits(request.headers):
+            await self._respond(request, send, 403, _explained(Refusal(403, "Origin denied")))
+        elif scope["method"] == "OPTIONS":
+            await _send_all(send, 204, self._origins.preflight(request.headers), b"")
+        elif "text/event-stream" in request.headers.get("accept", ""):
+            allowed = self._origins.headers(request.headers)
+            with contextlib.suppress(_Gone):
+                await _while_there(receive, self._event_sources.serve(request, send, allowed))
+        elif scope["method"] in {"GET", "POST"}:
+            with contextlib.suppress(_Gone):
+                await self._answer(request, receive, send)
+        else:
+            refusal = Refusal(405, "Use POST, or GET for callback-polling")
+            await self._respond(request, send, 405, _explained(refusal), [("allow", "GET, POST, OPTIONS")])
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+        try:
+            asked = await self._asked(request, receive)
+            messages = parsed(asked.text, depth=self._limits.depth)
+        except Refusal as refusal:
+            await self._respond(request, send, _status(refusal), _explained(refusal))
+            return
+        async with Exchange() as exchange:
+            try:
+                await _while_there(receive, self._answer_all(messages, request, exchange))
+            except Refusal as refusal:
+                await self._respond(request, send, _status(refusal), _explained(refusal))
+                return
+            await self._respond_with(request, send, exchange, asked.callback)
+            exchange.sent()
+
+    async def _answer_all(self, messages: list[BayeuxMessage], request: Request, exchange: Exchange) -> None:
+        channels = [message.channel for message in messages]
+        if HANDSHAKE in channels:
+            self._browsers.mark(request, exchange)
+        if channels != [CONNECT]:
+            await self._protocol.answer_all(messages, request, exchange)
+            return
+        with self._browsers.poll(request, messages[0].client_id) as too_many:
+            await self._protocol.answer_all(messages, request, exchange, may_wait=not too_many)
+        if too_many:
+            for reply in exchange.replies:
+                self._advise_patience(reply)
+
+    def _advise_patience(self, reply: BayeuxMessage) -> None:
+        if reply.get("successful") and reply.object("advice").get("reconnect") == "retry":
+            interval = round(1_000 * self._timing.multiple_clients_interval)
+            reply["advice"] = {**reply.object("advice"), "multiple-clients": True, "interval": interval}
+
+    async def _asked(self, request: Request, receive: Receive) -> _Asked:
+        """Read the request.
+
+        Raises:
+            Refusal: it is too large, or brings no messages.
+        """
+        query = _form(request.scope.get("query_string", b""))
+        if request.scope["method"] == "GET":
+            return _asked_by_form(query, default=_DEFAULT_CALLBACK)
+        body = await self._body(receive)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if _JSON.fullmatch(kind):
+            return _Asked(body, _callback(query, None))
+        if kind not in _FORMS:
+            raise Refusal(415, "Send application/json, or a form with the field message", kind)
+        return _asked_by_form(query | _form(body), default=None)
+
+    async def _body(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise _Gone
+            chunks.append(event.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._limits.request_bytes:
+                raise Refusal(413, f"A request has at most {self._limits.request_bytes} bytes")
+            if not event.get("more_body"):
+                return b"".join(chunks)
+
+    async def _respond_with(self, request: Request, send: Send, exchange: Exchange, callback: str | None) -> None:
+        headers = [("set-cookie", cookie) for cookie in exchange.cookies]
+        text = exchange.text()
+        if callback is not None:
+            # These two end a line in JavaScript, where they do not in JSON.
+            escaped = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+            headers.append(("content-disposition", "attachment; filename=f.txt"))
+            await self._respond(request, send, 200, f"/**/{callback}({escaped});", headers, "text/javascript")
+        else:
+            await self._respond(request, send, 200, text, headers)
+
+    async def _respond(
+        self,
+        request: Request,
+        send: Send,
+        status: int,
+        text: str,
+        headers: Sequence[tuple[str, str]] = (),
+        kind: str = "application/json",
+    ) -> None:
+        own = [("content-type", f"{kind}; charset=utf-8"), *_FIXED]
+        everything = [*own, *self._origins.headers(request.headers), *headers]
+        await _send_all(send, status, everything, text.encode(errors="surrogatepass"))
+
+
+async def _send_all(send: Send, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _while_there(receive: Receive, work: Coroutine[Any, Any, R]) -> R:
+    """Do something for as long as the client waits for it.
+
+    Raises:
+        _Gone: the client closed its connection; the work was cancelled, and has ended.
+    """
+    doing = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait([doing, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise _Gone
+        return doing.result()
+    finally:
+        doing.cancel()
+        leaving.cancel()
+        await asyncio.gather(doing, leaving, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _asked_by_form(form: dict[str, str], *, default: str | None) -> _Asked:
+    if "message" not in form:
+        raise Malformed("there is no message")
+    return _Asked(form["message"], _callback(form, default))
+
+
+def _callback(form: dict[str, str], default: str | None) -> str | None:
+    name = form.get("jsonp", default)
+    if name is not None and not _CALLBACK.fullmatch(name):
+        raise Malformed("jsonp is not the name of a function")
+    return name
+
+
+def _form(text: bytes) -> dict[str, str]:
+    try:
+        fields = parse_qs(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError as error:
+        raise Malformed("it is not a form in UTF-8") from error
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _explained(refusal: Refusal) -> str:
+    """Answer a request that has no message to answer."""
+    return encoded([BayeuxMessage({"successful": False, "error": str(refusal)})])
+
+
+def _status(refusal: Refusal) -> int:
+    return refusal.code if refusal.code in {400, 403, 405, 413, 415} else 400

@@ -1,0 +1,60 @@
+"""What one front-end takes from browsers, and how long it is patient with them."""
+
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_LIMITS", "DEFAULT_TIMING", "Limits", "Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a client may ask for. pixied has further limits: for messages, subscriptions, sessions, rates.
+
+    Attributes:
+        request_bytes: the size of one request or one WebSocket message.
+        messages: how many messages one request may have.
+        depth: how deep JSON may be in itself.
+        response_bytes: mail beyond this waits for the next response; one message may be larger.
+        held_per_socket: how many clients may have a connect held over one WebSocket.
+        polls_per_browser: how many long polls of one browser are held at a time. A browser has few connections to a
+            server (6 with HTTP/1.1): all of them held, it could send nothing. Further ones are answered at once.
+    """
+
+    request_bytes: int = 1 << 20
+    messages: int = 1_000
+    depth: int = 64
+    response_bytes: int = 1 << 20
+    held_per_socket: int = 100
+    polls_per_browser: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When things happen. All in seconds.
+
+    Attributes:
+        timeout: how long a connect is held if there is no mail.
+        interval: how long a client waits between the answer to a connect and its next one.
+        max_interval: a session ends when for this long, and `interval`, none of its connects was held.
+        retry: how long a client waits when pixied can't be reached; up to twice as long, at random.
+        multiple_clients_interval: how long a client waits whose browser has too many polls.
+        stalled: a WebSocket that takes nothing for this long gets no more live mail until it does: its mail waits in
+            pixied.
+        stuck: a WebSocket that takes nothing for this long is closed.
+    """
+
+    timeout: float = 45.0
+    interval: float = 0.0
+    max_interval: float = 30.0
+    retry: float = 1.0
+    multiple_clients_interval: float = 2.0
+    stalled: float = 0.1
+    stuck: float = 30.0
+
+    @property
+    def session_timeout(self) -> float:
+        """How long a session lives while none of its connects is held."""
+        return self.interval + self.max_interval
+
+
+DEFAULT_LIMITS = Limits()
+DEFAULT_TIMING = Timing()

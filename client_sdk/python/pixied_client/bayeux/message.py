@@ -1,0 +1,287 @@
+"""Bayeux messages as they travel: objects whose members keep the JSON text that their author wrote.
+
+Nothing that is only handed on is parsed and written again: no number loses precision, no member changes its place.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from msgspec import DecodeError, Raw, ValidationError
+from msgspec import json as fast_json
+
+from pixied_client.bayeux.refusal import Malformed
+from pixied_client.values import Message
+
+__all__ = ["BayeuxMessage", "Json", "delivered", "encoded", "parsed", "parsed_mail"]
+
+Json: TypeAlias = Any
+"""What JSON can say: None, bool, int, float, str, list or dict."""
+
+_decoder: Final = fast_json.Decoder(dict[str, Raw] | list[dict[str, Raw]])
+_encoder: Final = fast_json.Encoder()
+
+# Members that a publisher can't put into what others get: they mean something to the clients that get it. A Faye client
+# obeys the advice of any message.
+_NOT_HANDED_ON: Final = frozenset({"channel", "data", "clientId", "advice", "error", "successful"})
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_PLAIN_ID: Final = re.compile(rb'"[ !#-\[\]-~]{0,255}"')
+
+
+class BayeuxMessage:
+    """One message or reply. Reading a member parses it, the others stay as they were written.
+
+    Args:
+        members: the members' values; a `Raw` is JSON text that is handed on as it is.
+        answers: for a reply: the message that it answers.
+    """
+
+    __slots__ = ("answers", "members")
+
+    def __init__(self, members: dict[str, Json] | None = None, answers: "BayeuxMessage | None" = None) -> None:
+        self.members: dict[str, Json] = {} if members is None else members
+        self.answers = answers
+
+    def __repr__(self) -> str:
+        return f"<BayeuxMessage {self.channel}>"  # no payload and no client id: they are secrets
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.members
+
+    def __getitem__(self, name: str) -> Json:
+        """Parse a member.
+
+        Raises:
+            KeyError: there is none such.
+            Malformed: its value can't be represented.
+        """
+        value = self.members[name]
+        return _loaded(value) if isinstance(value, Raw) else value
+
+    def __setitem__(self, name: str, value: Json) -> None:
+        """Set a member to a value that JSON can say. What was read from it before does not change."""
+        self.members[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.members[name]
+
+    def get(self, name: str, default: Json = None) -> Json:
+        """Parse a member, or give the default where there is none."""
+        return self[name] if name in self.members else default
+
+    def text(self, name: str) -> str | None:
+        """Read a member that has to be a string; None where it is something else or missing."""
+        value = self.get(name)
+        return value if isinstance(value, str) else None
+
+    def object(self, name: str) -> dict[str, Json]:
+        """Read a member that has to be an object; an empty one where it is something else or missing."""
+        value = self.get(name)
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def channel(self) -> str:
+        """The channel's name; empty where there is none."""
+        return self.text("channel") or ""
+
+    @property
+    def client_id(self) -> str:
+        """The sender's client id; empty where there is none. A secret."""
+        return self.text("clientId") or ""
+
+    @property
+    def data(self) -> Json:
+        """The payload as a value."""
+        return self.get("data")
+
+    @property
+    def ext(self) -> dict[str, Json]:
+        """The extensions' fields, to be read; `extend` changes them."""
+        return self.object("ext")
+
+    @property
+    def error(self) -> str:
+        """Why it was or shall be refused, as `code:args:text`; empty if it was not."""
+        return self.text("error") or ""
+
+    def extend(self, name: str, value: Json) -> None:
+        """Set one of the extensions' fields."""
+        self["ext"] = {**self.ext, name: value}
+
+    def raw(self, name: str) -> str | None:
+        """The JSON text of a member, as it was written; None where there is none.
+
+        Raises:
+            Malformed: it is not UTF-8.
+        """
+        value = self.members.get(name, _ABSENT)
+        if value is _ABSENT:
+            return None
+        try:
+            return (bytes(value) if isinstance(value, Raw) else _encoder.encode(value)).decode()
+        except UnicodeDecodeError as error:
+            raise Malformed(f"{name} is not UTF-8") from error
+
+    def to_publish(self, *, client_id: str) -> Message:
+        """Make of it what pixied publishes."""
+        message_id, extra = self._plain_id(), self._extra()
+        if message_id is None and "id" in self.members:
+            extra["id"] = self.members["id"]
+        return Message(
+            self.channel,
+            self.raw("data") or "null",
+            id=message_id,
+            ext=self.raw("ext"),
+            extra=BayeuxMessage(extra).json() if extra else None,
+            client_id=client_id,
+        )
+
+    def reply(self) -> "BayeuxMessage":
+        """Begin a reply: what it answers, and to whom."""
+        reply = BayeuxMessage({}, self)
+        for name in ("channel", "id", "clientId"):
+            if name in self.members:
+                reply[name] = self.members[name]
+        return reply
+
+    def json(self) -> str:
+        """The whole message as JSON text."""
+        return _encoder.encode(self.members).decode()
+
+    def _plain_id(self) -> str | None:
+        """The id, if it can travel as a string and come out again as it was written."""
+        value = self.members.get("id")
+        if isinstance(value, str):
+            return value
+        written = bytes(value) if isinstance(value, Raw) else b""
+        return written[1:-1].decode() if _PLAIN_ID.fullmatch(written) else None
+
+    def _extra(self) -> dict[str, Json]:
+        return {name: value for name, value in self.members.items() if name not in _NOT_HANDED_ON | {"id", "ext"}}
+
+
+_ABSENT: Final = object()
+
+
+def parsed(text: str | bytes, *, depth: int) -> list[BayeuxMessage]:
+    """Read one message or an array of them.
+
+    Args:
+        text: JSON text; bytes are UTF-8.
+        depth: how deep objects and arrays may be in each other.
+
+    Raises:
+        Malformed: it is not JSON, too deep, or neither an object nor an array of objects.
+    """
+    _check_depth(text, depth)
+    try:
+        found = _decoder.decode(text)
+    except ValidationError as error:
+        raise Malformed("a message is a JSON object, and a request is one or an array of them") from error
+    except (DecodeError, UnicodeError, RecursionError):
+        found = _parsed_leniently(text)
+    return [BayeuxMessage(members) for members in (found if isinstance(found, list) else [found])]
+
+
+def delivered(message: Message) -> str:
+    """Write a message that pixied delivers as its JSON text: every member as its publisher wrote it."""
+    parts = [f'{{"channel":{_quoted(message.channel)},"data":{message.data}']
+    if message.id is not None:
+        parts.append(f'"id":{_quoted(message.id)}')
+    if message.ext is not None:
+        parts.append(f'"ext":{message.ext}')
+    if message.extra is not None and (extra := message.extra.strip()[1:-1].strip()):
+        parts.append(extra)
+    return ",".join(parts) + "}"
+
+
+def parsed_mail(message: Message) -> BayeuxMessage:
+    """Make a message that pixied delivers one that extensions can change."""
+    return BayeuxMessage(dict(_members(delivered(message))))
+
+
+def encoded(replies: Iterable[BayeuxMessage], mail: Iterable[str] = ()) -> str:
+    """Write an array of replies and, after them, of messages that are JSON text already."""
+    return f"[{','.join([*(reply.json() for reply in replies), *mail])}]"
+
+
+def _quoted(text: str) -> str:
+    return _encoder.encode(text).decode()
+
+
+def _loaded(raw: Raw) -> Json:
+    text = bytes(raw)
+    try:
+        return fast_json.decode(text)
+    except (DecodeError, UnicodeError):
+        # Half of a surrogate pair, which JavaScript may write and msgspec does not read.
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise Malformed("a member can't be read") from error
+
+
+def _check_depth(text: str | bytes, limit: int) -> None:
+    """Refuse what is too deep. Where there are not so many brackets in all, that is known without a closer look."""
+    if isinstance(text, str):
+        text = text.encode(errors="surrogatepass")
+    if text.count(b"[") + text.count(b"{") <= limit:
+        return
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        mark = token[0]
+        depth += (mark in b"[{") - (mark in b"]}")
+        if depth > limit:
+            raise Malformed(f"it is more than {limit} levels deep")
+
+
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def _parsed_leniently(text: str | bytes) -> list[dict[str, Json]]:
+    """Read what msgspec does not: half surrogate pairs. What is malformed by any rule fails here too."""
+    try:
+        text = text.decode() if isinstance(text, bytes) else text
+        whole = json.loads(text, parse_constant=_refused)
+        if isinstance(whole, dict):
+            return [dict(_members(text))]
+        return [dict(_members(item)) for item in _items(text)]
+    except (ValueError, RecursionError) as error:
+        raise Malformed("it is not JSON") from error
+
+
+def _refused(constant: str) -> Json:
+    raise ValueError(constant)
+
+
+_values: Final = json.JSONDecoder()
+
+
+def _members(text: str) -> Iterator[tuple[str, Json]]:
+    """The members of an object whose JSON is known to be right: names, and values as they are written."""
+    at = _after_space(text, _after_space(text, 0) + 1)
+    while text[at] != "}":
+        at = _after_space(text, at + 1) if text[at] == "," else at
+        name, at = _values.raw_decode(text, at)
+        start = _after_space(text, _after_space(text, at) + 1)
+        _, at = _values.raw_decode(text, start)
+        yield name, Raw(text[start:at].encode(errors="surrogatepass"))
+        at = _after_space(text, at)
+
+
+def _items(text: str) -> Iterator[str]:
+    """The objects of an array whose JSON is known to be right."""
+    at = _after_space(text, _after_space(text, 0) + 1)
+    while text[at] != "]":
+        at = _after_space(text, at + 1) if text[at] == "," else at
+        item, end = _values.raw_decode(text, at)
+        if not isinstance(item, Mapping):
+            raise Malformed("a message is a JSON object, and a request is one or an array of them")
+        yield text[at:end]
+        at = _after_space(text, end)
+
+
+def _after_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at

@@ -1,0 +1,368 @@
+"""What each message of Bayeux does, whatever it travelled by."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from itertools import groupby
+from random import random
+from typing import Final
+
+from pixied_client.bayeux.backing import Backing
+from pixied_client.bayeux.connect import CONNECTION_TYPES, INTERVAL, TIMEOUT, Connects, advice_of
+from pixied_client.bayeux.exchange import Exchange
+from pixied_client.bayeux.extension import Extensions
+from pixied_client.bayeux.hooks import Handshake, Hooks
+from pixied_client.bayeux.limits import Limits, Timing
+from pixied_client.bayeux.message import BayeuxMessage
+from pixied_client.bayeux.patience import Patience
+from pixied_client.bayeux.refusal import Refusal, refusal_of
+from pixied_client.bayeux.request import Request
+from pixied_client.bayeux.session import BY_CLIENT, Session
+from pixied_client.errors import PixiedError
+from pixied_client.front_end import FrontEnd
+
+__all__ = ["CONNECT", "HANDSHAKE", "Protocol"]
+
+_log = logging.getLogger("pixied_client.bayeux")
+
+HANDSHAKE: Final = "/meta/handshake"
+CONNECT: Final = "/meta/connect"
+
+_Answer = Callable[[BayeuxMessage, Request], Awaitable[BayeuxMessage]]
+
+
+class Protocol:
+    """Answers messages.
+
+    Args:
+        backing: the connection to pixied.
+        connects: holds connects.
+        hooks: what the application decides.
+        extensions: what sees all messages.
+        timing: for the advice.
+        limits: how much one request may have.
+        early_mail: mail may come with a handshake's reply.
+    """
+
+    def __init__(
+        self,
+        backing: Backing,
+        connects: Connects,
+        hooks: Hooks,
+        extensions: Extensions,
+        timing: Timing,
+        limits: Limits,
+        *,
+        early_mail: bool,
+    ) -> None:
+        self._backing = backing
+        self._connects = connects
+        self._hooks = hooks
+        self._extensions = extensions
+        self._timing = timing
+        self._limits = limits
+        self._early_mail = early_mail
+        self._answers: dict[str, _Answer] = {
+            "/meta/subscribe": self._subscribe,
+            "/meta/unsubscribe": self._unsubscribe,
+            "/meta/disconnect": self._disconnect,
+        }
+
+    # Whole requests
+
+    async def answer_all(
+        self, messages: list[BayeuxMessage], request: Request, exchange: Exchange, *, may_wait: bool = True
+    ) -> None:
+        """Carry messages out in their order, and put the replies, and mail, into the exchange.
+
+        A connect is held only if it comes alone: the others' replies could not go out before it.
+        """
+        if len(messages) > self._limits.messages:
+            raise Refusal(413, f"More than {self._limits.messages} messages in one request")
+        alone = may_wait and len(messages) == 1
+        for broadcasts, some in groupby(messages, self._is_simple_broadcast):
+            run = list(some)
+            if broadcasts:
+                exchange.replies += await asyncio.gather(*(self._guarded(self._publish, one, request) for one in run))
+                continue
+            for message in run:
+                await self._answer(message, request, exchange, may_wait=alone)
+
+    async def hold_on_socket(
+        self, message: BayeuxMessage, request: Request, exchange: Exchange, patience: Patience
+    ) -> None:
+        """Hold a connect that came by a WebSocket, and put its reply into the exchange when that is over."""
+
+        async def hold(passed: BayeuxMessage, request: Request) -> BayeuxMessage:
+            front_end = await self._checked_connect(passed)
+            if passed.ext.get("ack") is not None:
+                # With the ack extension mail comes with the connects' replies alone, so that a batch has one id.
+                return await self._connects.poll(front_end, passed, request, exchange, may_wait=True)
+            return await self._connects.stream(front_end, passed, request, patience)
+
+        await self._pass_through(hold, message, request, exchange)
+
+    async def stream(self, client_id: str, request: Request, patience: Patience) -> None:
+        """Send a client's mail by an EventSource until it is no longer held here."""
+        front_end = await self._backing.front_end()
+        await self._connects.pump(front_end, client_id, request, patience, float("inf"))
+
+    # One message
+
+    async def _answer(self, message: BayeuxMessage, request: Request, exchange: Exchange, *, may_wait: bool) -> None:
+        async def connect(passed: BayeuxMessage, request: Request) -> BayeuxMessage:
+            front_end = await self._checked_connect(passed)
+            if passed.text("connectionType") == "eventsource":
+                return await self._connect_beside_event_source(front_end, passed)
+            return await self._connects.poll(front_end, passed, request, exchange, may_wait=may_wait)
+
+        async def handshake(passed: BayeuxMessage, request: Request) -> BayeuxMessage:
+            return await self._handshake(passed, request, exchange)
+
+        special = {CONNECT: connect, HANDSHAKE: handshake}
+        chosen = special.get(message.channel) or self._answers.get(message.channel, self._other)
+        await self._pass_through(chosen, message, request, exchange)
+
+    async def _pass_through(
+        self, answer: _Answer, message: BayeuxMessage, request: Request, exchange: Exchange
+    ) -> None:
+        """Answer a message between the extensions' looks at it and at its reply."""
+        passed: BayeuxMessage | None = message
+        reply: BayeuxMessage | None
+        try:
+            passed = await self._extensions.incoming(message, request)
+            if passed is None:
+                return
+            reply = await self._guarded(answer, passed, request)
+            reply = await self._extensions.outgoing(reply, request)
+        except Exception as error:  # noqa: BLE001 - an extension failed: that is one message's misfortune
+            reply = self._refused(passed or message, error)
+        if reply is not None:
+            exchange.replies.append(reply)
+
+    async def _guarded(self, answer: _Answer, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        try:
+            if message.error:
+                raise _Refused(message.error)
+            return await answer(message, request)
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises, its client gets an answer
+            return self._refused(message, error)
+
+    def _refused(self, message: BayeuxMessage, error: Exception) -> BayeuxMessage:
+        reply = message.reply()
+        refusal = self._refusal(message, error)
+        reply["successful"] = False
+        reply["error"] = str(refusal)
+        advice = getattr(refusal, "advice", None)
+        if message.channel in {HANDSHAKE, CONNECT} or (advice and advice.get("reconnect") == "handshake"):
+            reply["advice"] = {"reconnect": "handshake", **advice} if advice else {"reconnect": "none"}
+        if message.channel == HANDSHAKE:
+            reply["supportedConnectionTypes"] = list(CONNECTION_TYPES)
+            if reply["advice"]["reconnect"] == "retry":
+                reply["advice"] = {**reply["advice"], "reconnect": "handshake"}
+        return reply
+
+    def _refusal(self, message: BayeuxMessage, error: Exception) -> Exception:
+        match error:
+            case Refusal() | _Refused():
+                return error
+            case PixiedError():
+                retry = round(1_000 * self._timing.retry * (1 + random()))  # noqa: S311 - jitter
+                subscription = message.get("subscription")
+                about = subscription if isinstance(subscription, str) else message.channel
+                if error.reason == "CLIENT_UNKNOWN":
+                    about = message.client_id
+                return refusal_of(error, about, retry_interval=retry)
+        _log.error("a message of %s could not be answered", message.channel or "no channel", exc_info=error)
+        return Refusal(500, "Internal error", advice={"reconnect": "retry", "interval": 1_000})
+
+    # The protocol's own channels
+
+    async def _handshake(self, message: BayeuxMessage, request: Request, exchange: Exchange) -> BayeuxMessage:
+        _check_handshake(message)
+        front_end = await self._backing.front_end()
+        handshake = Handshake(message, request, self._timing.timeout, self._timing.interval)
+        if not await self._hooks.can_handshake(handshake):
+            raise Refusal(403, "Handshake denied", advice={"reconnect": "none"})
+        client = await front_end.create_client(
+            handshake.interval + self._timing.max_interval, self._attributes(handshake)
+        )
+        reply = message.reply()
+        reply["successful"] = True
+        reply["clientId"] = client.client_id
+        reply["version"] = reply["minimumVersion"] = "1.0"
+        reply["supportedConnectionTypes"] = list(CONNECTION_TYPES)
+        reply["advice"] = advice_of(client, self._timing)
+        if message.ext.get("ack") is True:
+            reply.extend("ack", True)  # noqa: FBT003 - the protocol's value
+        await self._hooks.tell("handshake", self._session(client.client_id), message, request)
+        if self._early_mail:
+            await self._connects.handshaken(front_end, reply, request, exchange)
+        return reply
+
+    def _attributes(self, handshake: Handshake) -> dict[str, str]:
+        attributes = dict(handshake.attributes)
+        for name, own, usual in (
+            (TIMEOUT, handshake.timeout, self._timing.timeout),
+            (INTERVAL, handshake.interval, self._timing.interval),
+        ):
+            if own != usual:
+                attributes[name] = str(round(1_000 * own))
+        return attributes
+
+    async def _checked_connect(self, message: BayeuxMessage) -> FrontEnd:
+        _required_client_id(message)
+        kind = message.text("connectionType")
+        if kind is None:
+            raise Refusal(400, "Missing required parameter", "connectionType", advice={"reconnect": "retry"})
+        if kind not in CONNECTION_TYPES:
+            raise Refusal(301, "Connection types not supported", kind, advice={"reconnect": "handshake"})
+        return await self._backing.front_end()
+
+    async def _connect_beside_event_source(self, front_end: FrontEnd, message: BayeuxMessage) -> BayeuxMessage:
+        """Answer a client that gets its mail by an EventSource, wherever: its connects only say it lives."""
+        await front_end.ping_client(message.client_id)
+        reply = message.reply()
+        reply["successful"] = True
+        interval = round(1_000 * min(self._timing.timeout, self._timing.max_interval / 2))
+        reply["advice"] = {"reconnect": "retry", "interval": interval, "timeout": 0}
+        return reply
+
+    async def _subscribe(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        channels = _subscription(message)
+        session = self._session(_required_client_id(message))
+        for channel in channels:
+            if not await self._hooks.can_subscribe(session, channel, request):
+                raise Refusal(403, "Subscription denied", channel)
+        front_end = await self._backing.front_end()
+        broadcast = [channel for channel in channels if not _is_service(channel)]
+        if broadcast:
+            await front_end.subscribe(session.client_id, broadcast)
+        else:
+            await front_end.ping_client(session.client_id)
+        await self._hooks.tell("subscribe", session, message, request)
+        return _subscribed_reply(message)
+
+    async def _unsubscribe(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        channels = _subscription(message)
+        session = self._session(_required_client_id(message))
+        front_end = await self._backing.front_end()
+        await front_end.unsubscribe(session.client_id, channels)
+        await self._hooks.tell("unsubscribe", session, message, request)
+        return _subscribed_reply(message)
+
+    async def _disconnect(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        session = self._session(_required_client_id(message))
+        front_end = await self._backing.front_end()
+        await front_end.destroy_client(session.client_id, BY_CLIENT)
+        await self._hooks.tell("disconnect", session, request)
+        reply = message.reply()
+        reply["successful"] = True
+        return reply
+
+    # The application's channels
+
+    def _is_simple_broadcast(self, message: BayeuxMessage) -> bool:
+        """Tell whether a message can be published together with its neighbours: nobody here wants to see it first."""
+        if self._extensions.look_in or self._extensions.look_out or self._hooks.judge_publishes:
+            return False
+        return not _belongs_to(message.channel, "/meta") and not _is_service(message.channel)
+
+    async def _other(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        channel = message.channel
+        if not channel:
+            raise Refusal(400, "Missing required parameter", "channel")
+        if _belongs_to(channel, "/meta"):
+            raise Refusal(403, "Forbidden channel", channel)
+        return await (self._serve if _is_service(channel) else self._publish)(message, request)
+
+    async def _publish(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        session = await self._may_publish(message, request)
+        front_end = await self._backing.front_end()
+        await front_end.publish_one(message.to_publish(client_id=message.client_id))
+        await self._hooks.tell("publish", session, message, request)
+        return _published_reply(message)
+
+    async def _serve(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+        _required_client_id(message)
+        session = await self._may_publish(message, request)
+        assert session is not None  # noqa: S101 - it has a client id
+        for service in self._hooks.services_of(message.channel):
+            answer = await service(session, message)
+            if answer is not None:
+                await session.deliver(message.channel, answer)
+        return _published_reply(message)
+
+    async def _may_publish(self, message: BayeuxMessage, request: Request) -> Session | None:
+        """Check a publish. Returns whose it is; None for one without a client id."""
+        if "data" not in message:
+            raise Refusal(400, "Missing required parameter", "data")
+        session = None
+        if "clientId" in message:
+            session = self._session(_required_client_id(message))
+            if not self._connects.holds_client(session.client_id):
+                await (await self._backing.front_end()).ping_client(session.client_id)
+        if not await self._hooks.can_publish(session, message, request):
+            raise Refusal(403, "Publish denied", message.channel)
+        return session
+
+    def _session(self, client_id: str) -> Session:
+        return Session(client_id, self._backing.front_end)
+
+
+class _Refused(Exception):
+    """An extension has refused the message, in its own words."""
+
+
+def _subscribed_reply(message: BayeuxMessage) -> BayeuxMessage:
+    reply = message.reply()
+    reply["subscription"] = message.members["subscription"]
+    reply["successful"] = True
+    return reply
+
+
+def _published_reply(message: BayeuxMessage) -> BayeuxMessage:
+    """Acknowledge a publish. Never with `data`: that is how clients tell a message from a reply."""
+    reply = message.reply()
+    reply["successful"] = True
+    return reply
+
+
+def _check_handshake(message: BayeuxMessage) -> None:
+    version = message.text("version")
+    if version is None:
+        raise Refusal(400, "Missing required parameter", "version")
+    if version.split(".")[0] != "1":
+        raise Refusal(300, "Version mismatch", version)
+    offered = message.get("supportedConnectionTypes")
+    if not isinstance(offered, list):
+        raise Refusal(400, "Missing required parameter", "supportedConnectionTypes")
+    if not any(kind in CONNECTION_TYPES for kind in offered):
+        raise Refusal(301, "Connection types not supported", *map(str, offered))
+
+
+def _required_client_id(message: BayeuxMessage) -> str:
+    client_id = message.client_id
+    if not client_id:
+        raise Refusal(401, "No client id", advice={"reconnect": "handshake", "interval": 0})
+    return client_id
+
+
+def _subscription(message: BayeuxMessage) -> list[str]:
+    """The channels that a subscribe or unsubscribe names: one, or an array of them."""
+    subscription = message.get("subscription")
+    channels = subscription if isinstance(subscription, list) else [subscription]
+    if not channels or subscription is None:
+        raise Refusal(400, "Missing required parameter", "subscription")
+    for channel in channels:
+        if not isinstance(channel, str):
+            raise Refusal(405, "Invalid channel", "subscription")
+    return channels
+
+
+def _belongs_to(channel: str, root: str) -> bool:
+    return channel == root or channel.startswith(f"{root}/")
+
+
+def _is_service(channel: str) -> bool:
+    return _belongs_to(channel, "/service")

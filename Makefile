@@ -50,7 +50,7 @@ demo: node $(BUILD)/run.stamp  ## two Faye servers on one pixied, one is killed,
 	@exec $(BIN)/python -m tests.e2e.demo $(ARGS)
 
 ##@ Work on it
-test: node grpcurl unit integration node-test  ## install what is needed and run all tests, with coverage
+test: integration node-test  ## install what is needed and run all tests, with coverage
 
 unit: $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	$(BIN)/pytest tests/core tests/engine $(ARGS)

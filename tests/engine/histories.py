@@ -46,9 +46,15 @@ class Held:
 
 
 class Histories(RuleBasedStateMachine):
-    """See the module. `opened` is the engine under test."""
+    """See the module.
+
+    Attributes:
+        opened: the engine under test.
+        outbox: so many live messages wait in memory for a link that does not read.
+    """
 
     opened: OpenBench
+    outbox: int
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +73,6 @@ class Histories(RuleBasedStateMachine):
         log=st.sampled_from([2, 5, 1_000]),
         total=st.sampled_from([2_000, 1_000_000]),
         age=st.sampled_from([1.0, 3_600.0]),
-        outbox=st.sampled_from([1, 3, 1_000]),
         windows=st.tuples(*[st.sampled_from([1, 2, 64])] * 2),
         delivery_bytes=DELIVERY_BYTES,
         starts=st.tuples(*[STARTS] * 3),
@@ -77,7 +82,6 @@ class Histories(RuleBasedStateMachine):
         log: int,
         total: int,
         age: float,
-        outbox: int,
         windows: tuple[int, ...],
         delivery_bytes: int,
         starts: tuple[tuple[list[str], int | None], ...],
@@ -85,7 +89,7 @@ class Histories(RuleBasedStateMachine):
         """A site with bounds of all sizes, two links and three clients."""
         limits = Limits(log_messages=log, total_bytes=total, log_age=age)
         bench = self.run_now(self.stack.enter_async_context(self.opened(limits)))
-        self.site = Site(bench, outbox=outbox, delivery_bytes=delivery_bytes)
+        self.site = Site(bench, outbox=self.outbox, delivery_bytes=delivery_bytes)
         self.windows = windows
         self.fronts = [self.site.front_end(f"front {index}", window=window) for index, window in enumerate(windows)]
         for name, start in zip(("ann", "bob", "cid"), starts, strict=True):

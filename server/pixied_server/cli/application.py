@@ -9,7 +9,7 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from pixied_server.cli import calling, following, listing, publishing, server
+from pixied_server.cli import bayeux, calling, following, listing, publishing, server
 from pixied_server.cli.connection import DEFAULT_ADDRESS, GlobalAddress
 from pixied_server.cli.exits import EXPLAINED, EXPLANATION, fail_for
 from pixied_server.cli.output import console, write_json
@@ -56,6 +56,7 @@ def version(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")]
 for _command in (
     server.serve,
     server.config,
+    bayeux.bayeux,
     publishing.publish,
     following.subscribe,
     listing.clients,

@@ -94,12 +94,15 @@ class Bayeux:
                 await self._live(receive, send)
 
     def beside(self, other: _Application, path: str = "/bayeux") -> _Application:
-        """Make an application of this one, at a path and below it, and another one elsewhere: for Django, say."""
+        """Make an application of this one, at a path and below it, and another one elsewhere: for Django, say.
+
+        Start and stop of the whole are told to this one alone, for Django does not want to know.
+        """
 
         async def both(scope: Scope, receive: _Receive, send: _Send) -> None:
             asked = scope.get("path", "")
-            here = asked == path or asked.startswith(f"{path}/")
-            await (self if here and scope["type"] != "lifespan" else other)(scope, receive, send)
+            here = scope["type"] == "lifespan" or asked == path or asked.startswith(f"{path}/")
+            await (self if here else other)(scope, receive, send)
 
         return both
 

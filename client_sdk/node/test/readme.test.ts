@@ -11,16 +11,17 @@ import { Pixied } from './pixied';
 
 const PACKAGE = join(__dirname, '..');
 const README = readFileSync(join(PACKAGE, 'README.md'), 'utf8');
+const FAYE_PAGE = readFileSync(join(PACKAGE, '..', '..', 'docs', 'faye.md'), 'utf8');
 
-describe("the README's snippets", () => {
+describe('the snippets of the README and of the page about Faye', () => {
   let pixied: Pixied;
 
   before(async () => void (pixied = await Pixied.start()));
   after(() => pixied.dispose());
 
   /** What a snippet prints, run as a program of its own. */
-  async function printed(name: string, more = ''): Promise<string> {
-    const [, code] = new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\`\`\``, 's').exec(README) ?? [];
+  async function printed(name: string, more = '', page = README): Promise<string> {
+    const [, code] = new RegExp(`<!-- snippet: ${name} -->\n\`\`\`js\n(.*?)\`\`\``, 's').exec(page) ?? [];
     assert(code !== undefined && code.includes('127.0.0.1:50051'), `a snippet ${name} names a server`);
     const program = code.replace('127.0.0.1:50051', pixied.address).replace('8000', '0') + more;
     const child = spawn(process.execPath, ['-e', program], { cwd: PACKAGE, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -52,5 +53,6 @@ describe("the README's snippets", () => {
         server.closeIdleConnections();
       });`;
     assert.equal(await printed('faye', use), 'it works\n');
+    assert.equal(await printed('faye', use, FAYE_PAGE), 'it works\n');
   });
 });

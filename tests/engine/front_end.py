@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.engine.benches import Bench
 
 from pixied_server.delivery.events import Attached, AttachFailed, Delivery, Detached, DetachReason, LinkEvent, Lost
-from pixied_server.delivery.link import Link
+from pixied_server.delivery.link import AttachTerms, Link
 from pixied_server.errors import PixiedError
 
 __all__ = ["FrontEnd", "Receipt"]
@@ -51,11 +51,11 @@ class FrontEnd:
         self.deliveries: list[Delivery] = []
         self.number = 0
 
-    async def attach(self, name: str, client_id: str, *, explicit: bool = False, expires: bool = False) -> int:
+    async def attach(self, name: str, client_id: str, terms: AttachTerms) -> int:
         """Ask for a client under the smallest handle that is free."""
         handle = next(number for number in range(1, 1_000) if number not in self._asked)
         self._asked[handle] = name
-        await self.link.attach(client_id, handle, explicit=explicit, expires=expires)
+        await self.link.attach(client_id, handle, terms)
         return handle
 
     async def detach(self, name: str) -> None:

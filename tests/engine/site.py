@@ -12,7 +12,7 @@ from tests.engine.front_end import FrontEnd
 from pixied_server.core.message import Message
 from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
-from pixied_server.delivery.link import Link, LinkLimits
+from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.outbox import OutboxLimits
 from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
 from pixied_server.delivery.watch import Watchers
@@ -102,9 +102,11 @@ class Site:
         """Open a link."""
         return FrontEnd(self.bench, Link(self.hub, name, window, self._limits))
 
-    async def attach(self, name: str, front: FrontEnd, *, explicit: bool = False, expires: bool = False) -> int:
+    async def attach(
+        self, name: str, front: FrontEnd, *, explicit: bool = False, expires: bool = False, cursor: int = 0
+    ) -> int:
         """Take a client onto a link."""
-        return await front.attach(name, self.ids[name], explicit=explicit, expires=expires)
+        return await front.attach(name, self.ids[name], AttachTerms(explicit, expires, cursor))
 
     def tapped(self, name: str, *, explicit: bool = False, cursor: str = "") -> AbstractAsyncContextManager[Tap]:
         """Hold a client as Deliver does."""

@@ -7,6 +7,7 @@ from tests.engine.conftest import OpenSite
 from tests.engine.site import Site, reason_of, texts
 
 from pixied_server.delivery.events import Attached, Delivery, DetachReason
+from pixied_server.delivery.link import AttachTerms
 from pixied_server.errors import LimitClients, Reason, StreamProtocol
 
 
@@ -157,9 +158,9 @@ async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
     """STREAM_PROTOCOL for a second client under a handle, and the client stays with whoever has it."""
     await site.create("ann", "bob")
     front = site.front_end()
-    await front.link.attach(site.ids["ann"], 7, explicit=False, expires=False)
+    await front.link.attach(site.ids["ann"], 7, AttachTerms())
     with pytest.raises(StreamProtocol, match="handle 7"):
-        await front.link.attach(site.ids["bob"], 7, explicit=False, expires=False)
+        await front.link.attach(site.ids["bob"], 7, AttachTerms())
     assert (await site.look_at("bob")).front_end == ""
 
 
@@ -287,3 +288,36 @@ async def test_errors_of_single_callers(site: Site) -> None:
             async with asyncio.timeout(10):
                 assert await reason_of(tap.wait()) is reason
             assert await reason_of(tap.take(messages=1, size=1)) is reason
+
+
+@pytest.mark.parametrize("holder_died", [True, False])
+async def test_a_client_confirms_on_another_link_than_it_was_sent_on(site: Site, *, holder_died: bool) -> None:
+    """Attached with the position that it has got, a client is sent what comes after it, marked, and nothing before."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    old = site.front_end()
+    await site.attach("ann", old, explicit=True)
+    await site.publish("/a", *"123")
+    await old.read()
+    cursor = old.deliveries[0].batches[0].entries[1].position
+    if holder_died:
+        await old.lose()
+    new = site.front_end()
+    await site.attach("ann", new, explicit=True, cursor=cursor)
+    await new.read()
+    assert new.texts("ann") == new.marked("ann") == ["3"]
+    await new.lose()
+    await old.lose()
+
+
+async def test_a_client_can_not_confirm_what_it_was_not_sent(site: Site) -> None:
+    """An attach that names a later position fails, and whoever holds the client keeps it."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as holder, site.attached() as other:
+        await site.attach("ann", other, cursor=5)
+        await other.read()
+        assert other.failed["ann"].reason is Reason.FIELD_INVALID
+        await site.publish("/a", "1")
+        await holder.read()
+        assert holder.texts("ann") == ["1"]

@@ -229,6 +229,24 @@ async def test_a_client_that_is_destroyed_is_announced(site: Site) -> None:
         assert (gone.handle, gone.reason, gone.detail) == (1, wire.DETACH_REASON_DESTROYED, "banned")
 
 
+async def test_a_cursor_counts_on_any_link(site: Site) -> None:
+    """What a batch's cursor names is confirmed by an attach elsewhere; one that was not handed out is refused there."""
+    alice = await site.client("/a")
+    async with linked(site, "first") as first, linked(site, "second") as second:
+        await first.attach(alice, 1, ack_mode=ACK_MODE_EXPLICIT)
+        cursors = []
+        for number in range(2):
+            await site.publish("/a", str(number))
+            cursors.append((await first.next("delivery")).batches[0].cursor)
+        assert 0 < cursors[0] < cursors[1]
+        await second.send(attach(alice, 1, ack_cursor=cursors[1] + 1))
+        refusal = refusal_in((await second.next("attach_failed")).error)
+        assert (refusal.reason, refusal.fields) == ("FIELD_INVALID", ("ack_cursor",))
+        await second.attach(alice, 1, ack_cursor=cursors[0])
+        (batch,) = (await second.next("delivery")).batches
+        assert ([one.data for one in batch.messages], batch.redelivered, batch.cursor) == (["1"], True, cursors[1])
+
+
 async def test_an_unknown_client_can_not_be_attached(site: Site) -> None:
     """attach_failed carries the status of CLIENT_UNKNOWN, and the handle is free."""
     alice = await site.client()

@@ -7,7 +7,8 @@ from pixied_server.core.log import Entry
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.holder import Follower, Holder
 from pixied_server.delivery.watch import Watchers
-from pixied_server.engine.abc import Engine, Event, EventKind, Parting
+from pixied_server.engine.abc import Claim, Engine, Event, EventKind, Parting
+from pixied_server.errors import FieldInvalid
 
 __all__ = ["Deliveries", "Hub"]
 
@@ -55,8 +56,33 @@ class Hub:
         """Who holds a client in this process."""
         return self._holders.get(client_id)
 
-    async def oust(self, client_id: str) -> None:
-        """Take a client away from whoever holds it, keeping what that holder has confirmed."""
+    async def take(self, client_id: str, name: str, *, expires: bool, cursor: int = 0) -> Claim:
+        """Claim a client, and take it away from whoever holds it, keeping what that holder has confirmed.
+
+        Args:
+            client_id: the client.
+            name: the new holder's.
+            expires: the session timeout runs on although the client is held.
+            cursor: the client has got everything up to this position; 0 for nothing.
+
+        Raises:
+            ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
+        """
+        handed_out = await self.engine.handed_out(client_id)
+        if cursor > max(handed_out, self._sent_to(client_id)):
+            why = "it was not handed out for this client; leave it empty, or name a cursor that was"
+            raise FieldInvalid("ack_cursor", why)
+        await self._oust(client_id)
+        if cursor:
+            await self.engine.confirm(client_id, cursor)
+        return await self.engine.claim(client_id, name, expires=expires)
+
+    def _sent_to(self, client_id: str) -> int:
+        """Up to which position mail was sent by whoever holds a client."""
+        holder = self._holders.get(client_id)
+        return holder.progress()[1] if holder is not None else 0
+
+    async def _oust(self, client_id: str) -> None:
         holder = self._holders.pop(client_id, None)
         if holder is not None:
             confirmed, sent = holder.progress()

@@ -33,7 +33,7 @@ from pixied_server.delivery.losses import Losses
 from pixied_server.delivery.outbox import Outbox, OutboxLimits
 from pixied_server.errors import LimitClients, PixiedError, StreamProtocol
 
-__all__ = ["Link", "LinkLimits"]
+__all__ = ["AttachTerms", "Link", "LinkLimits"]
 
 # So many clients are let go of, or caught up, in one go: others get a turn in between.
 _SLICE = 500
@@ -57,6 +57,21 @@ class LinkLimits:
     clients: int = 200_000
     delivery_bytes: int = 900_000
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class AttachTerms:
+    """How a client is attached.
+
+    Attributes:
+        explicit: only the client's own confirmations count, not the link's.
+        expires: the session timeout runs on although the client is attached.
+        cursor: the client has got everything up to this position; 0 for nothing.
+    """
+
+    explicit: bool = False
+    expires: bool = False
+    cursor: int = 0
 
 
 class Link:
@@ -111,7 +126,7 @@ class Link:
 
     # What the front-end asks for
 
-    async def attach(self, client_id: str, handle: int, *, explicit: bool, expires: bool) -> None:
+    async def attach(self, client_id: str, handle: int, terms: AttachTerms) -> None:
         """Take a client onto the link. What becomes of it is told by an event.
 
         Raises:
@@ -121,16 +136,13 @@ class Link:
         try:
             if len(self) >= self._limits.clients:
                 raise LimitClients("on one link", self._limits.clients)
-            # Asked first: an attach that fails must not take the client away from anyone.
-            await self._hub.engine.handed_out(client_id)
-            await self._hub.oust(client_id)
-            claim = await self._hub.engine.claim(client_id, self.front_end, expires=expires)
+            claim = await self._hub.take(client_id, self.front_end, expires=terms.expires, cursor=terms.cursor)
         except PixiedError as error:
             self.notify(AttachFailed(handle, error))
             return
-        attachment = Attachment(self, claim, handle, explicit=explicit)
+        attachment = Attachment(self, claim, handle, explicit=terms.explicit)
         self._attachments[handle] = attachment
-        self._explicit += explicit
+        self._explicit += terms.explicit
         self._hub.hold(client_id, attachment)
         self._behind.append(attachment)
         self.notify(Attached(handle))
@@ -340,14 +352,17 @@ class Link:
         self._news.set()
 
     def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
-        """A client is no longer on this link."""
-        self._remove(attachment)
-        self.notify(Detached(attachment.handle, reason, detail))
+        """A client is no longer on this link. Told once, however many find out."""
+        if self._remove(attachment):
+            self.notify(Detached(attachment.handle, reason, detail))
 
-    def _remove(self, attachment: Attachment) -> None:
-        if self._attachments.pop(attachment.handle, None) is not None:
-            self._explicit -= attachment.explicit
-            self._unlist(attachment)
+    def _remove(self, attachment: Attachment) -> bool:
+        if self._attachments.get(attachment.handle) is not attachment:
+            return False
+        del self._attachments[attachment.handle]
+        self._explicit -= attachment.explicit
+        self._unlist(attachment)
+        return True
 
     def _unlist(self, attachment: Attachment) -> None:
         for pattern in attachment.claim.patterns():

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.delivery.events import DetachReason
-from pixied_server.delivery.holder import Holder
 from pixied_server.delivery.hub import Hub
 from pixied_server.engine.abc import Claim
 from pixied_server.errors import ClientUnknown, FieldInvalid, PixiedError, TakenOver
@@ -146,7 +145,7 @@ class Tap:
 
 
 @asynccontextmanager
-async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor: int | None) -> AsyncIterator[Tap]:
+async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor: int) -> AsyncIterator[Tap]:
     """Hold a client as long as the context lasts.
 
     Args:
@@ -154,20 +153,13 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
         client_id: the client.
         name: how the holder is called where a front-end's name is shown.
         explicit: what is taken stays until a later call names its cursor.
-        cursor: everything up to here has been received; None for nothing.
+        cursor: everything up to here has been received; 0 for nothing.
 
     Raises:
         ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
     """
-    handed_out = await hub.engine.handed_out(client_id)
-    if cursor is not None and cursor > max(handed_out, _sent_by(hub.holder_of(client_id))):
-        raise FieldInvalid(
-            "ack_cursor", "it was not handed out for this client; leave it empty, or name a cursor that was"
-        )
-    await hub.oust(client_id)
-    if cursor is not None:
-        await hub.engine.confirm(client_id, cursor)
-    tap = Tap(hub, await hub.engine.claim(client_id, name, expires=False), name, explicit=explicit)
+    claim = await hub.take(client_id, name, expires=False, cursor=cursor)
+    tap = Tap(hub, claim, name, explicit=explicit)
     hub.hold(client_id, tap)
     try:
         yield tap
@@ -175,22 +167,14 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
         await tap.close()
 
 
-def _sent_by(holder: Holder | None) -> int:
-    """Up to which position mail was sent by whoever holds a client."""
-    if holder is None:
-        return 0
-    _, sent = holder.progress()
-    return sent
-
-
-def parse_cursor(text: str) -> int | None:
-    """Read a cursor; None for an empty one.
+def parse_cursor(text: str) -> int:
+    """Read a cursor; 0 for an empty one.
 
     Raises:
         FieldInvalid: it is no cursor.
     """
     if not text:
-        return None
+        return 0
     if len(text) > _CURSOR_LENGTH or not set(text) <= _HEX:
         raise FieldInvalid("ack_cursor", "this is not a cursor that an answer carried")
     return int(text, 16)

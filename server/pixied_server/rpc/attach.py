@@ -11,7 +11,7 @@ from pixied.v1 import attach_pb2 as wire
 from pixied_server.admin import Drain
 from pixied_server.delivery.events import Closing, Heartbeat
 from pixied_server.delivery.hub import Hub
-from pixied_server.delivery.link import Link, LinkLimits
+from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.errors import Draining, FieldInvalid, PixiedError, StreamProtocol
 from pixied_server.rpc.calls import Context, decoded, first_of
 from pixied_server.rpc.checks import Validator
@@ -195,4 +195,5 @@ class _Conversation:
         except PixiedError as error:
             self._link.refuse(request.handle, error)
         else:
-            await self._link.attach(client_id, request.handle, explicit=explicit, expires=request.expires)
+            terms = AttachTerms(explicit=explicit, expires=request.expires, cursor=request.ack_cursor)
+            await self._link.attach(client_id, request.handle, terms)

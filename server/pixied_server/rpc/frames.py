@@ -64,6 +64,7 @@ _MESSAGES = tag(attach.Batch.MESSAGES_FIELD_NUMBER)
 _BATCHES = tag(attach.Delivery.BATCHES_FIELD_NUMBER)
 _DELIVERY = tag(attach.AttachEvent.DELIVERY_FIELD_NUMBER)
 _EVENTS = tag(attach.AttachResponse.EVENTS_FIELD_NUMBER)
+_CURSOR = bytes((attach.Batch.CURSOR_FIELD_NUMBER << 3,))
 _REDELIVERED = attach.Batch(redelivered=True).SerializeToString()
 _REASONS = {reason: f"DETACH_REASON_{reason.name}" for reason in DetachReason}
 
@@ -135,7 +136,8 @@ def _delivery(delivery: Delivery) -> bytes:
 
 def _batch(batch: Batch) -> bytes:
     mark = _REDELIVERED if batch.redelivered else b""
-    return b"".join([messages_field(batch.entries), _handles(batch.audience), mark])
+    cursor = _CURSOR + _varint(batch.entries[-1].position)
+    return b"".join([messages_field(batch.entries), _handles(batch.audience), mark, cursor])
 
 
 def _handles(audience: Audience) -> bytes:

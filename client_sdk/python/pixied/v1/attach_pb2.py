@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from pixied.v1 import message_pb2 as pixied_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pixied/v1/attach.proto\x12\tpixied.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x17pixied/v1/message.proto\";\n\rAttachRequest\x12*\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x18.pixied.v1.AttachCommand\"\x89\x02\n\rAttachCommand\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.pixied.v1.HelloH\x00\x12)\n\x06\x61ttach\x18\x02 \x01(\x0b\x32\x17.pixied.v1.AttachClientH\x00\x12)\n\x06\x64\x65tach\x18\x03 \x01(\x0b\x32\x17.pixied.v1.DetachClientH\x00\x12\x1d\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x0e.pixied.v1.AckH\x00\x12*\n\nclient_ack\x18\x05 \x01(\x0b\x32\x14.pixied.v1.ClientAckH\x00\x12)\n\theartbeat\x18\x06 \x01(\x0b\x32\x14.pixied.v1.HeartbeatH\x00\x42\t\n\x07\x63ommand\"*\n\x05Hello\x12\x11\n\tfront_end\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\r\"h\n\x0c\x41ttachClient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\r\x12$\n\x08\x61\x63k_mode\x18\x03 \x01(\x0e\x32\x12.pixied.v1.AckMode\x12\x0f\n\x07\x65xpires\x18\x04 \x01(\x08\"\x1e\n\x0c\x44\x65tachClient\x12\x0e\n\x06handle\x18\x01 \x01(\r\"\x15\n\x03\x41\x63k\x12\x0e\n\x06number\x18\x01 \x01(\x04\"+\n\tClientAck\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x0b\n\tHeartbeat\"8\n\x0e\x41ttachResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.pixied.v1.AttachEvent\"\xe1\x02\n\x0b\x41ttachEvent\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.pixied.v1.WelcomeH\x00\x12\'\n\x08\x61ttached\x18\x02 \x01(\x0b\x32\x13.pixied.v1.AttachedH\x00\x12\x30\n\rattach_failed\x18\x03 \x01(\x0b\x32\x17.pixied.v1.AttachFailedH\x00\x12\'\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x13.pixied.v1.DeliveryH\x00\x12\'\n\x08\x64\x65tached\x18\x05 \x01(\x0b\x32\x13.pixied.v1.DetachedH\x00\x12#\n\x03gap\x18\x06 \x01(\x0b\x32\x14.pixied.v1.ClientGapH\x00\x12)\n\theartbeat\x18\x07 \x01(\x0b\x32\x14.pixied.v1.HeartbeatH\x00\x12%\n\x07\x63losing\x18\x08 \x01(\x0b\x32\x12.pixied.v1.ClosingH\x00\x42\x07\n\x05\x65vent\"\xe0\x01\n\x07Welcome\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rsilence_limit\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\x14\n\x0cmax_commands\x18\x05 \x01(\r\x12\x13\n\x0bmax_clients\x18\x06 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x07 \x01(\r\"\x1b\n\x08\x41ttached\x12\x0f\n\x07handles\x18\x01 \x03(\r\"A\n\x0c\x41ttachFailed\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"=\n\x08\x44\x65livery\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12!\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32\x10.pixied.v1.Batch\"S\n\x05\x42\x61tch\x12$\n\x08messages\x18\x01 \x03(\x0b\x32\x12.pixied.v1.Message\x12\x0f\n\x07handles\x18\x02 \x03(\r\x12\x13\n\x0bredelivered\x18\x03 \x01(\x08\"S\n\x08\x44\x65tached\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.pixied.v1.DetachReason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"9\n\tClientGap\x12\x0f\n\x07handles\x18\x01 \x03(\r\x12\x1b\n\x03gap\x18\x02 \x01(\x0b\x32\x0e.pixied.v1.Gap*\xa0\x01\n\x0c\x44\x65tachReason\x12\x1d\n\x19\x44\x45TACH_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45TACH_REASON_REQUESTED\x10\x01\x12\x1c\n\x18\x44\x45TACH_REASON_TAKEN_OVER\x10\x02\x12\x1b\n\x17\x44\x45TACH_REASON_DESTROYED\x10\x03\x12\x19\n\x15\x44\x45TACH_REASON_EXPIRED\x10\x04\x42p\n\x13io.github.pixied.v1P\x01Z2github.com/pixied/pixied/gen/go/pixied/v1;pixiedv1\xaa\x02\tPixied.V1\xca\x02\tPixied\\V1\xea\x02\nPixied::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pixied/v1/attach.proto\x12\tpixied.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x17pixied/v1/message.proto\";\n\rAttachRequest\x12*\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x18.pixied.v1.AttachCommand\"\x89\x02\n\rAttachCommand\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.pixied.v1.HelloH\x00\x12)\n\x06\x61ttach\x18\x02 \x01(\x0b\x32\x17.pixied.v1.AttachClientH\x00\x12)\n\x06\x64\x65tach\x18\x03 \x01(\x0b\x32\x17.pixied.v1.DetachClientH\x00\x12\x1d\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x0e.pixied.v1.AckH\x00\x12*\n\nclient_ack\x18\x05 \x01(\x0b\x32\x14.pixied.v1.ClientAckH\x00\x12)\n\theartbeat\x18\x06 \x01(\x0b\x32\x14.pixied.v1.HeartbeatH\x00\x42\t\n\x07\x63ommand\"*\n\x05Hello\x12\x11\n\tfront_end\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\r\"|\n\x0c\x41ttachClient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0e\n\x06handle\x18\x02 \x01(\r\x12$\n\x08\x61\x63k_mode\x18\x03 \x01(\x0e\x32\x12.pixied.v1.AckMode\x12\x0f\n\x07\x65xpires\x18\x04 \x01(\x08\x12\x12\n\nack_cursor\x18\x05 \x01(\x04\"\x1e\n\x0c\x44\x65tachClient\x12\x0e\n\x06handle\x18\x01 \x01(\r\"\x15\n\x03\x41\x63k\x12\x0e\n\x06number\x18\x01 \x01(\x04\"+\n\tClientAck\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x0b\n\tHeartbeat\"8\n\x0e\x41ttachResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.pixied.v1.AttachEvent\"\xe1\x02\n\x0b\x41ttachEvent\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.pixied.v1.WelcomeH\x00\x12\'\n\x08\x61ttached\x18\x02 \x01(\x0b\x32\x13.pixied.v1.AttachedH\x00\x12\x30\n\rattach_failed\x18\x03 \x01(\x0b\x32\x17.pixied.v1.AttachFailedH\x00\x12\'\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x13.pixied.v1.DeliveryH\x00\x12\'\n\x08\x64\x65tached\x18\x05 \x01(\x0b\x32\x13.pixied.v1.DetachedH\x00\x12#\n\x03gap\x18\x06 \x01(\x0b\x32\x14.pixied.v1.ClientGapH\x00\x12)\n\theartbeat\x18\x07 \x01(\x0b\x32\x14.pixied.v1.HeartbeatH\x00\x12%\n\x07\x63losing\x18\x08 \x01(\x0b\x32\x12.pixied.v1.ClosingH\x00\x42\x07\n\x05\x65vent\"\xe0\x01\n\x07Welcome\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rsilence_limit\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\x14\n\x0cmax_commands\x18\x05 \x01(\r\x12\x13\n\x0bmax_clients\x18\x06 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x07 \x01(\r\"\x1b\n\x08\x41ttached\x12\x0f\n\x07handles\x18\x01 \x03(\r\"A\n\x0c\x41ttachFailed\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"=\n\x08\x44\x65livery\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12!\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32\x10.pixied.v1.Batch\"c\n\x05\x42\x61tch\x12$\n\x08messages\x18\x01 \x03(\x0b\x32\x12.pixied.v1.Message\x12\x0f\n\x07handles\x18\x02 \x03(\r\x12\x13\n\x0bredelivered\x18\x03 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x04\"S\n\x08\x44\x65tached\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.pixied.v1.DetachReason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"9\n\tClientGap\x12\x0f\n\x07handles\x18\x01 \x03(\r\x12\x1b\n\x03gap\x18\x02 \x01(\x0b\x32\x0e.pixied.v1.Gap*\xa0\x01\n\x0c\x44\x65tachReason\x12\x1d\n\x19\x44\x45TACH_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45TACH_REASON_REQUESTED\x10\x01\x12\x1c\n\x18\x44\x45TACH_REASON_TAKEN_OVER\x10\x02\x12\x1b\n\x17\x44\x45TACH_REASON_DESTROYED\x10\x03\x12\x19\n\x15\x44\x45TACH_REASON_EXPIRED\x10\x04\x42p\n\x13io.github.pixied.v1P\x01Z2github.com/pixied/pixied/gen/go/pixied/v1;pixiedv1\xaa\x02\tPixied.V1\xca\x02\tPixied\\V1\xea\x02\nPixied::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pixied.v1.attach_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023io.github.pixied.v1P\001Z2github.com/pixied/pixied/gen/go/pixied/v1;pixiedv1\252\002\tPixied.V1\312\002\tPixied\\V1\352\002\nPixied::V1'
-  _globals['_DETACHREASON']._serialized_start=1741
-  _globals['_DETACHREASON']._serialized_end=1901
+  _globals['_DETACHREASON']._serialized_start=1777
+  _globals['_DETACHREASON']._serialized_end=1937
   _globals['_ATTACHREQUEST']._serialized_start=119
   _globals['_ATTACHREQUEST']._serialized_end=178
   _globals['_ATTACHCOMMAND']._serialized_start=181
@@ -44,31 +44,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=448
   _globals['_HELLO']._serialized_end=490
   _globals['_ATTACHCLIENT']._serialized_start=492
-  _globals['_ATTACHCLIENT']._serialized_end=596
-  _globals['_DETACHCLIENT']._serialized_start=598
-  _globals['_DETACHCLIENT']._serialized_end=628
-  _globals['_ACK']._serialized_start=630
-  _globals['_ACK']._serialized_end=651
-  _globals['_CLIENTACK']._serialized_start=653
-  _globals['_CLIENTACK']._serialized_end=696
-  _globals['_HEARTBEAT']._serialized_start=698
-  _globals['_HEARTBEAT']._serialized_end=709
-  _globals['_ATTACHRESPONSE']._serialized_start=711
-  _globals['_ATTACHRESPONSE']._serialized_end=767
-  _globals['_ATTACHEVENT']._serialized_start=770
-  _globals['_ATTACHEVENT']._serialized_end=1123
-  _globals['_WELCOME']._serialized_start=1126
-  _globals['_WELCOME']._serialized_end=1350
-  _globals['_ATTACHED']._serialized_start=1352
-  _globals['_ATTACHED']._serialized_end=1379
-  _globals['_ATTACHFAILED']._serialized_start=1381
-  _globals['_ATTACHFAILED']._serialized_end=1446
-  _globals['_DELIVERY']._serialized_start=1448
-  _globals['_DELIVERY']._serialized_end=1509
-  _globals['_BATCH']._serialized_start=1511
-  _globals['_BATCH']._serialized_end=1594
-  _globals['_DETACHED']._serialized_start=1596
-  _globals['_DETACHED']._serialized_end=1679
-  _globals['_CLIENTGAP']._serialized_start=1681
-  _globals['_CLIENTGAP']._serialized_end=1738
+  _globals['_ATTACHCLIENT']._serialized_end=616
+  _globals['_DETACHCLIENT']._serialized_start=618
+  _globals['_DETACHCLIENT']._serialized_end=648
+  _globals['_ACK']._serialized_start=650
+  _globals['_ACK']._serialized_end=671
+  _globals['_CLIENTACK']._serialized_start=673
+  _globals['_CLIENTACK']._serialized_end=716
+  _globals['_HEARTBEAT']._serialized_start=718
+  _globals['_HEARTBEAT']._serialized_end=729
+  _globals['_ATTACHRESPONSE']._serialized_start=731
+  _globals['_ATTACHRESPONSE']._serialized_end=787
+  _globals['_ATTACHEVENT']._serialized_start=790
+  _globals['_ATTACHEVENT']._serialized_end=1143
+  _globals['_WELCOME']._serialized_start=1146
+  _globals['_WELCOME']._serialized_end=1370
+  _globals['_ATTACHED']._serialized_start=1372
+  _globals['_ATTACHED']._serialized_end=1399
+  _globals['_ATTACHFAILED']._serialized_start=1401
+  _globals['_ATTACHFAILED']._serialized_end=1466
+  _globals['_DELIVERY']._serialized_start=1468
+  _globals['_DELIVERY']._serialized_end=1529
+  _globals['_BATCH']._serialized_start=1531
+  _globals['_BATCH']._serialized_end=1630
+  _globals['_DETACHED']._serialized_start=1632
+  _globals['_DETACHED']._serialized_end=1715
+  _globals['_CLIENTGAP']._serialized_start=1717
+  _globals['_CLIENTGAP']._serialized_end=1774
 # @@protoc_insertion_point(module_scope)

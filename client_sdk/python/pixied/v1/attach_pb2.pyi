@@ -56,16 +56,18 @@ class Hello(_message.Message):
     def __init__(self, front_end: _Optional[str] = ..., window: _Optional[int] = ...) -> None: ...
 
 class AttachClient(_message.Message):
-    __slots__ = ("client_id", "handle", "ack_mode", "expires")
+    __slots__ = ("client_id", "handle", "ack_mode", "expires", "ack_cursor")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     ACK_MODE_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    ACK_CURSOR_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     handle: int
     ack_mode: _message_pb2.AckMode
     expires: bool
-    def __init__(self, client_id: _Optional[str] = ..., handle: _Optional[int] = ..., ack_mode: _Optional[_Union[_message_pb2.AckMode, str]] = ..., expires: _Optional[bool] = ...) -> None: ...
+    ack_cursor: int
+    def __init__(self, client_id: _Optional[str] = ..., handle: _Optional[int] = ..., ack_mode: _Optional[_Union[_message_pb2.AckMode, str]] = ..., expires: _Optional[bool] = ..., ack_cursor: _Optional[int] = ...) -> None: ...
 
 class DetachClient(_message.Message):
     __slots__ = ("handle",)
@@ -158,14 +160,16 @@ class Delivery(_message.Message):
     def __init__(self, number: _Optional[int] = ..., batches: _Optional[_Iterable[_Union[Batch, _Mapping]]] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("messages", "handles", "redelivered")
+    __slots__ = ("messages", "handles", "redelivered", "cursor")
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     HANDLES_FIELD_NUMBER: _ClassVar[int]
     REDELIVERED_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     messages: _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]
     handles: _containers.RepeatedScalarFieldContainer[int]
     redelivered: bool
-    def __init__(self, messages: _Optional[_Iterable[_Union[_message_pb2.Message, _Mapping]]] = ..., handles: _Optional[_Iterable[int]] = ..., redelivered: _Optional[bool] = ...) -> None: ...
+    cursor: int
+    def __init__(self, messages: _Optional[_Iterable[_Union[_message_pb2.Message, _Mapping]]] = ..., handles: _Optional[_Iterable[int]] = ..., redelivered: _Optional[bool] = ..., cursor: _Optional[int] = ...) -> None: ...
 
 class Detached(_message.Message):
     __slots__ = ("handle", "reason", "detail")

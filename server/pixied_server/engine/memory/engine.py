@@ -151,7 +151,7 @@ class MemoryEngine:
         self._sessions[session.client_id] = session
         self._time.schedule(session)
         self.counters.clients_created += 1
-        self._tell(EventKind.CLIENT_CREATED, client_id=session.client_id)
+        self._tell(EventKind.CLIENT_CREATED, now, client_id=session.client_id)
         return self._described(session)
 
     async def get_client(self, client_id: str) -> Client:
@@ -184,13 +184,15 @@ class MemoryEngine:
         self._end(session, Parting.EXPIRED, "timed out")
 
     def _end(self, session: Session, parting: Parting, detail: str) -> None:
+        # One moment for all of it, so that a watcher can tell which subscriptions ended with the session.
+        now = self._now()
         for topic in list(session.topics):
-            self._leave(session, topic)
+            self._leave(session, topic, now)
         if session.inbox is not None:
             self._retention.clear(session.inbox)
         del self._sessions[session.client_id]
         self.listener.gone(session.client_id, parting, detail)
-        self._tell(EventKind.CLIENT_DESTROYED, client_id=session.client_id, reason=detail)
+        self._tell(EventKind.CLIENT_DESTROYED, now, client_id=session.client_id, reason=detail)
 
     # Subscriptions
 
@@ -200,8 +202,9 @@ class MemoryEngine:
         added = [pattern for pattern in dict.fromkeys(patterns) if self._topics.get(pattern) not in session.topics]
         if len(session.topics) + len(added) > self._limits.subscriptions_per_client:
             raise LimitSubscriptions(self._limits.subscriptions_per_client)
+        now = self._now()
         for pattern in added:
-            self._join(session, pattern)
+            self._join(session, pattern, now)
         return added
 
     async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
@@ -209,31 +212,32 @@ class MemoryEngine:
         session = self._session(client_id)
         topics = [self._topics.get(pattern) for pattern in dict.fromkeys(patterns)]
         removed = [topic for topic in topics if topic is not None and topic in session.topics]
+        now = self._now()
         for topic in removed:
-            self._leave(session, topic)
+            self._leave(session, topic, now)
         return [topic.pattern for topic in removed]
 
-    def _join(self, session: Session, pattern: str) -> None:
+    def _join(self, session: Session, pattern: str, now: float) -> None:
         topic = self._topics.get(pattern)
         if topic is None:
             topic = self._topics[pattern] = Topic(pattern)
-            self._tell(EventKind.CHANNEL_CREATED, channel=pattern)
+            self._tell(EventKind.CHANNEL_CREATED, now, channel=pattern)
         topic.add(session)
         session.topics[topic] = topic.next
         self._subscriptions += 1
         self.listener.subscribed(session.client_id, pattern, self._position)
-        self._tell(EventKind.SUBSCRIBED, client_id=session.client_id, channel=pattern)
+        self._tell(EventKind.SUBSCRIBED, now, client_id=session.client_id, channel=pattern)
 
-    def _leave(self, session: Session, topic: Topic) -> None:
+    def _leave(self, session: Session, topic: Topic, now: float) -> None:
         topic.remove(session)
         del session.topics[topic]
         self._subscriptions -= 1
         self.listener.unsubscribed(session.client_id, topic.pattern)
-        self._tell(EventKind.UNSUBSCRIBED, client_id=session.client_id, channel=topic.pattern)
+        self._tell(EventKind.UNSUBSCRIBED, now, client_id=session.client_id, channel=topic.pattern)
         if not topic.subscribers:
             self._retention.clear(topic)
             del self._topics[topic.pattern]
-            self._tell(EventKind.CHANNEL_DESTROYED, channel=topic.pattern)
+            self._tell(EventKind.CHANNEL_DESTROYED, now, channel=topic.pattern)
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
         """See `engine.abc.Engine`."""
@@ -289,7 +293,7 @@ class MemoryEngine:
         if message.key:
             known[message.key] = matched
             self._done.remember("", message, matched, now)
-        self._tell_published(message, message.publisher, matched)
+        self._tell_published(message, now, message.publisher, matched)
         return PublishOutcome(matched, duplicate=False)
 
     async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
@@ -314,7 +318,7 @@ class MemoryEngine:
         if message.key:
             known[message.key] = 1
             self._done.remember(session.client_id, message, 1, now)
-        self._tell_published(message, session.client_id, 1)
+        self._tell_published(message, now, session.client_id, 1)
         return True
 
     def _append(self, message: Message, logs: Sequence[Log], now: float) -> Entry:
@@ -419,16 +423,16 @@ class MemoryEngine:
 
     # Events
 
-    def _tell(self, kind: EventKind, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
+    def _tell(self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
         if self.listener.watching:
-            self.listener.happened(Event(kind, self._now(), client_id=client_id, channel=channel, reason=reason))
+            self.listener.happened(Event(kind, at, client_id=client_id, channel=channel, reason=reason))
 
-    def _tell_published(self, message: Message, client_id: str, recipients: int) -> None:
+    def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
         if self.listener.watching:
             self.listener.happened(
                 Event(
                     EventKind.PUBLISHED,
-                    self._now(),
+                    at,
                     client_id=client_id,
                     channel=message.channel,
                     message_id=message.id,

@@ -92,6 +92,12 @@ export interface AttachClient {
    * itself begin it anew; for front-ends that count a client's silence themselves.
    */
   expires: boolean;
+  /**
+   * Confirms the client's mail up to and with the batch that carried this cursor, whichever link that was on, before any
+   * mail is sent; in either mode. Default (0): confirms nothing. One that was not handed out is FIELD_INVALID, and
+   * changes nothing. One that was confirmed before is no error.
+   */
+  ackCursor: number;
 }
 
 /**
@@ -196,7 +202,7 @@ export interface Attached {
 export interface AttachFailed {
   /** The handle that was asked for. */
   handle: number;
-  /** Why: CLIENT_UNKNOWN, LIMIT_CLIENTS (of the link), ENGINE_UNAVAILABLE, DRAINING. */
+  /** Why: CLIENT_UNKNOWN, FIELD_INVALID (client_id, ack_cursor), LIMIT_CLIENTS (of the link), ENGINE_UNAVAILABLE, DRAINING. */
   error: Status | undefined;
 }
 
@@ -216,6 +222,11 @@ export interface Batch {
   handles: number[];
   /** True: these clients may have got these messages before, from a link that did not confirm them. */
   redelivered: boolean;
+  /**
+   * Names the end of these messages, for `AttachClient.ack_cursor`. Ascending for each client, and below 2^53, so that it
+   * can travel as a JSON number.
+   */
+  cursor: number;
 }
 
 /**
@@ -514,7 +525,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseAttachClient(): AttachClient {
-  return { clientId: "", handle: 0, ackMode: 0, expires: false };
+  return { clientId: "", handle: 0, ackMode: 0, expires: false, ackCursor: 0 };
 }
 
 export const AttachClient: MessageFns<AttachClient> = {
@@ -530,6 +541,9 @@ export const AttachClient: MessageFns<AttachClient> = {
     }
     if (message.expires !== false) {
       writer.uint32(32).bool(message.expires);
+    }
+    if (message.ackCursor !== 0) {
+      writer.uint32(40).uint64(message.ackCursor);
     }
     return writer;
   },
@@ -579,6 +593,14 @@ export const AttachClient: MessageFns<AttachClient> = {
             message.expires = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ackCursor = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -600,6 +622,7 @@ export const AttachClient: MessageFns<AttachClient> = {
     message.handle = object.handle ?? 0;
     message.ackMode = object.ackMode ?? 0;
     message.expires = object.expires ?? false;
+    message.ackCursor = object.ackCursor ?? 0;
     return message;
   },
 };
@@ -1407,7 +1430,7 @@ export const Delivery: MessageFns<Delivery> = {
 };
 
 function createBaseBatch(): Batch {
-  return { messages: [], handles: [], redelivered: false };
+  return { messages: [], handles: [], redelivered: false, cursor: 0 };
 }
 
 export const Batch: MessageFns<Batch> = {
@@ -1424,6 +1447,9 @@ export const Batch: MessageFns<Batch> = {
     }
     if (message.redelivered !== false) {
       writer.uint32(24).bool(message.redelivered);
+    }
+    if (message.cursor !== 0) {
+      writer.uint32(32).uint64(message.cursor);
     }
     return writer;
   },
@@ -1475,6 +1501,14 @@ export const Batch: MessageFns<Batch> = {
             message.redelivered = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.cursor = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1495,6 +1529,7 @@ export const Batch: MessageFns<Batch> = {
     message.messages = object.messages?.map((e) => Message.fromPartial(e)) || [];
     message.handles = object.handles?.map((e) => e) || [];
     message.redelivered = object.redelivered ?? false;
+    message.cursor = object.cursor ?? 0;
     return message;
   },
 };

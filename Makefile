@@ -53,7 +53,7 @@ demo: node $(BUILD)/run.stamp  ## two Faye servers on one pixied, one is killed,
 test: integration node-test  ## install what is needed and run all tests, with coverage
 
 unit: $(BUILD)/dev.stamp  ## the fast tests: core and engine
-	$(BIN)/pytest tests/core tests/engine $(ARGS)
+	$(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
 integration: node grpcurl $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.sdk.made_up import Event, Frames, Handler, attached, detached, front_end_of, welcome
+from tests.sdk.made_up import Event, Frames, attached, detached, front_end_of, welcome
 from tests.sdk.servers import PATIENCE
 from tests.sdk.test_front_end import until
 
@@ -25,37 +25,49 @@ def delivery(number: int, *handles: int) -> Event:
 
 
 class Teller:
-    """A link that tells its first client of a loss and then brings mail to others only; it breaks when told."""
+    """A link that tells its first client of a loss and brings mail to others only.
+
+    Attributes:
+        heard: the kinds of the commands that came after the attaches, in order.
+        links: how many there were.
+    """
 
     def __init__(self) -> None:
-        self.acks: asyncio.Queue[int] = asyncio.Queue()
-        self.breaking = asyncio.Event()
+        self.heard: asyncio.Queue[str | None] = asyncio.Queue()
         self.links = 0
+        self._to_say: asyncio.Queue[Event | None] = asyncio.Queue()
 
-    @property
-    def handler(self) -> Handler:
+    async def next_command(self) -> str | None:
+        """The kind of the next command."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.heard.get()
+
+    def beat(self) -> None:
+        """Send a heartbeat. What is to be confirmed goes before its answer, or instead of it."""
+        self._to_say.put_nowait(Event(heartbeat=attach_pb2.Heartbeat()))
+
+    def stop(self) -> None:
+        """Break the link."""
+        self._to_say.put_nowait(None)
+
+    async def attach(self, requests: Frames, _: Any) -> Frames:
         """The stream."""
-        return self._attach
-
-    async def _attach(self, requests: Frames, _: Any) -> Frames:
-        self.breaking.clear()
         self.links += 1
+        frames = aiter(requests)
         yield attach_pb2.AttachResponse(events=[welcome()])
-        asked = await anext(aiter(requests))
-        while not (asked.commands and asked.commands[-1].HasField("attach")):
-            asked = await anext(aiter(requests))
-        handles = [command.attach.handle for command in asked.commands]
-        events = [attached(handle) for handle in handles]
-        yield attach_pb2.AttachResponse(events=[*events, gap(handles[0]), delivery(1, *handles[1:])])
-        reading = asyncio.create_task(self._note(requests))
-        await self.breaking.wait()
-        reading.cancel()
+        await anext(frames)  # the hello
+        handles = [command.attach.handle for command in (await anext(frames)).commands]
+        said = [*map(attached, handles), gap(handles[0]), delivery(1, *handles[1:])]
+        yield attach_pb2.AttachResponse(events=said)
+        listening = asyncio.create_task(self._listen(frames))
+        while event := await self._to_say.get():
+            yield attach_pb2.AttachResponse(events=[event])
+        listening.cancel()
 
-    async def _note(self, requests: Frames) -> None:
-        async for request in requests:
-            for command in request.commands:
-                if command.HasField("ack"):
-                    self.acks.put_nowait(command.ack.number)
+    async def _listen(self, frames: Frames) -> None:
+        async for frame in frames:
+            for command in frame.commands:
+                self.heard.put_nowait(command.WhichOneof("command"))
 
 
 async def next_delivery(attachment: Attachment) -> Delivery:
@@ -69,42 +81,42 @@ async def next_delivery(attachment: Attachment) -> Delivery:
 async def test_loss_without_mail() -> None:
     """A loss is shown though no mail follows, and confirmed only when who lost it has dealt with it."""
     teller = Teller()
-    async with front_end_of(teller.handler) as front_end:
+    async with front_end_of(teller.attach) as front_end:
         loser = await front_end.attach("ann")
         shown = await next_delivery(loser)
         assert (shown.messages, shown.number, shown.gaps) == ((), 1, (Gap("/a", 3),))
-        assert teller.acks.empty()
+        teller.beat()
+        assert await teller.next_command() == "heartbeat"
         loser.done()
-        async with asyncio.timeout(PATIENCE):
-            assert await teller.acks.get() == 1
-        teller.breaking.set()
+        assert await teller.next_command() == "ack"
+        teller.stop()
 
 
 async def test_loss_beside_the_mail_of_others() -> None:
     """Mail of others does not confirm a loss before it was shown."""
     teller = Teller()
-    async with front_end_of(teller.handler) as front_end:
+    async with front_end_of(teller.attach) as front_end:
         loser, other = await asyncio.gather(front_end.attach("ann"), front_end.attach("bob"))
         assert (await next_delivery(other)).gaps == ()
         other.done()
         assert (await next_delivery(loser)).gaps == (Gap("/a", 3),)
-        assert teller.acks.empty()
+        teller.beat()
+        assert await teller.next_command() == "heartbeat"
         loser.done()
-        async with asyncio.timeout(PATIENCE):
-            assert await teller.acks.get() == 1
-        teller.breaking.set()
+        assert await teller.next_command() == "ack"
+        teller.stop()
 
 
 async def test_loss_that_is_told_again() -> None:
     """A loss that was not shown before its link broke is told again on the next, and not counted twice."""
     teller = Teller()
-    async with front_end_of(teller.handler) as front_end:
+    async with front_end_of(teller.attach) as front_end:
         loser = await front_end.attach("ann")
-        teller.breaking.set()
+        teller.stop()
         await until(lambda: teller.links == 2 and loser.standing.name == "HELD")
         shown = await next_delivery(loser)
         assert (shown.number, shown.gaps) == (2, (Gap("/a", 3),))
-        teller.breaking.set()
+        teller.stop()
 
 
 async def test_loss_for_a_callback() -> None:
@@ -113,11 +125,10 @@ async def test_loss_for_a_callback() -> None:
     lost: list[Gap] = []
     batches: list[Batch] = []
     options: dict[str, Any] = {"on_delivery": batches.append, "on_gap": lambda _, gap: lost.append(gap)}
-    async with front_end_of(teller.handler, **options) as front_end:
+    async with front_end_of(teller.attach, **options) as front_end:
         await front_end.attach("ann")
-        async with asyncio.timeout(PATIENCE):
-            assert await teller.acks.get() == 1
-        teller.breaking.set()
+        assert await teller.next_command() == "ack"
+        teller.stop()
     assert lost == [Gap("/a", 3)]
     assert batches == []
 

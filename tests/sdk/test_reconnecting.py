@@ -263,18 +263,6 @@ async def test_dead_link(caplog: pytest.LogCaptureFixture, room: str) -> None:
     assert "is silent" in caplog.text
 
 
-async def test_heartbeats_keep_a_link(room: str) -> None:
-    """A front-end that has nothing to say answers heartbeats, and keeps its link."""
-    with running_server("--heartbeat-interval=0.1", "--silence-limit=0.4") as server:
-        async with FrontEnd(server.address, "test") as front_end:
-            attachment = await subscriber(front_end, room)
-            await asyncio.sleep(1.2)  # thrice the silence that would end it
-            await front_end.publish_one(Message.of(room, 1))
-            item = await anext(attachment)
-    assert isinstance(item, Delivery)
-    assert (item.number, item.redelivered) == (1, False)
-
-
 async def test_detached_while_away(proxy: Proxy) -> None:
     """A client that is given up while there is no link is not attached again."""
     async with FrontEnd(proxy.address, "test", backoff=QUICK) as front_end:

@@ -181,6 +181,24 @@ async def test_events_of_a_newer_server() -> None:
         assert (await front_end.attach("ann")).handle == 0
 
 
+async def test_heartbeats_keep_a_link() -> None:
+    """A front-end that has nothing to say answers each heartbeat, by which it keeps its link."""
+    heard: list[str | None] = []
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        frames = aiter(requests)
+        await anext(frames)  # the hello
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        for _ in range(3):
+            yield attach_pb2.AttachResponse(events=[Event(heartbeat=attach_pb2.Heartbeat())])
+            heard.extend(command.WhichOneof("command") for command in (await anext(frames)).commands)
+        async for _ in frames:
+            pass
+
+    async with front_end_of(attach):
+        await until(lambda: heard == ["heartbeat"] * 3)
+
+
 async def test_unknown_handle() -> None:
     """A link that names a client that was never attached is given up, and the next one is used."""
     turns = iter([link(attached(7))])

@@ -45,8 +45,9 @@ TIMEOUT: Final = "bayeux.timeout"
 INTERVAL: Final = "bayeux.interval"
 """Attributes of sessions that have a timing of their own, in milliseconds."""
 
-# Times travel through pixied in parts of a second; a session that was never prolonged ends its timeout after its start.
-_SAME_MOMENT: Final = 0.002
+# A session that was never prolonged ends its timeout after its start, but for rounding. Nothing happens to a session
+# sooner than this after its creation: its client does not know its id yet.
+_SAME_MOMENT: Final = 0.000_02
 
 Send = Callable[[str], Awaitable[None]]
 

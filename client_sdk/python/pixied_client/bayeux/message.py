@@ -181,7 +181,10 @@ def parsed(text: str | bytes, *, depth: int) -> list[BayeuxMessage]:
         raise Malformed("a message is a JSON object, and a request is one or an array of them") from error
     except (DecodeError, UnicodeError, RecursionError):
         found = _parsed_leniently(text)
-    return [BayeuxMessage(members) for members in (found if isinstance(found, list) else [found])]
+    messages = found if isinstance(found, list) else [found]
+    for members in messages:
+        members.pop("error", None)  # extensions refuse by it; a client can't do that to itself
+    return [BayeuxMessage(members) for members in messages]
 
 
 def delivered(message: Message) -> str:

@@ -266,7 +266,8 @@ class Protocol:
         """Tell whether a message can be published together with its neighbours: nobody here wants to see it first."""
         if self._extensions.look_in or self._extensions.look_out or self._hooks.judge_publishes:
             return False
-        return not _belongs_to(message.channel, "/meta") and not _is_service(message.channel)
+        channel = message.channel
+        return bool(channel) and not _belongs_to(channel, "/meta") and not _is_service(channel)
 
     async def _other(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
         channel = message.channel

@@ -1,0 +1,55 @@
+"""One pixied for all tests, and front-ends on it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from tests.bayeux.site import Browser, served
+from tests.sdk.servers import Server, running_server
+
+from pixied_client import Backend
+from pixied_client.bayeux import Bayeux, Timing
+
+QUICK = Timing(timeout=0.5, max_interval=10.0, multiple_clients_interval=1.5)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as started:
+        yield started
+
+
+@pytest.fixture
+async def backend(server: Server) -> AsyncIterator[Backend]:
+    async with Backend(server.address) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bayeux(server: Server) -> Bayeux:
+    """A front-end that a test may give hooks before it is first asked. Its connects are held for half a second."""
+    return Bayeux(server.address, name="first", timing=QUICK)
+
+
+@pytest.fixture
+async def url(bayeux: Bayeux) -> AsyncIterator[str]:
+    async with served(bayeux) as place:
+        yield f"http://{place}/bayeux"
+
+
+@pytest.fixture
+async def browser(url: str) -> AsyncIterator[Browser]:
+    async with Browser(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other_url(server: Server) -> AsyncIterator[str]:
+    """A second front-end on the same pixied."""
+    async with served(Bayeux(server.address, name="second", timing=QUICK)) as place:
+        yield f"http://{place}/bayeux"
+
+
+@pytest.fixture
+async def other_browser(other_url: str) -> AsyncIterator[Browser]:
+    async with Browser(other_url) as opened:
+        yield opened

@@ -1,0 +1,59 @@
+"""Faye's eventsource: mail as events, requests beside them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+from tests.bayeux.site import Browser, until_held
+from tests.sdk.servers import PATIENCE
+
+from pixied_client import Backend
+
+EVENTS = {"accept": "text/event-stream"}
+
+
+async def events(response: httpx.Response) -> AsyncIterator[list[dict[str, object]]]:
+    """Read a stream of events."""
+    async for line in response.aiter_lines():
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+async def test_mail_comes_as_events_while_connects_go_to_another_front_end(
+    browser: Browser, other_browser: Browser, backend: Backend
+) -> None:
+    """The stream holds the client; its connects, wherever they arrive, are answered at once and do not take it away."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/es")
+    async with (
+        asyncio.timeout(PATIENCE),
+        browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
+    ):
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        await until_held(backend, visitor.client_id, "first")
+        (reply,) = await visitor.at(other_browser).connect(connectionType="eventsource")
+        assert reply["successful"]
+        assert reply["advice"]["timeout"] == 0
+        assert 0 < reply["advice"]["interval"] <= 10_000
+        await other_browser.ask("/es", data="line\nbreak")
+        assert [message["data"] async for (message,) in _first(response)] == ["line\nbreak"]
+    await until_held(backend, visitor.client_id, "")
+
+
+async def _first(response: httpx.Response) -> AsyncIterator[list[dict[str, object]]]:
+    async for event in events(response):
+        yield event
+        return
+
+
+async def test_the_stream_of_a_session_that_ends_ends(browser: Browser, backend: Backend) -> None:
+    """A disconnect closes it."""
+    visitor = await browser.handshake()
+    async with (
+        asyncio.timeout(PATIENCE),
+        browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
+    ):
+        await until_held(backend, visitor.client_id, "first")
+        await visitor.ask("/meta/disconnect")
+        assert [event async for event in events(response)] == []

@@ -1,0 +1,142 @@
+"""Requests in all their forms: JSON, forms, JSONP, other origins, and what is no request at all."""
+
+import json
+import re
+from urllib.parse import quote, urlencode
+
+import pytest
+from tests.bayeux.site import Browser, served
+from tests.sdk.servers import Server
+
+from pixied_client.bayeux import Bayeux, Limits
+
+PUBLISH = '{"channel":"/a","data":"\\u2028 \u2028"}'
+ANSWER = [{"channel": "/a", "successful": True}]
+JSON_TYPE = {"content-type": "application/json"}
+FORM_TYPE = {"content-type": "application/x-www-form-urlencoded"}
+
+TAKEN = [
+    ("JSON", JSON_TYPE, PUBLISH),
+    ("JSON, old name", {"content-type": "text/json;charset=UTF-8"}, PUBLISH),
+    ("a form", FORM_TYPE, urlencode({"message": PUBLISH})),
+    ("Faye's cross-origin-long-polling", {"content-type": "text/plain;charset=UTF-8"}, "message=" + quote(PUBLISH)),
+    ("no type at all", {}, "message=" + quote(PUBLISH)),
+]
+
+
+@pytest.mark.parametrize(("headers", "body"), [row[1:] for row in TAKEN], ids=[row[0] for row in TAKEN])
+async def test_messages_come_in_every_form_that_clients_use(
+    browser: Browser, headers: dict[str, str], body: str
+) -> None:
+    """JSON by its types, a form by any other, and the answer is JSON that no cache keeps."""
+    response = await browser.http.post(browser.url, content=body.encode(), headers=headers)
+    assert (response.status_code, response.json()) == (200, ANSWER)
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    assert "no-store" in response.headers["cache-control"]
+
+
+async def test_callback_polling_answers_with_a_script(browser: Browser) -> None:
+    """A GET gets JavaScript that calls the function it names, with nothing in it that JavaScript reads otherwise."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/a")
+    await browser.http.post(browser.url, content=PUBLISH.encode(), headers=JSON_TYPE)
+    message = json.dumps(
+        {"channel": "/meta/connect", "clientId": visitor.client_id, "connectionType": "callback-polling"}
+    )
+    response = await browser.http.get(browser.url, params={"message": message, "jsonp": "app.calls[0]"[:9]})
+    assert response.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    script = re.fullmatch(r"/\*\*/app\.calls\((.*)\);", response.text)
+    assert script
+    assert "\u2028" not in response.text
+    assert json.loads(script[1])[1]["data"] == "\u2028 \u2028"
+
+
+async def test_without_a_name_the_script_calls_fayes_function(browser: Browser) -> None:
+    """As Faye's server does it."""
+    response = await browser.http.get(browser.url, params={"message": PUBLISH})
+    assert response.text.startswith("/**/jsonpcallback([")
+
+
+REFUSED = [
+    ("POST", JSON_TYPE, b"{", 400),
+    ("POST", JSON_TYPE, b"", 400),
+    ("POST", JSON_TYPE, b"7", 400),
+    ("POST", JSON_TYPE, b"[1]", 400),
+    ("POST", JSON_TYPE, b'[{"channel":"/a"},[]]', 400),
+    ("POST", JSON_TYPE, b'{"channel":"\xff"}', 400),
+    ("POST", JSON_TYPE, b"[" * 200_000, 400),
+    ("POST", JSON_TYPE, b'{"a":' * 100 + b"1" + b"}" * 100, 400),
+    ("POST", FORM_TYPE, b"massage=x", 400),
+    ("POST", FORM_TYPE, b"message=%ff", 400),
+    ("POST", FORM_TYPE, b"message=%7B%7D&jsonp=alert(1)", 400),
+    ("POST", {"content-type": "multipart/form-data; boundary=x"}, b"--x", 415),
+    ("POST", {"content-type": "image/png"}, b"x", 415),
+    ("POST", JSON_TYPE, b'{"channel":"/a","data":"' + b"x" * (1 << 20) + b'"}', 413),
+    ("POST", JSON_TYPE, b"[" + b"{}," * 1_000 + b"{}]", 413),
+    ("PUT", JSON_TYPE, b"{}", 405),
+    ("GET", {}, b"", 400),
+]
+
+
+@pytest.mark.parametrize(("method", "headers", "body", "status"), REFUSED, ids=lambda value: str(value)[:30])
+async def test_what_is_no_request_is_refused_in_one_clear_line(
+    browser: Browser, method: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    """HTTP's code, Bayeux's words, and the next request is served."""
+    response = await browser.http.request(method, browser.url, content=body, headers=headers)
+    assert response.status_code == status
+    (reply,) = response.json()
+    assert reply["successful"] is False
+    assert re.fullmatch(r"\d{3}:[^:]*:[^:]+(: [^:]+)?", reply["error"])
+    await browser.handshake()
+
+
+async def test_an_empty_array_gets_an_empty_answer(browser: Browser) -> None:
+    """It is no mistake, as with Faye."""
+    assert await browser.post() == []
+
+
+async def test_one_message_too_large_for_pixied_is_refused_alone(server: Server) -> None:
+    """Pixied's own limit is a message's refusal, not the request's."""
+    async with (
+        served(Bayeux(server.address, limits=Limits(request_bytes=4 << 20))) as place,
+        Browser(f"http://{place}/") as browser,
+    ):
+        large, small = await browser.post({"channel": "/l", "data": "x" * (2 << 20)}, {"channel": "/s", "data": 1})
+        assert large["error"] == "413:/l:Too large"
+        assert small["successful"]
+
+
+async def test_pages_of_all_origins_may_use_it_unless_some_are_named(server: Server, browser: Browser) -> None:
+    """The answer lets the page read it; where origins are named, others get no answer at all."""
+    ours, theirs = {"origin": "https://ours.example"}, {"origin": "https://theirs.example"}
+    response = await browser.http.post(browser.url, json=[], headers=theirs)
+    assert response.headers["access-control-allow-origin"] == "https://theirs.example"
+    assert response.headers["access-control-allow-credentials"] == "true"
+    async with served(Bayeux(server.address, origins=["https://ours.example"])) as place:
+        url = f"http://{place}/bayeux"
+        response = await browser.http.post(url, json=[], headers=ours)
+        assert response.headers["access-control-allow-origin"] == "https://ours.example"
+        response = await browser.http.post(url, json=[], headers=theirs)
+        assert (response.status_code, response.json()[0]["error"]) == (403, "403::Origin denied")
+        assert "access-control-allow-origin" not in response.headers
+        assert (await browser.http.post(url, json=[], headers={"origin": f"http://{place}"})).status_code == 200
+
+
+async def test_a_browser_may_ask_before_it_asks(browser: Browser) -> None:
+    """A preflight is answered with what may be sent."""
+    asked = {"origin": "https://any.example", "access-control-request-method": "POST"}
+    response = await browser.http.options(browser.url, headers=asked)
+    assert response.status_code == 204
+    assert "Content-Type" in response.headers["access-control-allow-headers"]
+    assert response.headers["access-control-allow-methods"] == "GET, POST"
+
+
+async def test_a_browser_keeps_its_cookie(browser: Browser) -> None:
+    """It gets one with its first handshake, and no other with the second."""
+    handshake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]}
+    first = await browser.http.post(browser.url, json=handshake)
+    assert "httponly" in first.headers["set-cookie"].lower()
+    second = await browser.http.post(browser.url, json=handshake)
+    assert "set-cookie" not in second.headers

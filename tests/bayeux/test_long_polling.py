@@ -1,0 +1,292 @@
+"""Sessions over long polls, by raw requests."""
+
+import asyncio
+
+import httpx
+import pytest
+from tests.bayeux.site import POLLING, Browser, served, until_held
+from tests.sdk.servers import Server
+
+from pixied_client import Backend, ClientUnknown
+from pixied_client.bayeux import Bayeux, Timing
+
+HANDSHAKE = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": [POLLING]}
+
+
+async def test_a_handshake_is_answered_as_the_specification_says(browser: Browser) -> None:
+    """The reply to a handshake has all members that it must have, and its advice."""
+    (reply,) = await browser.post({**HANDSHAKE, "id": "7", "minimumVersion": "1.0"})
+    client_id = reply.pop("clientId")
+    assert len(client_id) == 32
+    assert reply == {
+        "channel": "/meta/handshake",
+        "id": "7",
+        "successful": True,
+        "version": "1.0",
+        "minimumVersion": "1.0",
+        "supportedConnectionTypes": [
+            "websocket",
+            "eventsource",
+            "long-polling",
+            "cross-origin-long-polling",
+            "callback-polling",
+        ],
+        "advice": {"reconnect": "retry", "interval": 0, "timeout": 500},
+    }
+
+
+CLIENT = "<the client's id>"
+
+REFUSED = [
+    ({"channel": "/meta/handshake", "supportedConnectionTypes": [POLLING]}, "400:version:Missing required parameter"),
+    ({"channel": "/meta/handshake", "version": "1.0"}, "400:supportedConnectionTypes:Missing required parameter"),
+    ({**HANDSHAKE, "version": "2.0"}, "300:2.0:Version mismatch"),
+    ({**HANDSHAKE, "supportedConnectionTypes": ["flash"]}, "301:flash:Connection types not supported"),
+    ({"channel": "/meta/connect", "connectionType": POLLING}, "401::No client id"),
+    ({"channel": "/meta/connect", "clientId": 5, "connectionType": POLLING}, "401::No client id"),
+    ({"channel": "/meta/connect", "clientId": "x", "connectionType": POLLING}, "402:x:Unknown client"),
+    ({"channel": "/meta/connect", "clientId": CLIENT}, "400:connectionType:Missing required parameter"),
+    (
+        {"channel": "/meta/connect", "clientId": CLIENT, "connectionType": "pigeon"},
+        "301:pigeon:Connection types not supported",
+    ),
+    ({"channel": "/meta/subscribe", "subscription": "/a"}, "401::No client id"),
+    ({"channel": "/meta/subscribe", "clientId": "x", "subscription": "/a"}, "402:x:Unknown client"),
+    ({"channel": "/meta/subscribe", "clientId": CLIENT}, "400:subscription:Missing required parameter"),
+    (
+        {"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": []},
+        "400:subscription:Missing required parameter",
+    ),
+    ({"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": [1]}, "405:subscription:Invalid channel"),
+    ({"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": "no:slash"}, "405:no_slash:Invalid channel"),
+    ({"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": "/meta/x"}, "403:/meta/x:Forbidden channel"),
+    ({"channel": "/meta/unsubscribe", "clientId": "x", "subscription": "/a"}, "402:x:Unknown client"),
+    ({"channel": "/meta/unsubscribe", "clientId": CLIENT, "subscription": "/a/"}, "405:/a/:Invalid channel"),
+    ({"channel": "/meta/disconnect"}, "401::No client id"),
+    ({"channel": "/meta/disconnect", "clientId": "x"}, "402:x:Unknown client"),
+    ({"channel": "/meta/launch", "clientId": CLIENT}, "403:/meta/launch:Forbidden channel"),
+    ({"channel": "/a", "clientId": "x", "data": 1}, "402:x:Unknown client"),
+    ({"channel": "/a", "clientId": CLIENT}, "400:data:Missing required parameter"),
+    ({"channel": "/a/*", "clientId": CLIENT, "data": 1}, "405:/a/*:Invalid channel"),
+    ({"channel": "a", "clientId": CLIENT, "data": 1}, "405:a:Invalid channel"),
+    ({"channel": "/" + "x" * 300, "data": 1}, f"405:/{'x' * 99}:Invalid channel"),
+    ({"channel": "/service/x", "data": 1}, "401::No client id"),
+    ({"data": 1}, "400:channel:Missing required parameter"),
+    ({"channel": 5, "data": 1}, "400:channel:Missing required parameter"),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "error"), REFUSED, ids=lambda value: None if isinstance(value, dict) else value[:60]
+)
+async def test_what_is_wrong_is_refused_in_bayeux_words(
+    browser: Browser, message: dict[str, object], error: str
+) -> None:
+    """Each mistake has its code, argument and text, and the session lives on."""
+    visitor = await browser.handshake()
+    sent = {name: visitor.client_id if value == CLIENT else value for name, value in message.items()}
+    (reply,) = await browser.post({"id": "1", **sent})
+    assert (reply["successful"], reply["error"], reply["id"]) == (False, error, "1")
+    assert "data" not in reply
+    assert (await visitor.ask("/meta/subscribe", subscription="/fine"))["successful"]
+
+
+async def test_who_has_no_session_is_sent_to_a_handshake(browser: Browser) -> None:
+    """A connect of an unknown client advises to handshake at once."""
+    reply = await browser.ask("/meta/connect", clientId="gone", connectionType=POLLING)
+    assert reply["advice"] == {"reconnect": "handshake", "interval": 0}
+
+
+async def test_json_arrives_byte_for_byte_as_its_publisher_wrote_it(browser: Browser) -> None:
+    """Numbers, spaces, escapes, unknown members and their order: nothing is read and written again on the way."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/text")
+    data = r'"data":{ "big": 12345678901234567890.500, "same":1,"same":2, "half":"\ud83d", "é":"\u00e9" }'
+    members = data + r',"id":"a\/b","blank":null'
+    text = '{"channel":"/text",' + members + "}"
+    response = await browser.http.post(browser.url, content=text, headers={"content-type": "application/json"})
+    assert response.json()[0]["successful"], response.text
+    polled = await browser.http.post(
+        browser.url, json={"channel": "/meta/connect", "clientId": visitor.client_id, "connectionType": POLLING}
+    )
+    assert f'{{"channel":"/text",{data},"blank":null,"id":"a\\/b"}}' in polled.text
+
+
+async def test_a_message_can_have_no_member_that_clients_obey(browser: Browser) -> None:
+    """A publisher can't send others advice, a client id or the look of a reply."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/tricks")
+    tricks = {"advice": {"reconnect": "none"}, "successful": False, "error": "x", "clientId": visitor.client_id}
+    assert (await browser.post({"channel": "/tricks", "data": 1, "mood": "good", "id": 5, **tricks}))[0][
+        "successful"
+    ] is True
+    (_, mail) = await visitor.connect()
+    assert mail == {"channel": "/tricks", "data": 1, "mood": "good", "id": 5}
+
+
+async def test_one_publish_reaches_every_matching_subscription_once(browser: Browser) -> None:
+    """A client with several subscriptions that match gets one copy; an array of subscriptions is one request."""
+    visitor = await browser.handshake()
+    reply = await visitor.ask("/meta/subscribe", subscription=["/rooms/a", "/rooms/*", "/rooms/**"])
+    assert reply["subscription"] == ["/rooms/a", "/rooms/*", "/rooms/**"]
+    await browser.ask("/rooms/a", data="hello")
+    assert await visitor.data() == ["hello"]
+
+
+async def test_nothing_arrives_after_unsubscribe(browser: Browser) -> None:
+    """Once an unsubscribe is answered, the channel is silent."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/on", "/off")
+    assert (await visitor.ask("/meta/unsubscribe", subscription="/off"))["successful"]
+    await browser.post({"channel": "/off", "data": 1}, {"channel": "/on", "data": 2})
+    assert await visitor.data() == [2]
+
+
+async def test_a_request_of_many_messages_is_answered_in_its_order(browser: Browser) -> None:
+    """Replies stand in the order of the messages, failures between them, and a connect among others is not held."""
+    visitor = await browser.handshake()
+    messages = [
+        {"channel": "/meta/subscribe", "subscription": "/many", "id": "a"},
+        *({"channel": "/many", "data": number, "id": f"m{number}"} for number in range(5)),
+        {"channel": "/wrong/*", "data": 0, "id": "b"},
+        {"channel": "/many", "data": 5, "id": "c"},
+        {"channel": "/meta/connect", "connectionType": POLLING, "id": "d"},
+    ]
+    answers = await browser.post(*({"clientId": visitor.client_id, **message} for message in messages))
+    assert [answer.get("id") for answer in answers[:9]] == ["a", "m0", "m1", "m2", "m3", "m4", "b", "c", "d"]
+    assert [answer["successful"] for answer in answers[:9]] == [True] * 6 + [False] + [True] * 2
+    assert [answer["data"] for answer in answers[9:]] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_the_first_connect_is_answered_at_once_and_the_next_is_held(browser: Browser) -> None:
+    """A client learns at once that it is connected; after that a connect without mail takes its time."""
+    reply = await browser.ask("/meta/handshake", **{k: v for k, v in HANDSHAKE.items() if k != "channel"})
+    ask = {"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": POLLING}
+    clock = asyncio.get_running_loop().time
+    before = clock()
+    await browser.post(ask)
+    between = clock()
+    (held,) = await browser.post(ask)
+    assert clock() - between >= 0.5 > between - before
+    assert held["advice"] == {"reconnect": "retry", "interval": 0, "timeout": 500}
+
+
+async def test_a_client_may_ask_for_a_shorter_hold(browser: Browser) -> None:
+    """Advice in a connect shortens that one hold; 0 asks for an answer at once, with the mail that waits."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/now")
+    await browser.ask("/now", data=1)
+    assert await visitor.data(advice={"timeout": 0}) == [1]
+    assert await visitor.data(advice={"timeout": 0}) == []
+
+
+async def test_mail_ends_a_held_connect(browser: Browser, backend: Backend) -> None:
+    """A publish answers the connect that waits for it."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/wake")
+    held = asyncio.create_task(visitor.data())
+    await until_held(backend, visitor.client_id)
+    await browser.ask("/wake", data="up")
+    assert await held == ["up"]
+
+
+async def test_a_second_connect_ends_the_first(browser: Browser, backend: Backend) -> None:
+    """Only the last connect of a client is held, and gets the mail."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/later")
+    first = asyncio.create_task(visitor.connect())
+    await until_held(backend, visitor.client_id)
+    second = asyncio.create_task(visitor.connect())
+    (ended,) = await first
+    assert ended["error"].startswith("409:")
+    assert ended["advice"]["reconnect"] == "retry"
+    await browser.ask("/later", data=1)
+    assert [message["data"] for message in (await second)[1:]] == [1]
+
+
+async def test_a_connect_elsewhere_ends_the_first_too(
+    browser: Browser, other_browser: Browser, backend: Backend
+) -> None:
+    """Two front-ends agree on whose connect was the last one."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/moved")
+    first = asyncio.create_task(visitor.connect())
+    await until_held(backend, visitor.client_id, "first")
+    second = asyncio.create_task(visitor.at(other_browser).connect())
+    assert (await first)[0]["error"].startswith("409:")
+    await until_held(backend, visitor.client_id, "second")
+    await browser.ask("/moved", data=1)
+    assert [message["data"] for message in (await second)[1:]] == [1]
+
+
+async def test_disconnect_wakes_the_held_connect(browser: Browser, other_browser: Browser, backend: Backend) -> None:
+    """A disconnect, sent to any front-end, answers the connect that another holds: do not come back."""
+    visitor = await browser.handshake()
+    held = asyncio.create_task(visitor.connect())
+    await until_held(backend, visitor.client_id)
+    assert (await visitor.at(other_browser).ask("/meta/disconnect"))["successful"]
+    (reply,) = await held
+    assert reply["successful"]
+    assert reply["advice"]["reconnect"] == "none"
+
+
+async def test_mail_of_a_poll_that_was_cut_is_not_lost(browser: Browser, backend: Backend) -> None:
+    """A client that closes its connection while it waits gets what comes meanwhile with its next connect."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/kept")
+    with pytest.raises(httpx.ReadTimeout):
+        await browser.http.post(
+            browser.url,
+            json={"channel": "/meta/connect", "clientId": visitor.client_id, "connectionType": POLLING},
+            timeout=httpx.Timeout(5, read=0.1),
+        )
+    await until_held(backend, visitor.client_id, "")
+    await browser.ask("/kept", data=1)
+    assert await visitor.data() == [1]
+
+
+async def test_a_message_without_a_client_id_is_published(browser: Browser) -> None:
+    """Publishing needs no session: one may do it with curl."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/curl")
+    assert await browser.post({"channel": "/curl", "data": 1}) == [{"channel": "/curl", "successful": True}]
+    assert await visitor.data() == [1]
+
+
+async def test_pages_of_one_browser_do_not_take_all_its_connections(browser: Browser, backend: Backend) -> None:
+    """Of two sessions with one browser's cookie only one poll is held; the other is told to come again later."""
+    one = await browser.handshake()
+    two = await browser.handshake()
+    held = asyncio.create_task(one.connect())
+    await until_held(backend, one.client_id)
+    (reply,) = await two.connect()
+    assert reply["successful"]
+    assert reply["advice"] == {"reconnect": "retry", "interval": 1500, "timeout": 500, "multiple-clients": True}
+    await held
+    (reply,) = await two.connect()
+    assert "multiple-clients" not in reply["advice"]
+
+
+async def test_a_planned_stop_answers_what_is_held(browser: Browser, bayeux: Bayeux, backend: Backend) -> None:
+    """When a front-end drains, its connects are answered at once, with an interval that spreads the clients."""
+    visitor = await browser.handshake()
+    held = asyncio.create_task(visitor.connect())
+    await until_held(backend, visitor.client_id)
+    bayeux.drain()
+    (reply,) = await held
+    assert reply["successful"]
+    assert reply["advice"]["reconnect"] == "retry"
+
+
+async def test_the_session_ends_when_no_connect_is_held_for_max_interval(server: Server, backend: Backend) -> None:
+    """Pixied counts a client's silence from the end of its last connect."""
+    short = Timing(timeout=0.2, max_interval=0.3)
+    async with served(Bayeux(server.address, timing=short)) as place, Browser(f"http://{place}/") as browser:
+        visitor = await browser.handshake()
+        assert (await visitor.connect())[0]["successful"]
+        client = await backend.get_client(visitor.client_id)
+        assert client.session_timeout.total_seconds() == pytest.approx(0.3)
+        with pytest.raises(ClientUnknown):
+            await until_held(backend, visitor.client_id)
+        (reply,) = await visitor.connect()
+        assert reply["error"].startswith("402:")

@@ -1,0 +1,212 @@
+"""Sessions over WebSockets, by raw frames."""
+
+import asyncio
+
+import pytest
+from tests.bayeux.site import Browser, Socket, opened, served, until_held
+from tests.sdk.servers import Server
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from pixied_client import Backend
+from pixied_client.bayeux import Bayeux, Limits, Timing
+
+CONNECT = {"channel": "/meta/connect", "connectionType": "websocket"}
+
+
+async def test_mail_comes_while_a_connect_is_held(url: str, browser: Browser, backend: Backend) -> None:
+    """On a WebSocket mail does not end the connect: several messages come, and then the reply."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.ask("/meta/subscribe", clientId=client_id, subscription="/live")
+        await socket.send({**CONNECT, "clientId": client_id, "id": "held"})
+        await until_held(backend, client_id)
+        for number in range(3):
+            await browser.ask("/live", data=number)
+        frames = [await socket.receive() for _ in range(4)]
+        assert [message.get("data") for frame in frames for message in frame] == [0, 1, 2, None]
+        assert frames[-1][0]["id"] == "held"
+        assert frames[-1][0]["successful"]
+
+
+async def test_mail_between_two_connects_is_not_lost(url: str, browser: Browser) -> None:
+    """What comes while no connect is held waits for the next one."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.ask("/meta/subscribe", clientId=client_id, subscription="/gap")
+        await browser.ask("/gap", data=1)
+        await socket.send({**CONNECT, "clientId": client_id})
+        assert (await socket.receive())[0]["data"] == 1
+
+
+async def test_a_socket_that_is_cut_keeps_its_mail_in_pixied(
+    url: str, other_url: str, browser: Browser, backend: Backend
+) -> None:
+    """The client goes on over another front-end with the same id, and has lost and repeated nothing."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.ask("/meta/subscribe", clientId=client_id, subscription="/cut")
+        await socket.send({**CONNECT, "clientId": client_id})
+        await until_held(backend, client_id, "first")
+        await browser.ask("/cut", data=1)
+        assert (await socket.receive())[0]["data"] == 1
+        await browser.ask("/meta/subscribe", clientId=client_id, subscription="/other")  # behind the confirmation
+        socket.connection.transport.abort()
+    await until_held(backend, client_id, "")
+    await browser.ask("/cut", data=2)
+    async with opened(other_url) as socket:
+        await socket.send({**CONNECT, "clientId": client_id})
+        assert [message["data"] for message in await socket.receive()] == [2]
+
+
+async def test_publishing_is_answered_on_the_socket(url: str) -> None:
+    """A frame of several messages is answered in one frame."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.send(*({"channel": "/p", "data": n, "id": str(n), "clientId": client_id} for n in range(3)))
+        assert [(reply["id"], reply["successful"]) for reply in await socket.receive()] == [
+            ("0", True),
+            ("1", True),
+            ("2", True),
+        ]
+
+
+async def test_an_empty_frame_is_answered_with_an_empty_one(url: str) -> None:
+    """So a Faye client asks whether its socket lives."""
+    async with opened(url) as socket:
+        await socket.send()
+        assert await socket.receive() == []
+
+
+BAD_FRAMES = [
+    ("{", "400::Bad request_ it is not JSON"),
+    ('"x"', "400::"),
+    ("[1]", "400::"),
+    ("[[]]", "400::"),
+    ('{"channel":"/a","data":NaN}', "400::"),
+    ('{"channel":"/a","data":' + "[" * 100 + "]" * 100 + "}", "400::Bad request_ it is more than 64 levels deep"),
+    ("[" * 100_000, "400::"),
+    (b'{"channel":"/a","data":"\xff"}', "400:"),
+]
+
+
+@pytest.mark.parametrize(("frame", "error"), BAD_FRAMES, ids=lambda value: str(value)[:40])
+async def test_a_malformed_frame_is_refused_and_the_socket_goes_on(url: str, frame: str | bytes, error: str) -> None:
+    """Whatever a frame holds, its sender is told, and the next frame is answered."""
+    async with opened(url) as socket:
+        await socket.connection.send(frame)
+        (reply,) = await socket.receive()
+        assert reply["successful"] is False
+        assert reply["error"].startswith(error.replace("_", ":"))
+        await socket.handshake()
+
+
+async def test_a_frame_that_is_too_large_closes_the_socket(server: Server) -> None:
+    """Its size is bounded, and the close code says that this was the reason."""
+    async with (
+        served(Bayeux(server.address, limits=Limits(request_bytes=1_000))) as place,
+        opened(f"http://{place}/") as socket,
+    ):
+        await socket.send({"channel": "/large", "data": "x" * 2_000})
+        with pytest.raises(ConnectionClosed):
+            await socket.receive()
+        assert socket.connection.close_code == 1009
+
+
+async def test_a_second_connect_on_the_socket_ends_the_first(url: str) -> None:
+    """As everywhere: the last connect holds."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.send({**CONNECT, "clientId": client_id, "id": "1"})
+        await socket.send({**CONNECT, "clientId": client_id, "id": "2"})
+        (first,), (second,) = await socket.receive(), await socket.receive()
+        assert (first["id"], first["successful"], second["id"], second["successful"]) == ("1", False, "2", True)
+
+
+async def test_disconnect_is_answered_and_wakes_the_connect(url: str, backend: Backend) -> None:
+    """Both replies come, on the same socket."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.send({**CONNECT, "clientId": client_id, "id": "held"})
+        await until_held(backend, client_id)
+        await socket.send({"channel": "/meta/disconnect", "clientId": client_id, "id": "bye"})
+        replies = {reply["id"]: reply for reply in [*await socket.receive(), *await socket.receive()]}
+        assert replies["bye"]["successful"]
+        assert replies["held"]["advice"]["reconnect"] == "none"
+
+
+async def test_a_planned_stop_answers_connects_and_closes_the_socket(
+    url: str, bayeux: Bayeux, backend: Backend
+) -> None:
+    """First the reply to the connect that is held, then the close: going away."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.send({**CONNECT, "clientId": client_id})
+        await until_held(backend, client_id)
+        bayeux.drain()
+        (reply,) = await socket.receive()
+        assert reply["successful"]
+        with pytest.raises(ConnectionClosed):
+            await socket.receive()
+        assert socket.connection.close_code == 1001
+
+
+async def test_other_origins_are_kept_out(server: Server) -> None:
+    """A page of another origin opens no WebSocket where origins are named."""
+    async with served(Bayeux(server.address, origins=["https://ours.example"])) as place:
+        url = f"http://{place}/bayeux"
+        async with opened(url, origin="https://ours.example") as socket:
+            await socket.handshake()
+        with pytest.raises(InvalidStatus):
+            async with opened(url, origin="https://theirs.example"):
+                pass
+
+
+async def test_a_subprotocol_that_is_asked_for_is_granted(url: str) -> None:
+    """Browsers close a socket that was granted none of the subprotocols they asked for."""
+    async with opened(url, subprotocols=["bayeux"]) as socket:
+        assert socket.connection.subprotocol == "bayeux"
+
+
+async def test_so_many_connects_are_held_on_a_socket(server: Server) -> None:
+    """Beyond the limit a connect is refused at once, and the others are held on."""
+    limits, timing = Limits(held_per_socket=2), Timing(timeout=2)
+    async with (
+        served(Bayeux(server.address, limits=limits, timing=timing)) as place,
+        opened(f"http://{place}/") as socket,
+    ):
+        for _ in range(3):
+            client_id = (await socket.ask("/meta/handshake", version="1.0", supportedConnectionTypes=["websocket"]))[
+                "clientId"
+            ]
+            await socket.ask("/meta/connect", clientId=client_id, connectionType="websocket", advice={"timeout": 0})
+            await socket.send({**CONNECT, "clientId": client_id})
+        assert (await socket.receive())[0]["error"].startswith("429:")
+
+
+async def test_a_slow_socket_loses_and_repeats_nothing_and_stops_nobody(server: Server, backend: Backend) -> None:
+    """Who takes nothing gets no live mail, holds up nobody, and later gets all of it from the log, once and in order.
+
+    There are more messages than a link may have unconfirmed, and they are more than any socket's buffers hold.
+    """
+    rounds, size, filler = 15, 100, "x" * 10_000
+    expected = list(range(rounds * size))
+    async with served(Bayeux(server.address, timing=Timing(timeout=60, stalled=0.05))) as place:
+        url = f"http://{place}/bayeux"
+        async with Browser(url) as browser, opened(url, max_queue=1) as slow, opened(url) as quick:
+            for socket in (slow, quick):
+                client_id = await socket.handshake()
+                await socket.ask("/meta/subscribe", clientId=client_id, subscription="/flood")
+                await socket.send({**CONNECT, "clientId": client_id})
+                await until_held(backend, client_id)
+            reading = asyncio.create_task(_numbers(quick, len(expected)))
+            for start in range(0, len(expected), size):
+                await browser.post(*({"channel": "/flood", "data": [start + n, filler]} for n in range(size)))
+            assert await reading == expected
+            assert await _numbers(slow, len(expected)) == expected
+
+
+async def _numbers(socket: Socket, count: int) -> list[int]:
+    got: list[int] = []
+    while len(got) < count:
+        got += [message["data"][0] for message in await socket.receive()]
+    return got

@@ -12,6 +12,8 @@ export interface MailInfo {
   readonly stream: number;
   /** True: the client may have got these messages before. */
   readonly redelivered: boolean;
+  /** Names the end of these messages, for `AttachOptions.ackCursor`, at any front-end. Ascending for each client. */
+  readonly cursor: number;
 }
 
 /** Why a client is no longer attached. */
@@ -38,8 +40,9 @@ export interface Batch extends MailInfo {
 /** What an attached client's owner does. */
 export interface AttachHandlers {
   /**
-   * Takes mail; required unless the front-end has `onBatch`. It counts as handled when this returns, or when the promise that it returns is fulfilled. If it fails,
-   * the client is given up: this mail and what follows stays with pixied for whoever attaches the client next.
+   * Takes mail; required unless the front-end has `onBatch`. It counts as handled when this returns, or when the promise
+   * that it returns is fulfilled. If it fails, the client is given up: this mail and what follows stays with pixied for
+   * whoever attaches the client next.
    * Deliveries are not held back for a promise of the one before.
    */
   onMail?(messages: readonly Message[], info: MailInfo): void | Promise<void>;
@@ -55,6 +58,8 @@ export interface AttachOptions {
   readonly ackMode?: 'auto' | 'explicit' | undefined;
   /** Whether the session timeout runs on while it is attached, so that only pings prolong it. Default false. */
   readonly expires?: boolean | undefined;
+  /** The client has confirmed its mail up to and with what carried this cursor, at whatever front-end. Default: nothing. */
+  readonly ackCursor?: number | undefined;
 }
 
 /** The link, as an attachment sees it. */
@@ -80,6 +85,8 @@ export class Attachment {
   wish: Parting | undefined;
   readonly isExplicit: boolean;
   readonly expires: boolean;
+  /** Confirmed by the client itself: named at each attach, so that a confirmation outlives the stream it was sent on. */
+  ackCursor: number;
   private unhandled = new Set<Taken>();
   private last = 0;
 
@@ -93,6 +100,7 @@ export class Attachment {
   ) {
     this.isExplicit = options.ackMode === 'explicit';
     this.expires = options.expires ?? false;
+    this.ackCursor = options.ackCursor ?? 0;
   }
 
   /** Whether mail for it is still wanted. */
@@ -106,8 +114,9 @@ export class Attachment {
     return oldest ? oldest.number - 1 : this.last;
   }
 
-  /** The client itself has confirmed everything up to this mail. Ignored if the link has broken since it came. */
+  /** The client itself has confirmed everything up to this mail. If the link breaks, the next attach says so again. */
   confirm(info: MailInfo): void {
+    this.ackCursor = Math.max(this.ackCursor, info.cursor);
     this.host.confirm(this, info);
   }
 

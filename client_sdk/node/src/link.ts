@@ -221,8 +221,8 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     receipt.seal();
   }
 
-  private handOut({ messages, handles, redelivered }: Batch, number: number, receipt: Receipt): void {
-    const info: MailInfo = { number, stream: this.streams, redelivered };
+  private handOut({ messages, handles, redelivered, cursor }: Batch, number: number, receipt: Receipt): void {
+    const info: MailInfo = { number, stream: this.streams, redelivered, cursor };
     for (const handle of handles) {
       const attachment = this.attachments.get(handle);
       if (!attachment?.isWanted) continue;
@@ -232,13 +232,13 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     }
   }
 
-  private handOutAtOnce({ messages, handles, redelivered }: Batch, number: number, receipt: Receipt): void {
+  private handOutAtOnce({ messages, handles, ...info }: Batch, number: number, receipt: Receipt): void {
     const takers = handles.map((handle) => this.attachments.get(handle)).filter((taker) => taker?.isWanted === true);
     if (takers.length === 0) return;
     const refuse = (error: unknown): void => takers.forEach((taker) => this.refuse(taker!, error));
     const wanted = takers.map((taker) => taker!.handle);
     try {
-      const outcome = this.options.onBatch!({ messages, handles: wanted, number, stream: this.streams, redelivered });
+      const outcome = this.options.onBatch!({ messages, handles: wanted, number, stream: this.streams, ...info });
       if (outcome) receipt.wait(outcome.catch(refuse));
     } catch (error) {
       refuse(error);
@@ -284,9 +284,9 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     this.listener.detached(attachment.clientId, parting);
   }
 
-  private sendAttach({ clientId, handle, isExplicit, expires }: Attachment): void {
+  private sendAttach({ clientId, handle, isExplicit, expires, ackCursor }: Attachment): void {
     const ackMode = isExplicit ? AckMode.EXPLICIT : AckMode.AUTO;
-    this.send({ $case: 'attach', value: { clientId, handle, ackMode, expires } });
+    this.send({ $case: 'attach', value: { clientId, handle, ackMode, expires, ackCursor } });
   }
 
   private sendDetach(attachment: Attachment): void {

@@ -243,6 +243,17 @@ describe('a front-end', () => {
       await untilEqual(() => next.values, [2]);
     });
 
+    it('confirms what a client got elsewhere, by its cursor', async () => {
+      const clientId = await subscribed('/e2');
+      const elsewhere = begin({ address: pixied.address });
+      const first = new Inbox(elsewhere, clientId, { ackMode: 'explicit' });
+      await isHeld(clientId);
+      for (const number of [1, 2, 3]) await send('/e2', number);
+      await untilEqual(() => first.values, [1, 2, 3]);
+      const next = new Inbox(frontEnd, clientId, { ackCursor: first.mail[1]!.cursor });
+      await untilEqual(() => next.values, [3]);
+    });
+
     it('takes no more than its window, and the rest when it has handled that', async () => {
       const narrow = begin({ address: pixied.address, window: 2 });
       const clientId = await subscribed('/f');
@@ -330,6 +341,16 @@ describe('a front-end', () => {
         assert.deepEqual(inbox.reasons, []);
       }
       assert.deepEqual(told, ['up', ...Array(5).fill(['down', 'up']).flat()]);
+    });
+
+    it('says again what a client confirmed while the link was broken', async () => {
+      const clientId = await subscribed('/k2');
+      const inbox = new Inbox(frontEnd, clientId, { ackMode: 'explicit' });
+      for (const number of [1, 2]) await send('/k2', number);
+      await untilEqual(() => inbox.values, [1, 2]);
+      cable.cut();
+      inbox.attachment.confirm(inbox.mail[0]!);
+      await untilEqual(() => inbox.values, [1, 2, 2]);
     });
 
     it('marks what comes again, and ignores confirmations from before', async () => {

@@ -44,7 +44,7 @@ export class PuppetLink {
   /** Mail with one message for each of these handles. */
   deliver(number: number, ...handles: number[]): void {
     const message = { channel: '/a', data: String(number), clientId: '', excludePublisher: false, idempotencyKey: '' };
-    const batches = handles.map((handle) => ({ messages: [message], handles: [handle], redelivered: false }));
+    const batches = handles.map((handle) => ({ messages: [message], handles: [handle], redelivered: false, cursor: number }));
     this.tell({ $case: 'delivery', value: { number, batches } });
   }
 

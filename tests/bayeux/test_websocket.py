@@ -1,6 +1,7 @@
 """Sessions over WebSockets, by raw frames."""
 
 import asyncio
+import socket
 
 import pytest
 from tests.bayeux.site import Browser, Socket, opened, served, until_held
@@ -186,17 +187,22 @@ async def test_so_many_connects_are_held_on_a_socket(server: Server) -> None:
 async def test_a_slow_socket_loses_and_repeats_nothing_and_stops_nobody(server: Server, backend: Backend) -> None:
     """Who takes nothing gets no live mail, holds up nobody, and later gets all of it from the log, once and in order.
 
-    There are more messages than a link may have unconfirmed, and they are more than any socket's buffers hold.
+    There are more deliveries than a link may have unconfirmed, and more bytes than any socket's buffers hold.
     """
+    timing, limits = Timing(timeout=60, stalled=0.05), Limits(window=3)
     rounds, size, filler = 15, 100, "x" * 10_000
     expected = list(range(rounds * size))
-    async with served(Bayeux(server.address, timing=Timing(timeout=60, stalled=0.05))) as place:
+    async with served(Bayeux(server.address, timing=timing, limits=limits)) as place:
         url = f"http://{place}/bayeux"
-        async with Browser(url) as browser, opened(url, max_queue=1) as slow, opened(url) as quick:
-            for socket in (slow, quick):
-                client_id = await socket.handshake()
-                await socket.ask("/meta/subscribe", clientId=client_id, subscription="/flood")
-                await socket.send({**CONNECT, "clientId": client_id})
+        async with (
+            Browser(url) as browser,
+            opened(url, compression=None, sock=_narrow(place)) as slow,
+            opened(url) as quick,
+        ):
+            for side in (slow, quick):
+                client_id = await side.handshake()
+                await side.ask("/meta/subscribe", clientId=client_id, subscription="/flood")
+                await side.send({**CONNECT, "clientId": client_id})
                 await until_held(backend, client_id)
             reading = asyncio.create_task(_numbers(quick, len(expected)))
             for start in range(0, len(expected), size):
@@ -205,8 +211,18 @@ async def test_a_slow_socket_loses_and_repeats_nothing_and_stops_nobody(server: 
             assert await _numbers(slow, len(expected)) == expected
 
 
-async def _numbers(socket: Socket, count: int) -> list[int]:
+def _narrow(place: str) -> socket.socket:
+    """Connect with a small buffer, so that the other side soon notices that nobody reads."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    host, _, port = place.rpartition(":")
+    narrow.connect((host, int(port)))
+    narrow.setblocking(False)
+    return narrow
+
+
+async def _numbers(side: Socket, count: int) -> list[int]:
     got: list[int] = []
     while len(got) < count:
-        got += [message["data"][0] for message in await socket.receive()]
+        got += [message["data"][0] for message in await side.receive()]
     return got

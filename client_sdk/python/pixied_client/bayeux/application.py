@@ -34,7 +34,6 @@ _Application: TypeAlias = Callable[[Scope, _Receive, _Send], Awaitable[None]]
 
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
 
-_WINDOW = 1_024
 EVENTS = frozenset({"handshake", "subscribe", "unsubscribe", "publish", "disconnect", "lost"})
 
 
@@ -67,7 +66,7 @@ class Bayeux:
         early_mail: bool = False,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        self._backing = Backing(lambda: FrontEnd(address, name, window=_WINDOW, channel=channel))
+        self._backing = Backing(lambda: FrontEnd(address, name, window=limits.window, channel=channel))
         self._hooks = Hooks()
         self._extensions = Extensions(extensions)
         self._holds = Holds()

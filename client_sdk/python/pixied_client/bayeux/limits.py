@@ -17,6 +17,7 @@ class Limits:
         held_per_socket: how many clients may have a connect held over one WebSocket.
         polls_per_browser: how many long polls of one browser are held at a time. A browser has few connections to a
             server (6 with HTTP/1.1): all of them held, it could send nothing. Further ones are answered at once.
+        window: how many deliveries pixied sends ahead of their confirmation, for all clients together.
     """
 
     request_bytes: int = 1 << 20
@@ -25,6 +26,7 @@ class Limits:
     response_bytes: int = 1 << 20
     held_per_socket: int = 100
     polls_per_browser: int = 1
+    window: int = 1_024
 
 
 @dataclass(frozen=True, slots=True)

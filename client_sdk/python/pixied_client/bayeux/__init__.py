@@ -1,5 +1,6 @@
 """A Bayeux server for CometD's and Faye's clients as an ASGI application: `pip install pixied-client[bayeux]`."""
 
+from pixied_client.bayeux import cometd
 from pixied_client.bayeux.application import Bayeux
 from pixied_client.bayeux.extension import Extension
 from pixied_client.bayeux.hooks import Handshake
@@ -21,4 +22,5 @@ __all__ = [
     "Request",
     "Session",
     "Timing",
+    "cometd",
 ]

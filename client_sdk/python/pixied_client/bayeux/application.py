@@ -7,6 +7,8 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 
+from pixied_client.backend import Backend
+from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.browsers import Browsers
 from pixied_client.bayeux.connect import Connects
@@ -18,6 +20,7 @@ from pixied_client.bayeux.limits import DEFAULT_LIMITS, DEFAULT_TIMING, Limits, 
 from pixied_client.bayeux.mail import Holds, Writer
 from pixied_client.bayeux.message import Json
 from pixied_client.bayeux.origins import Origins
+from pixied_client.bayeux.partings import Partings
 from pixied_client.bayeux.protocol import Protocol
 from pixied_client.bayeux.request import Scope
 from pixied_client.bayeux.session import Session
@@ -34,7 +37,7 @@ _Application: TypeAlias = Callable[[Scope, _Receive, _Send], Awaitable[None]]
 
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
 
-EVENTS = frozenset({"handshake", "subscribe", "unsubscribe", "publish", "disconnect", "lost"})
+EVENTS = frozenset({"handshake", "subscribe", "unsubscribe", "publish", "disconnect", "lost", "gone"})
 
 
 class Bayeux:
@@ -66,13 +69,17 @@ class Bayeux:
         early_mail: bool = False,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        self._backing = Backing(lambda: FrontEnd(address, name, window=limits.window, channel=channel))
         self._hooks = Hooks()
+        self._partings = Partings(lambda: Backend(address, channel=channel), self._tell_gone)
+        self._backing = Backing(
+            lambda: FrontEnd(address, name, window=limits.window, channel=channel), self._watch_partings
+        )
         self._extensions = Extensions(extensions)
         self._holds = Holds()
-        connects = Connects(timing, limits, self._holds, Writer(self._extensions), self._tell_lost)
+        activity = Activity(timing.max_inactivity)
+        connects = Connects(timing, limits, self._holds, Writer(self._extensions), activity, self._tell_lost)
         protocol = Protocol(
-            self._backing, connects, self._hooks, self._extensions, timing, limits, early_mail=early_mail
+            self._backing, connects, self._hooks, self._extensions, activity, timing, limits, early_mail=early_mail
         )
         allowed = Origins(origins)
         event_sources = EventSources(protocol, timing)
@@ -168,7 +175,9 @@ class Bayeux:
         """Call a function on an event here: after it has happened, and before its client is answered.
 
         Events and arguments: `handshake`, `subscribe`, `unsubscribe`, `publish`: session, message, request (a publish
-        without a client id has None for the session); `disconnect`: session, request; `lost`: session, gap.
+        without a client id has None for the session); `disconnect`: session, request; `lost`: session, gap;
+        `gone`: session, reason: a session ended, for whatever reason, on whichever front-end. Name a listener for
+        that before the first request.
         """
         if event not in EVENTS:
             raise ValueError(f"there is no event {event}; there are {', '.join(sorted(EVENTS))}")
@@ -197,6 +206,13 @@ class Bayeux:
     def session(self, client_id: str) -> Session:
         """Name a session by its client id."""
         return Session(client_id, self._backing.front_end)
+
+    async def _watch_partings(self) -> None:
+        if "gone" in self._hooks.listeners:
+            await self._partings.watch()
+
+    async def _tell_gone(self, client_id: str, reason: str) -> None:
+        await self._hooks.tell("gone", self.session(client_id), reason)
 
     async def _tell_lost(self, client_id: str, gap: Gap) -> None:
         await self._hooks.tell("lost", self.session(client_id), gap)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 
@@ -20,10 +20,14 @@ class Backing:
 
     Args:
         open_front_end: makes the front-end, in a running event loop.
+        beside: what else is to run for as long.
     """
 
-    def __init__(self, open_front_end: Callable[[], FrontEnd]) -> None:
+    def __init__(
+        self, open_front_end: Callable[[], FrontEnd], beside: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._open = open_front_end
+        self._beside = beside
         self._keeper: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[FrontEnd] | None = None
         self._stop = asyncio.Event()
@@ -47,11 +51,17 @@ class Backing:
         if self._keeper is not None:
             await asyncio.wait([self._keeper])
 
+    async def _run_beside(self) -> None:
+        if self._beside is not None:
+            await self._beside()
+
     async def _keep(self, ready: "asyncio.Future[FrontEnd]") -> None:
         try:
-            async with self._open() as front_end:
+            async with self._open() as front_end, asyncio.TaskGroup() as tasks:
+                others = tasks.create_task(self._run_beside())
                 ready.set_result(front_end)
                 await self._stop.wait()
+                others.cancel()
         except* PixiedError as errors:
             _log.error("pixied refuses this front-end: %s", errors.exceptions[0])
         finally:

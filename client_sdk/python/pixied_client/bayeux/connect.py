@@ -18,6 +18,7 @@ from random import random
 from typing import Any, Final
 
 from pixied_client.attachment import Attachment
+from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.mail import Bag, Holds, Writer, gather
@@ -77,6 +78,7 @@ class Connects:
         limits: how much goes into one response.
         holds: ends all holds when the front-end drains.
         writer: writes mail.
+        activity: ends sessions that only connect.
         on_lost: is told when a client has lost mail.
     """
 
@@ -86,12 +88,14 @@ class Connects:
         limits: Limits,
         holds: Holds,
         writer: Writer,
+        activity: Activity,
         on_lost: Callable[[str, Gap], Awaitable[None]],
     ) -> None:
         self._timing = timing
         self._limits = limits
         self._holds = holds
         self._writer = writer
+        self._activity = activity
         self._on_lost = on_lost
         self._held: dict[str, int] = {}
 
@@ -174,6 +178,7 @@ class Connects:
 
     async def _terms(self, front_end: FrontEnd, message: BayeuxMessage, *, may_wait: bool) -> Terms:
         client = await front_end.get_client(message.client_id)
+        await self._activity.check(front_end, client)
         advice = advice_of(client, self._timing)
         seconds = advice["timeout"] / 1_000
         asked = message.object("advice").get("timeout")

@@ -7,6 +7,7 @@ from itertools import groupby
 from random import random
 from typing import Final
 
+from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.connect import CONNECTION_TYPES, INTERVAL, TIMEOUT, Connects, advice_of
 from pixied_client.bayeux.exchange import Exchange
@@ -39,6 +40,7 @@ class Protocol:
         connects: holds connects.
         hooks: what the application decides.
         extensions: what sees all messages.
+        activity: is told who does something.
         timing: for the advice.
         limits: how much one request may have.
         early_mail: mail may come with a handshake's reply.
@@ -50,6 +52,7 @@ class Protocol:
         connects: Connects,
         hooks: Hooks,
         extensions: Extensions,
+        activity: Activity,
         timing: Timing,
         limits: Limits,
         *,
@@ -59,6 +62,7 @@ class Protocol:
         self._connects = connects
         self._hooks = hooks
         self._extensions = extensions
+        self._activity = activity
         self._timing = timing
         self._limits = limits
         self._early_mail = early_mail
@@ -133,12 +137,17 @@ class Protocol:
             passed = await self._extensions.incoming(message, request)
             if passed is None:
                 return
+            await self._mark_active(passed)
             reply = await self._guarded(answer, passed, request)
             reply = await self._extensions.outgoing(reply, request)
         except Exception as error:  # noqa: BLE001 - an extension failed: that is one message's misfortune
             reply = self._refused(passed or message, error)
         if reply is not None:
             exchange.replies.append(reply)
+
+    async def _mark_active(self, message: BayeuxMessage) -> None:
+        if self._timing.max_inactivity is not None and message.channel != CONNECT and message.client_id:
+            await self._activity.mark(await self._backing.front_end(), message.client_id)
 
     async def _guarded(self, answer: _Answer, message: BayeuxMessage, request: Request) -> BayeuxMessage:
         try:
@@ -185,7 +194,8 @@ class Protocol:
         if not await self._hooks.can_handshake(handshake):
             raise Refusal(403, "Handshake denied", advice={"reconnect": "none"})
         client = await front_end.create_client(
-            handshake.interval + self._timing.max_interval, self._attributes(handshake)
+            handshake.interval + self._timing.max_interval,
+            self._attributes(handshake) | await self._activity.begin(front_end),
         )
         reply = message.reply()
         reply["successful"] = True
@@ -264,7 +274,8 @@ class Protocol:
 
     def _is_simple_broadcast(self, message: BayeuxMessage) -> bool:
         """Tell whether a message can be published together with its neighbours: nobody here wants to see it first."""
-        if self._extensions.look_in or self._extensions.look_out or self._hooks.judge_publishes:
+        looked_at = self._extensions.look_in or self._extensions.look_out or self._hooks.judge_publishes
+        if looked_at or self._timing.max_inactivity is not None:
             return False
         channel = message.channel
         return bool(channel) and not _belongs_to(channel, "/meta") and not _is_service(channel)

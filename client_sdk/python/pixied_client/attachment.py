@@ -41,6 +41,9 @@ class Holder(Protocol):
 
 Item: TypeAlias = Delivery | Detached
 
+# A client that confirms later than this many deliveries confirms them on their own link alone.
+_CURSORS = 1_024
+
 
 class Attachment:
     """An asynchronous iterator over one client's mail, for one consumer; its last item is a `Detached`.
@@ -55,19 +58,26 @@ class Attachment:
         handle: the number that stands for it in batches. It stays the same when the link is renewed.
         explicit: only `confirm` confirms.
         expires: the session timeout runs on while it is attached.
+        ack_cursor: the client itself has confirmed what came with this cursor. Named at each attach, so that a
+            confirmation outlives the link that it was sent on.
     """
 
-    def __init__(self, holder: Holder, client_id: str, handle: int, *, explicit: bool, expires: bool) -> None:
+    def __init__(
+        self, holder: Holder, client_id: str, handle: int, *, explicit: bool, expires: bool, ack_cursor: int = 0
+    ) -> None:
         self.client_id = client_id
         self.handle = handle
         self.explicit = explicit
         self.expires = expires
+        self.ack_cursor = ack_cursor
         self.standing = Standing.ASKED
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
         self._holder = holder
         self._waiting: deque[Delivery] = deque()
         self._taken: deque[int] = deque()
+        # What the client itself may confirm: numbers and cursors of its deliveries.
+        self._cursors: deque[tuple[int, int]] = deque(maxlen=_CURSORS)
         self._last = 0
         self._gaps: dict[str, int] = {}
         self._detached: Detached | None = None
@@ -104,12 +114,15 @@ class Attachment:
     def confirm(self, number: int) -> None:
         """Confirm for the client itself everything up to the delivery with this number.
 
-        A number of a link that is gone confirms nothing: that mail comes again.
+        A number of a link that is gone is named when the client is next attached; what comes again before is no
+        mistake.
 
         Raises:
             ValueError: no delivery had this number yet.
         """
         self._holder.confirm(self, number)
+        while self._cursors and self._cursors[0][0] <= number:
+            self.ack_cursor = max(self.ack_cursor, self._cursors.popleft()[1])
 
     async def detach(self) -> None:
         """Give the client up, and wait until the server has done so. What was not dealt with will come again."""
@@ -139,6 +152,8 @@ class Attachment:
             delivery = replace(delivery, gaps=gaps)
             self._gaps.clear()
         self._last = delivery.number
+        if self.explicit:
+            self._cursors.append((delivery.number, delivery.cursor))
         self._waiting.append(delivery)
         self._news.set()
 

@@ -110,7 +110,7 @@ def mail_from(mail: "operations_pb2.DequeueForResponse | operations_pb2.DeliverR
 
 def batch_from(batch: attach_pb2.Batch, number: int) -> values.Batch:
     """Make a value of a batch; the handles stay as they are, packed, however many they be."""
-    return values.Batch(_messages_from(batch.messages), batch.handles, batch.redelivered, number)
+    return values.Batch(_messages_from(batch.messages), batch.handles, batch.redelivered, number, batch.cursor)
 
 
 def client_from(client: operations_pb2.Client) -> values.Client:

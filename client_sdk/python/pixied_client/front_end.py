@@ -105,21 +105,25 @@ class FrontEnd(AwaitedOperations):
         """
         return self._pipeline.perform(call)
 
-    async def attach(self, client_id: str, *, explicit: bool = False, expires: bool = False) -> Attachment:
+    async def attach(
+        self, client_id: str, *, explicit: bool = False, expires: bool = False, ack_cursor: int = 0
+    ) -> Attachment:
         """Take a client, its pending mail first, then live. Whoever held it loses it.
 
         Args:
             client_id: the client.
             explicit: only `Attachment.confirm` confirms, for clients that confirm by themselves.
             expires: its session timeout runs on; by default it lives as long as the link.
+            ack_cursor: confirms its mail up to the delivery that had this cursor, on whatever link, before any comes.
 
         Raises:
             ClientUnknown: there is none such.
+            FieldInvalid: no delivery to this client had that cursor; whoever holds it keeps it.
             LimitClients: the link has as many as it may.
             Unavailable: there was no link in time.
             PixiedError: what else the server answered.
         """
-        return await self._link.attach(client_id, explicit=explicit, expires=expires)
+        return await self._link.attach(client_id, explicit=explicit, expires=expires, ack_cursor=ack_cursor)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()

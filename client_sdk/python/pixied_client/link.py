@@ -84,11 +84,12 @@ class Link(Line):
             "closing": self._closing,
         }
 
-    async def attach(self, client_id: str, *, explicit: bool, expires: bool) -> Attachment:
+    async def attach(self, client_id: str, *, explicit: bool, expires: bool, ack_cursor: int = 0) -> Attachment:
         """Attach a client and wait until the server holds it for this front-end.
 
         Raises:
             ClientUnknown: there is none such.
+            FieldInvalid: the cursor was not handed out.
             LimitClients: the link has as many as it may.
             Unavailable: there was no link in time, or the front-end was closed.
             PixiedError: what else the server answered.
@@ -97,7 +98,9 @@ class Link(Line):
             raise closed()
         if len(client_id.encode()) > _MAX_ID_BYTES:
             raise ClientUnknown("no client id is longer than 255 bytes", code=grpc.StatusCode.NOT_FOUND)
-        attachment = Attachment(self, client_id, self._new_handle(), explicit=explicit, expires=expires)
+        attachment = Attachment(
+            self, client_id, self._new_handle(), explicit=explicit, expires=expires, ack_cursor=ack_cursor
+        )
         self.attachments[attachment.handle] = attachment
         if self.up:
             self._ask(attachment)
@@ -225,7 +228,9 @@ class Link(Line):
 
     def _ask(self, attachment: Attachment) -> None:
         mode = convert.ack_mode(explicit=attachment.explicit)
-        self._outbox.attach(attachment.client_id, attachment.handle, mode, expires=attachment.expires)
+        self._outbox.attach(
+            attachment.client_id, attachment.handle, mode, expires=attachment.expires, ack_cursor=attachment.ack_cursor
+        )
         self._wake.set()
 
     def _ask_again(self, attachment: Attachment, outbox: Outbox) -> None:
@@ -288,7 +293,7 @@ class Link(Line):
 
     def _spread(self, packed: attach_pb2.Batch, number: int) -> None:
         batch = convert.batch_from(packed, number)
-        delivery = Delivery(batch.messages, batch.redelivered, number)
+        delivery = Delivery(batch.messages, batch.redelivered, number, cursor=batch.cursor)
         for handle in batch.handles:
             self._bearer(handle).deliver(delivery)
 

@@ -21,9 +21,13 @@ class Outbox:
         self._commands: deque[attach_pb2.AttachCommand] = deque()
         self._heartbeat = False
 
-    def attach(self, client_id: str, handle: int, ack_mode: message_pb2.AckMode, *, expires: bool) -> None:
+    def attach(
+        self, client_id: str, handle: int, ack_mode: message_pb2.AckMode, *, expires: bool, ack_cursor: int = 0
+    ) -> None:
         """Tell that a client is to be attached."""
-        attach = attach_pb2.AttachClient(client_id=client_id, handle=handle, ack_mode=ack_mode, expires=expires)
+        attach = attach_pb2.AttachClient(
+            client_id=client_id, handle=handle, ack_mode=ack_mode, expires=expires, ack_cursor=ack_cursor
+        )
         self._commands.append(attach_pb2.AttachCommand(attach=attach))
 
     def detach(self, handle: int) -> None:

@@ -305,12 +305,15 @@ class Delivery:
         redelivered: the client may have got these messages before.
         number: ascending over all links of this front-end, for `Attachment.confirm`.
         gaps: what was lost before these messages.
+        cursor: names the end of these messages for `attach`, on any front-end's link: ascending for each client, below
+            2^53. 0 if there are none.
     """
 
     messages: tuple[Message, ...]
     redelivered: bool
     number: int
     gaps: tuple[Gap, ...] = ()
+    cursor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +325,11 @@ class Batch:
         handles: the `Attachment.handle` of everyone who gets them.
         redelivered: these clients may have got them before.
         number: as `Delivery.number`.
+        cursor: as `Delivery.cursor`.
     """
 
     messages: tuple[Message, ...]
     handles: Sequence[int]
     redelivered: bool
     number: int
+    cursor: int = 0

@@ -143,7 +143,7 @@ class Connects:
         cursor = 0
         with self._noted(client_id):
             while True:
-                attachment = await front_end.attach(client_id, **_cursor(cursor))
+                attachment = await front_end.attach(client_id, ack_cursor=cursor)
                 async with attachment:
                     item, cursor = await self._send_on(attachment, request, patience, until)
                 if not isinstance(item, Detached) or item.reason is not DetachReason.REQUESTED:
@@ -159,13 +159,13 @@ class Connects:
             if texts := await self._writer.texts(item, request):
                 await patience.send(f"[{','.join(texts)}]", attachment)
             attachment.done()
-            cursor = getattr(item, "cursor", 0)
+            cursor = item.cursor or cursor
         return item, cursor
 
     async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Bag:
         until = asyncio.get_running_loop().time() + terms.seconds
         exchange.enter_context(self._noted(terms.client_id))
-        attachment = await front_end.attach(terms.client_id, explicit=True, **_cursor(terms.acks or 0))
+        attachment = await front_end.attach(terms.client_id, explicit=True, ack_cursor=terms.acks or 0)
         await exchange.enter_async_context(attachment)
         bag = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
         if bag.detached is None and bag.number:
@@ -271,7 +271,3 @@ def _is_first(client: Client) -> bool:
         return False
     lived = client.expires_at - client.created_at - client.session_timeout
     return abs(lived.total_seconds()) < _SAME_MOMENT
-
-
-def _cursor(cursor: int) -> dict[str, Any]:
-    return {"ack_cursor": cursor} if cursor else {}

@@ -81,7 +81,7 @@ class Bag:
     @property
     def cursor(self) -> int:
         """What confirms all of it on any link; 0 if there are no messages."""
-        return max((getattr(delivery, "cursor", 0) for delivery in self.deliveries), default=0)
+        return max((delivery.cursor for delivery in self.deliveries), default=0)
 
     @property
     def gaps(self) -> list[Gap]:

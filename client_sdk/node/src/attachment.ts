@@ -12,7 +12,7 @@ export interface MailInfo {
   readonly stream: number;
   /** True: the client may have got these messages before. */
   readonly redelivered: boolean;
-  /** Names the end of these messages, for `AttachOptions.ackCursor`, at any front-end. Ascending for each client. */
+  /** Names the end of these messages, for `AttachOptions.ackCursor`, at any front-end. Ascending on each stream. */
   readonly cursor: number;
 }
 
@@ -87,6 +87,7 @@ export class Attachment {
   readonly expires: boolean;
   /** Confirmed by the client itself: named at each attach, so that a confirmation outlives the stream it was sent on. */
   ackCursor: number;
+  private ackStream = 0;
   private unhandled = new Set<Taken>();
   private last = 0;
 
@@ -116,7 +117,9 @@ export class Attachment {
 
   /** The client itself has confirmed everything up to this mail. If the link breaks, the next attach says so again. */
   confirm(info: MailInfo): void {
-    this.ackCursor = Math.max(this.ackCursor, info.cursor);
+    // Cursors of different streams can't be compared; the later stream's is the later one.
+    const isLater = info.stream === this.ackStream ? info.cursor > this.ackCursor : info.stream > this.ackStream;
+    if (isLater) [this.ackCursor, this.ackStream] = [info.cursor, info.stream];
     this.host.confirm(this, info);
   }
 

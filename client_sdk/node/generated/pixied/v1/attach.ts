@@ -94,8 +94,8 @@ export interface AttachClient {
   expires: boolean;
   /**
    * Confirms the client's mail up to and with the batch that carried this cursor, whichever link that was on, before any
-   * mail is sent; in either mode. Default (0): confirms nothing. One that was not handed out is FIELD_INVALID, and
-   * changes nothing. One that was confirmed before is no error.
+   * mail is sent; in either mode. Default (0): confirms nothing, and mail that was sent before comes again, marked. One
+   * that was not handed out is FIELD_INVALID, and changes nothing. One that was confirmed before is no error.
    */
   ackCursor: number;
 }
@@ -223,8 +223,8 @@ export interface Batch {
   /** True: these clients may have got these messages before, from a link that did not confirm them. */
   redelivered: boolean;
   /**
-   * Names the end of these messages, for `AttachClient.ack_cursor`. Ascending for each client, and below 2^53, so that it
-   * can travel as a JSON number.
+   * Names the end of these messages, for `AttachClient.ack_cursor`. Ascending on each link; opaque otherwise, but below
+   * 2^53, so that it can travel as a JSON number.
    */
   cursor: number;
 }

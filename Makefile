@@ -12,6 +12,8 @@ BIN := .venv/bin
 BUILD := .build
 NODE_SDK := client_sdk/node
 FAYE := tests/e2e/faye
+CLIENTS := tests/bayeux/clients
+PACKAGES := $(NODE_SDK) $(FAYE) $(CLIENTS)
 GENERATED := client_sdk/python/pixied $(NODE_SDK)/generated
 WRITTEN := server client_sdk/python/pixied_client tests
 PROTOS := $(wildcard proto/pixied/v1/*.proto)
@@ -22,6 +24,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Everything that make installs with apt, each only where it is missing.
 APT_PYTHON := python3-venv
 APT_GO := golang-go
+APT_NGINX := nginx-light
 # The newest grpcurl, and the newest that Debian 12's Go 1.19 builds.
 GRPCURL := v1.9.3
 GRPCURL_GO119 := v1.8.9
@@ -55,7 +58,7 @@ test: integration node-test  ## install what is needed and run all tests, with c
 unit: $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	$(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
-integration: node grpcurl $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
+integration: node grpcurl nginx $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
@@ -90,10 +93,10 @@ bench: $(BUILD)/run.stamp  ## measure: deliveries, pipelined operations, memory
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove everything that make made
-	rm -rf .venv $(BUILD) $(NODE_SDK)/node_modules $(NODE_SDK)/dist $(FAYE)/node_modules tests/output
+	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo test unit integration node-test check format generate bench clean node grpcurl
+.PHONY: help run demo test unit integration node-test check format generate bench clean node grpcurl nginx
 
 # Set-up
 
@@ -119,19 +122,22 @@ $(BUILD)/dev.stamp: $(BUILD)/run.stamp
 
 node: $(BUILD)/node.stamp
 
-$(BUILD)/packages.stamp: $(addsuffix /package-lock.json,$(NODE_SDK) $(FAYE)) $(addsuffix /package.json,$(NODE_SDK) $(FAYE))
+$(BUILD)/packages.stamp: $(addsuffix /package-lock.json,$(PACKAGES)) $(addsuffix /package.json,$(PACKAGES))
 	@{ command -v node && command -v npm; } >/dev/null \
 		$(call or_say,Node 20 or newer with npm is needed for the Node SDK$(comma) the demo and the tests; it was not found)
 	@node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' \
 		$(call or_say,Node 20 or newer is needed; this is $$(node --version))
-	@echo "installing the Node SDK and Faye"
-	@cd $(NODE_SDK) && $(NPM) ci $(call or_say,$(NO_NPM))
-	@cd $(FAYE) && $(NPM) ci $(call or_say,$(NO_NPM))
+	@echo "installing the Node packages: the SDK's, Faye, CometD's client"
+	@for folder in $(PACKAGES); do (cd $$folder && $(NPM) ci) $(call or_say,$(NO_NPM)); done
 	@mkdir -p $(BUILD) && touch $@
 
 $(BUILD)/node.stamp: $(BUILD)/packages.stamp $(NODE_SDK)/tsconfig.build.json $(shell find $(NODE_SDK)/src $(NODE_SDK)/generated -name '*.ts')
 	@cd $(NODE_SDK) && npm run build --silent $(call or_say,the Node SDK does not compile)
 	@touch $@
+
+# Its command is in a folder that not every user's PATH has.
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { $(call apt,$(APT_NGINX)); }
 
 grpcurl: $(BUILD)/bin/grpcurl
 

@@ -1,4 +1,4 @@
-"""Front-ends in processes of their own behind nginx, which gives each connection to the next one: no sticky sessions."""
+"""Front-ends in processes of their own behind nginx, which gives each connection to the next one: none is sticky."""
 
 import asyncio
 import json
@@ -104,7 +104,7 @@ class Site:
         assert nginx, "nginx is needed: apt-get install nginx-light"
         await self._start(nginx, "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "errors"))
         async with asyncio.timeout(PATIENCE):
-            while not await _answers(port):
+            while not await _answers(port):  # noqa: ASYNC110 - nginx says nothing when it is ready
                 await asyncio.sleep(0.02)
         self.url = f"http://127.0.0.1:{port}/bayeux"
 
@@ -128,7 +128,7 @@ class Client:
     Attributes:
         sessions: a name for each session that it began.
         got: the data of its messages, in order.
-        rounds: how much it had got whenever its connection broke.
+        breaks: how much it had got whenever its connection broke.
         published: the data that was published and answered.
     """
 

@@ -6,7 +6,7 @@ import pytest
 from tests.bayeux.balanced import Client, site
 from tests.sdk.servers import Server
 
-from pixied_client import Backend, Message
+from pixied_client import Admin, Backend, Message
 
 KINDS = [
     "cometd-websocket",
@@ -52,6 +52,7 @@ async def test_clients_carry_on_when_their_front_end_is_killed(server: Server, b
         for client in clients:
             await client.subscribe(f"/{kind}/kill")
         await _publish(backend, f"/{kind}/kill", range(MESSAGES // 2))
+        await _until_some_are_held(server, "one")
         await first.kill()
         await _publish(backend, f"/{kind}/kill", range(MESSAGES // 2, MESSAGES))
         for client in clients:
@@ -68,6 +69,7 @@ async def test_a_planned_stop_of_a_front_end_loses_nothing(server: Server, backe
         for client in clients:
             await client.subscribe(f"/{kind}/stop")
         await _publish(backend, f"/{kind}/stop", range(MESSAGES // 2))
+        await _until_some_are_held(server, "one")
         stopping = asyncio.create_task(first.stop())
         await _publish(backend, f"/{kind}/stop", range(MESSAGES // 2, MESSAGES))
         assert await stopping == 0
@@ -97,7 +99,14 @@ async def _publish(backend: Backend, channel: str, numbers: range) -> None:
         await asyncio.sleep(1 / EACH_SECOND)
 
 
+async def _until_some_are_held(server: Server, front_end: str) -> None:
+    """Make sure that what is about to end has clients."""
+    async with Admin(server.address) as admin, asyncio.timeout(10):
+        while not (await admin.list_clients(front_end=front_end)).items:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+
+
 async def _session_ends(server: Server, channel: str) -> None:
     async with Backend(server.address) as backend, asyncio.timeout(10):
-        while (await backend.subscribers_of(channel)).items:
+        while (await backend.subscribers_of(channel)).items:  # noqa: ASYNC110 - it ends in another process
             await asyncio.sleep(0.01)

@@ -217,7 +217,7 @@ def _narrow(place: str) -> socket.socket:
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     host, _, port = place.rpartition(":")
     narrow.connect((host, int(port)))
-    narrow.setblocking(False)
+    narrow.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return narrow
 
 

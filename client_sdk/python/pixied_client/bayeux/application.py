@@ -72,7 +72,8 @@ class Bayeux:
         self._hooks = Hooks()
         self._partings = Partings(lambda: Backend(address, channel=channel), self._tell_gone)
         self._backing = Backing(
-            lambda: FrontEnd(address, name, window=limits.window, channel=channel), self._watch_partings
+            lambda: FrontEnd(address, name, window=limits.window, timeout=timing.backend, channel=channel),
+            self._watch_partings,
         )
         self._extensions = Extensions(extensions)
         self._holds = Holds()

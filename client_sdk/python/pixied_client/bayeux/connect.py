@@ -27,6 +27,7 @@ from pixied_client.bayeux.patience import Patience
 from pixied_client.bayeux.refusal import Refusal, client_unknown
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, BY_SERVER
+from pixied_client.errors import FieldInvalid
 from pixied_client.front_end import FrontEnd
 from pixied_client.values import Client, Delivery, Detached, DetachReason, Gap
 
@@ -165,7 +166,11 @@ class Connects:
     async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Bag:
         until = asyncio.get_running_loop().time() + terms.seconds
         exchange.enter_context(self._noted(terms.client_id))
-        attachment = await front_end.attach(terms.client_id, explicit=True, ack_cursor=terms.acks or 0)
+        try:
+            attachment = await front_end.attach(terms.client_id, explicit=True, ack_cursor=terms.acks or 0)
+        except FieldInvalid as error:
+            # Nobody has sent it such a batch: what it has and what it lacks can't be known.
+            raise Refusal(400, "Unknown batch", "ext.ack", advice={"reconnect": "handshake"}) from error
         await exchange.enter_async_context(attachment)
         bag = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
         if bag.detached is None and bag.number:

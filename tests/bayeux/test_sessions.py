@@ -1,0 +1,108 @@
+"""What becomes of sessions: inactive clients, kicked clients, pixied away and back."""
+
+import asyncio
+
+import pytest
+from tests.bayeux.site import Browser, opened, served, until, until_held
+from tests.sdk.servers import Server, running_server
+
+from pixied_client import Backend
+from pixied_client.bayeux import Bayeux, Session, Timing
+
+
+async def test_a_client_that_only_connects_is_disconnected(server: Server) -> None:
+    """Connects are no activity, other messages are; which front-end sees them does not matter."""
+    timing = Timing(timeout=0.05, max_inactivity=0.5)
+    async with (
+        served(Bayeux(server.address, timing=timing)) as one,
+        served(Bayeux(server.address, timing=timing)) as two,
+        Browser(f"http://{one}/") as browser,
+        Browser(f"http://{two}/") as other,
+    ):
+        lazy, active = await browser.handshake(), await browser.handshake()
+        reply = {"successful": True}
+        while reply["successful"]:
+            assert (await active.at(other).ask("/x", data=1))["successful"]
+            (reply,) = await lazy.connect()
+        assert (reply["error"], reply["advice"]["reconnect"]) == ("403::Inactive for too long", "none")
+        assert (await active.connect())[0]["successful"]
+
+
+async def test_a_client_that_the_server_disconnects_is_told_not_to_come_back(
+    browser: Browser, bayeux: Bayeux, backend: Backend
+) -> None:
+    """Its held connect ends with that advice."""
+    visitor = await browser.handshake()
+    held = asyncio.create_task(visitor.connect())
+    await until_held(backend, visitor.client_id)
+    await bayeux.session(visitor.client_id).disconnect()
+    (reply,) = await held
+    assert reply["advice"]["reconnect"] == "none"
+
+
+async def test_a_session_that_an_operator_ends_may_begin_anew(browser: Browser, backend: Backend) -> None:
+    """Its client is told to handshake again."""
+    visitor = await browser.handshake()
+    held = asyncio.create_task(visitor.connect())
+    await until_held(backend, visitor.client_id)
+    await backend.destroy_client(visitor.client_id, "by hand")
+    (reply,) = await held
+    assert (reply["error"][:4], reply["advice"]["reconnect"]) == ("402:", "handshake")
+
+
+async def test_every_front_end_hears_of_the_end_of_a_session(server: Server, backend: Backend) -> None:
+    """Wherever it was and why it ended."""
+    bayeux = Bayeux(server.address)
+    ended: list[tuple[str, str]] = []
+
+    @bayeux.on("gone")
+    async def gone(session: Session, reason: str) -> None:
+        ended.append((session.client_id, reason))
+
+    async with served(bayeux):
+        client = await backend.create_client(0.2)
+        await until(lambda: (client.client_id, "timed out") in ended)
+
+
+@pytest.mark.parametrize("transport", ["long-polling", "websocket"])
+async def test_while_pixied_is_away_clients_are_told_to_come_again(transport: str) -> None:
+    """Messages are refused with 503 and advice, and all recovers by itself."""
+    with running_server() as pixied:
+        bayeux = Bayeux(pixied.address, timing=Timing(timeout=0.5, retry=0.1, backend=0.5))
+        async with (
+            served(bayeux) as place,
+            Browser(f"http://{place}/") as browser,
+            opened(f"http://{place}/") as socket,
+        ):
+            visitor = await browser.handshake()
+            ask = socket.ask if transport == "websocket" else browser.ask
+            pixied.kill()
+            reply = await ask("/meta/connect", clientId=visitor.client_id, connectionType=transport)
+            assert reply["error"] == "503::Backend unavailable"
+            assert reply["advice"]["reconnect"] == "retry"
+            reply = await ask("/meta/handshake", version="1.0", supportedConnectionTypes=[transport])
+            assert (reply["error"], reply["advice"]["reconnect"]) == ("503::Backend unavailable", "handshake")
+            pixied.start()
+            while not reply["successful"]:
+                await asyncio.sleep(0.05)
+                reply = await ask("/meta/handshake", version="1.0", supportedConnectionTypes=[transport])
+            reply = await ask("/meta/connect", clientId=visitor.client_id, connectionType=transport)
+            assert reply["error"].startswith("402:")
+
+
+async def test_a_front_end_leaves_no_task_behind(server: Server) -> None:
+    """Polls that were cut, sockets that were cut and streams that were cut are gone, with all that they did."""
+    before = asyncio.all_tasks()
+    async with served(Bayeux(server.address, timing=Timing(timeout=30))) as place, Backend(server.address) as backend:
+        async with Browser(f"http://{place}/") as browser, opened(f"http://{place}/") as socket:
+            visitor = await browser.handshake()
+            poll = asyncio.create_task(visitor.connect())
+            await until_held(backend, visitor.client_id)
+            poll.cancel()
+            client_id = await socket.handshake()
+            await socket.send({"channel": "/meta/connect", "clientId": client_id, "connectionType": "websocket"})
+            await until_held(backend, client_id)
+        await until_held(backend, visitor.client_id, "")
+        await until_held(backend, client_id, "")
+    await asyncio.gather(poll, return_exceptions=True)
+    await until(lambda: asyncio.all_tasks() <= before)

@@ -1,0 +1,114 @@
+"""`pixied bayeux`."""
+
+import builtins
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.cli.conftest import logs_restored
+from tests.cli.stage import clean_environment, meanwhile, poll, run_command
+from tests.sdk.servers import Server
+
+from pixied_server.cli.exits import ExitCode
+
+__all__ = ["logs_restored"]  # a fixture
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def _signals_restored() -> Iterator[None]:
+    """Undoes what the command makes of the process's signals."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("logs_restored", "_signals_restored")
+def test_it_serves_until_it_is_told_to_stop(server: Server, free_port: int) -> None:
+    """It answers Bayeux at its path, says elsewhere what it is, and a signal ends it well."""
+    found: dict[str, Any] = {}
+
+    def visit(over: threading.Event) -> None:
+        del over
+        place = f"http://127.0.0.1:{free_port}"
+        try:
+            poll(lambda: _answers(free_port))
+            handshake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]}
+            found["bayeux"] = httpx.post(f"{place}/here", json=handshake).json()
+            found["elsewhere"] = httpx.get(place).status_code
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    flags = ["--listen", f"127.0.0.1:{free_port}", "--path", "/here", "--timeout", "7", "--origin", "https://a.example"]
+    with meanwhile(visit):
+        result = run_command("--address", server.address, "bayeux", *flags)
+    assert result.exit_code == ExitCode.OK, result.output
+    assert found["bayeux"][0]["advice"] == {"reconnect": "retry", "interval": 0, "timeout": 7_000}
+    assert found["elsewhere"] == 404
+    assert '"listening"' in result.stderr
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--listen", "nowhere"], ExitCode.USAGE, "--listen nowhere: "),
+        (["--path", "bayeux"], ExitCode.USAGE, "it has to begin with a slash"),
+        (["--path", "/bayeux/"], ExitCode.USAGE, "not to end with one"),
+        (["--timeout", "-1"], ExitCode.USAGE, "--timeout"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(flags: list[str], code: ExitCode, said: str) -> None:
+    """Before anything is started."""
+    result = run_command("bayeux", *flags)
+    assert result.exit_code == code
+    assert said in result.output
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """The first failure that most meet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run_command("bayeux", "--listen", f"127.0.0.1:{port}")
+    assert result.exit_code == ExitCode.REFUSED
+    assert f"can't listen on 127.0.0.1:{port}: Address already in use" in result.output
+
+
+def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command needs an extra; without it one line says so."""
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "pixied_client.bayeux":
+            raise ModuleNotFoundError(name="msgspec")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    result = run_command("bayeux")
+    assert result.exit_code == ExitCode.USAGE
+    assert "msgspec is missing; install it with: pip install 'pixied[bayeux]'" in result.output

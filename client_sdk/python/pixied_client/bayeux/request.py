@@ -3,7 +3,6 @@
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Self, TypeAlias
 
 __all__ = ["Request", "Scope"]
@@ -40,8 +39,6 @@ class Request:
     @cached_property
     def cookies(self) -> Mapping[str, str]:
         """The cookies that came with it."""
-        try:
-            jar = SimpleCookie(self.headers.get("cookie", ""))
-        except CookieError:
-            return {}
-        return {name: morsel.value for name, morsel in jar.items()}
+        # The standard library's parser gives up all cookies for one that others set and that it does not like.
+        pairs = (cookie.partition("=") for cookie in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}

@@ -40,7 +40,7 @@ async def test_what_is_not_confirmed_comes_again(browser: Browser) -> None:
     first, data = await _connect(visitor, 0)
     assert data == [1]
     await browser.ask("/again", data=2)
-    assert await _connect(visitor, 0) == (first + 1, [1, 2])
+    assert (await _connect(visitor, 0))[1] == [1, 2]
     second, data = await _connect(visitor, first)
     assert data == [2]
     assert await _connect(visitor, second, **NOW) == (second, [])
@@ -99,7 +99,7 @@ async def test_on_a_websocket_mail_comes_with_the_replies_to_connects_alone(url:
             await browser.ask("/batch", data=number)
             reply, mail = await socket.receive()
             assert mail["data"] == number
-            assert reply["ext"]["ack"] > batch
+            assert reply["ext"]["ack"] != batch
             batch = reply["ext"]["ack"]
 
 

@@ -31,16 +31,16 @@ async def test_what_one_client_publishes_another_gets(server: Server, kind: str)
     async with site(server.address) as stage:
         await stage.balance(await stage.front_end("one"), await stage.front_end("two"))
         listener, speaker = await stage.client(kind), await stage.client(kind)
-        await listener.subscribe(f"/{kind}/*")
+        await listener.subscribe(f"/chat-{kind}/*")
         sent = [{"n": number, "text": "ä€😀"} for number in range(20)]
         for data in sent:
-            await speaker.do("publish", channel=f"/{kind}/room", data=data)
+            await speaker.do("publish", channel=f"/chat-{kind}/room", data=data)
         await speaker.until(lambda: len(speaker.published) == len(sent))
         await listener.until(lambda: len(listener.got) == len(sent))
         assert sorted(one["n"] for one in listener.got) == list(range(20))
         assert all(one in sent for one in listener.got)
         await listener.do("disconnect")
-        await _session_ends(server, f"/{kind}/*")
+        await _session_ends(server, f"/chat-{kind}/*")
 
 
 async def test_clients_carry_on_when_their_front_end_is_killed(server: Server, backend: Backend, kind: str) -> None:

@@ -122,7 +122,8 @@ class Attachment:
         """
         self._holder.confirm(self, number)
         while self._cursors and self._cursors[0][0] <= number:
-            self.ack_cursor = max(self.ack_cursor, self._cursors.popleft()[1])
+            # The newer, not the larger: cursors of two links can't be compared.
+            self.ack_cursor = self._cursors.popleft()[1] or self.ack_cursor
 
     async def detach(self) -> None:
         """Give the client up, and wait until the server has done so. What was not dealt with will come again."""

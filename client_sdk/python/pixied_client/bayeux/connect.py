@@ -112,7 +112,7 @@ class Connects:
         bag = await self._wait(front_end, terms, request, exchange)
         reply = _accepted(message, terms)
         if terms.acks is not None:
-            reply.extend("ack", max(bag.cursor, terms.acks))
+            reply.extend("ack", bag.cursor or terms.acks)
         _tell_gaps(reply, bag.gaps)
         return self._ended(bag.detached, terms, reply)
 

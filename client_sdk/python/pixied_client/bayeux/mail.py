@@ -81,7 +81,8 @@ class Bag:
     @property
     def cursor(self) -> int:
         """What confirms all of it on any link; 0 if there are no messages."""
-        return max((delivery.cursor for delivery in self.deliveries), default=0)
+        cursors = [delivery.cursor for delivery in self.deliveries if delivery.cursor]
+        return cursors[-1] if cursors else 0
 
     @property
     def gaps(self) -> list[Gap]:

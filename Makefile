@@ -12,6 +12,7 @@ BIN := .venv/bin
 BUILD := .build
 NODE_SDK := client_sdk/node
 FAYE := tests/e2e/faye
+BENCH := tests/bench/faye
 CLIENTS := tests/bayeux/clients
 PACKAGES := $(NODE_SDK) $(FAYE) $(CLIENTS)
 GENERATED := client_sdk/python/pixied $(NODE_SDK)/generated
@@ -24,6 +25,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Everything that make installs with apt, each only where it is missing.
 APT_PYTHON := python3-venv
 APT_GO := golang-go
+APT_REDIS := redis-server
 APT_NGINX := nginx-light
 # The newest grpcurl, and the newest that Debian 12's Go 1.19 builds.
 GRPCURL := v1.9.3
@@ -89,14 +91,17 @@ generate: node $(BUILD)/dev.stamp  ## generate code and documentation from the c
 	$(BIN)/python -m pixied_server.settings > docs/settings.md
 	$(BIN)/python -m pixied_server.settings into README.md
 
-bench: $(BUILD)/run.stamp  ## measure: deliveries, pipelined operations, memory
-	$(BIN)/python -m tests.bench $(ARGS)
+bench: $(BUILD)/bench.stamp  ## measure against Faye, faye-redis and bare gRPC, in under 10 minutes; ARGS='ROW ...' are some
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-quick: $(BUILD)/bench.stamp  ## the same with less work and one round, in under 50 s
+	@$(BIN)/python -m tests.bench --quick $(ARGS)
 
 clean:  ## remove everything that make made
-	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist tests/output
+	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo test unit integration node-test check format generate bench clean node grpcurl nginx
+.PHONY: help run demo test unit integration node-test check format generate bench bench-quick clean node grpcurl nginx
 
 # Set-up
 
@@ -138,6 +143,12 @@ $(BUILD)/node.stamp: $(BUILD)/packages.stamp $(NODE_SDK)/tsconfig.build.json $(s
 # Its command is in a folder that not every user's PATH has.
 nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { $(call apt,$(APT_NGINX)); }
+
+# Redis is only what pixied is compared with; each benchmark starts one of its own, which Debian's service is not.
+$(BUILD)/bench.stamp: $(BUILD)/node.stamp $(BUILD)/dev.stamp $(BENCH)/package.json $(BENCH)/package-lock.json
+	@command -v redis-server >/dev/null || { $(call apt,$(APT_REDIS)); }
+	@cd $(BENCH) && $(NPM) ci $(call or_say,$(NO_NPM))
+	@touch $@
 
 grpcurl: $(BUILD)/bin/grpcurl
 

@@ -1,0 +1,116 @@
+"""The processes of a benchmark: each server has one of its own, and so has what loads it."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+__all__ = ["FAYE", "PATIENT", "Server", "node", "pixied", "python", "redis", "started"]
+
+FAYE = Path(__file__).parent / "faye"
+PATIENT = ("--heartbeat-interval", "30min", "--silence-limit", "1h")
+"""Flags of a pixied for front-ends that answer no heartbeats."""
+_LINE = 1 << 24  # bytes of the longest line that a process may say
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    address: str
+    process: Process
+
+    def resident_bytes(self) -> int:
+        """The memory it has now, from /proc."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise LookupError("VmRSS")
+
+
+@asynccontextmanager
+async def started(
+    command: Sequence[str | Path], *, stdin: int = DEVNULL, stderr: int | None = None
+) -> AsyncIterator[Process]:
+    """A process that lives as long as the context. What it says in lines is for the caller to read."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIXIED_")}
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=stdin, stdout=PIPE, stderr=stderr, env=environment, limit=_LINE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def pixied(*flags: str) -> AsyncIterator[Server]:
+    """A pixied of its own on a Unix socket."""
+    with TemporaryDirectory() as folder:
+        address = f"unix://{folder}/pixied.sock"
+        command = [sys.executable, "-m", "pixied_server", "serve", "--listen", address, "--log-format", "json", *flags]
+        async with started(command, stderr=PIPE) as process:
+            while b'"listening"' not in await process.stderr.readline():
+                if process.stderr.at_eof():
+                    raise RuntimeError("pixied did not start")
+            reading = asyncio.create_task(_drain(process.stderr))
+            yield Server(address, process)
+            process.terminate()
+            await reading
+
+
+@asynccontextmanager
+async def python(module: str, *arguments: str | Path) -> AsyncIterator[Server]:
+    """A module of this package that serves on a Unix socket, which is its first argument, and says so in a line."""
+    with TemporaryDirectory() as folder:
+        address = f"unix://{folder}/server.sock"
+        async with started([sys.executable, "-m", f"tests.bench.{module}", address, *arguments]) as process:
+            if not await process.stdout.readline():
+                raise RuntimeError(f"{module} did not start")
+            yield Server(address, process)
+
+
+@asynccontextmanager
+async def node(script: str, *arguments: str) -> AsyncIterator[tuple[Process, dict[str, object]]]:
+    """A script of `faye/`, and the first thing that it says."""
+    program = shutil.which("node")
+    if program is None:
+        raise RuntimeError("Node 20 or newer is needed, and node was not found")
+    async with started([program, FAYE / script, *arguments], stdin=PIPE) as process:
+        line = await process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{script} did not start")
+        yield process, json.loads(line)
+
+
+@asynccontextmanager
+async def redis() -> AsyncIterator[str]:
+    """A redis-server of its own that writes nothing to disk. Gives the path of its Unix socket."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise RuntimeError("redis-server is needed, and was not found; `make bench` installs it")
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/redis.sock"
+        settings = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
+        async with started([program, *settings]) as process:
+            while b"eady to accept connections" not in (line := await process.stdout.readline()):
+                if not line:
+                    raise RuntimeError("redis-server did not start")
+            reading = asyncio.create_task(_drain(process.stdout))
+            yield path
+            process.terminate()
+            await reading
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.readline():
+        pass

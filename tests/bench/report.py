@@ -1,0 +1,64 @@
+"""How the outcome is told: a table for people, JSON for scripts, and a line for each ratio at the end."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+from tests.bench.contest import Outcome
+
+__all__ = ["print_ratios", "print_table", "write_json"]
+
+_DETAILED = 100
+
+
+def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print all rows: medians, the ratio, its lowest and highest round."""
+    table = Table("row", "work", title="pixied against its references, measured in turns on this machine")
+    for head in ("pixied", "reference", "unit", "ratio", "spread", "at least"):
+        table.add_column(head, justify="left" if head == "unit" else "right")
+    for outcome in outcomes:
+        row = outcome.row
+        if outcome.problem:
+            table.add_row(row.name, row.work, "", "", "", f"[red]{outcome.problem}", "", f"{row.least:g}")
+            continue
+        low, high = outcome.spread
+        color = "green" if outcome.reached else "red"
+        figures = (_shown(median(outcome.ours)), _shown(median(outcome.reference)))
+        ratio = f"[{color}]{outcome.ratio:.2f}"
+        table.add_row(row.name, row.work, *figures, row.unit, ratio, f"{low:.2f} to {high:.2f}", f"{row.least:g}")
+    console.print(table)
+
+
+def _shown(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= _DETAILED else f"{figure:.3g}"
+
+
+def write_json(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write an array with an object for each row."""
+    rows = [_described(outcome) for outcome in outcomes]
+    path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _described(outcome: Outcome) -> dict[str, object]:
+    row = outcome.row
+    described: dict[str, object] = {"name": row.name, "work": row.work, "unit": row.unit, "at_least": row.least}
+    if outcome.problem:
+        return described | {"problem": outcome.problem}
+    return described | {
+        "ours": median(outcome.ours),
+        "reference": median(outcome.reference),
+        "ratio": outcome.ratio,
+        "spread": list(outcome.spread),
+        "reached": outcome.reached,
+        "rounds": {"ours": outcome.ours, "reference": outcome.reference},
+    }
+
+
+def print_ratios(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print `RATIO <name> <value>` for each row that has one."""
+    for outcome in outcomes:
+        if not outcome.problem:
+            console.print(f"RATIO {outcome.row.name} {outcome.ratio:.3f}", highlight=False)

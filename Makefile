@@ -27,6 +27,7 @@ APT_PYTHON := python3-venv
 APT_GO := golang-go
 APT_REDIS := redis-server
 APT_NGINX := nginx-light
+APT_CHROMIUM := chromium
 # The newest grpcurl, and the newest that Debian 12's Go 1.19 builds.
 GRPCURL := v1.9.3
 GRPCURL_GO119 := v1.8.9
@@ -54,13 +55,16 @@ run: $(BUILD)/run.stamp  ## install what is needed and start the server; ARGS='-
 demo: node $(BUILD)/run.stamp  ## two Faye servers on one pixied, one is killed, nothing is lost
 	@exec $(BIN)/python -m tests.e2e.demo $(ARGS)
 
+demo-web: node nginx $(BUILD)/dev.stamp  ## a chat in the browser, and a button that kills the server you are on
+	@exec $(BIN)/python -m tests.bayeux.web.demo $(ARGS)
+
 ##@ Work on it
 test: integration node-test  ## install what is needed and run all tests, with coverage
 
 unit: $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	$(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
-integration: node grpcurl nginx $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
+integration: node grpcurl nginx chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
@@ -101,7 +105,7 @@ clean:  ## remove everything that make made
 	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo test unit integration node-test check format generate bench bench-quick clean node grpcurl nginx
+.PHONY: help run demo demo-web test unit integration node-test check format generate bench bench-quick clean node grpcurl nginx chromium
 
 # Set-up
 
@@ -149,6 +153,9 @@ $(BUILD)/bench.stamp: $(BUILD)/node.stamp $(BUILD)/dev.stamp $(BENCH)/package.js
 	@command -v redis-server >/dev/null || { $(call apt,$(APT_REDIS)); }
 	@cd $(BENCH) && $(NPM) ci $(call or_say,$(NO_NPM))
 	@touch $@
+
+chromium:
+	@command -v chromium >/dev/null || { $(call apt,$(APT_CHROMIUM)); }
 
 grpcurl: $(BUILD)/bin/grpcurl
 

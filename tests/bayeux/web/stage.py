@@ -1,0 +1,148 @@
+"""Everything a page needs: pixied, two front-ends that are started again when they die, and nginx before them."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from tests.bayeux.balanced import FrontEnd, Site, events
+from tests.sdk.servers import Server, running_server
+
+__all__ = ["Kept", "Stage", "stage"]
+
+ROOT = Path(__file__).parents[3]
+NAMES = ("one", "two")
+
+Told = Callable[[str], None]
+
+
+class Kept:
+    """A front-end that comes back when it is killed, on the same port.
+
+    Args:
+        name: its name.
+        command: starts it; the port is put in.
+        pause: so many seconds after its death.
+        told: is told what happens.
+        changed: is notified when it has been started.
+    """
+
+    def __init__(
+        self, name: str, command: Callable[[int], list[str]], pause: float, told: Told, changed: asyncio.Condition
+    ) -> None:
+        self.name = name
+        self.port = 0
+        self.starts = 0
+        self._command = command
+        self._pause = pause
+        self._told = told
+        self._changed = changed
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now, or ran last."""
+        assert self._process
+        return self._process.pid
+
+    async def keep(self) -> None:
+        """Run it, again and again, until cancelled."""
+        try:
+            while True:
+                await self._start()
+                assert self._process
+                await self._process.wait()
+                self._told(f"front-end {self.name} (process {self.pid}) is dead")
+                await asyncio.sleep(self._pause)
+        finally:
+            if self._process and self._process.returncode is None:
+                self._process.kill()
+                await self._process.wait()
+
+    async def _start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(*self._command(self.port), stdout=PIPE, cwd=ROOT)
+        assert self._process.stdout
+        async for said in events(self._process.stdout):
+            self.port = said["port"]
+            break
+        async with self._changed:
+            self.starts += 1
+            self._changed.notify_all()
+        self._told(f"front-end {self.name} is process {self.pid}")
+
+    async def started(self) -> None:
+        """Wait until it runs for the first time."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.starts > 0)
+
+
+class Stage:
+    """What runs.
+
+    Args:
+        pixied: pixied.
+        front_ends: the front-ends.
+        origin: where browsers go: nginx, which knows no sticky sessions.
+        changed: is notified when a front-end has been started.
+    """
+
+    def __init__(self, pixied: Server, front_ends: list[Kept], origin: str, changed: asyncio.Condition) -> None:
+        self.pixied = pixied
+        self.origin = origin
+        self._front_ends = front_ends
+        self._changed = changed
+
+    @property
+    def starts(self) -> int:
+        """How often front-ends have been started."""
+        return sum(one.starts for one in self._front_ends)
+
+    async def until_started(self, times: int) -> None:
+        """Wait until front-ends have been started so often."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.starts >= times)
+
+    @property
+    def port(self) -> int:
+        """The balancer's port."""
+        return int(self.origin.rpartition(":")[2])
+
+
+def _say_nothing(what: str) -> None:
+    del what
+
+
+@asynccontextmanager
+async def stage(*, pause: float = 1.0, max_interval: float = 30.0, told: Told = _say_nothing) -> AsyncIterator[Stage]:
+    """Start all of it, and end all of it.
+
+    Args:
+        pause: so many seconds after its death a front-end is started again.
+        max_interval: so many seconds a session outlives its last connect.
+        told: is told what happens.
+    """
+    async with AsyncExitStack() as stack:
+        pixied = stack.enter_context(running_server())
+        changed = asyncio.Condition()
+        front_ends = [Kept(name, _command(pixied.address, name, max_interval), pause, told, changed) for name in NAMES]
+        for front_end in front_ends:
+            stack.push_async_callback(_ended, asyncio.create_task(front_end.keep()))
+            await front_end.started()
+        site = Site(pixied.address, stack)
+        # nginx needs to know where they are, and nothing else of them.
+        await site.balance(*(FrontEnd(None, f"127.0.0.1:{one.port}") for one in front_ends))  # type: ignore[arg-type]
+        yield Stage(pixied, front_ends, site.url.removesuffix("/bayeux"), changed)
+
+
+def _command(pixied: str, name: str, max_interval: float) -> Callable[[int], list[str]]:
+    def command(port: int) -> list[str]:
+        return [sys.executable, "-m", "tests.bayeux.web.front_end", pixied, str(port), name, str(max_interval)]
+
+    return command
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])

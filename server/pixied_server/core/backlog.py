@@ -13,7 +13,8 @@ __all__ = ["Backlog", "Loss", "Portion", "Source"]
 _position = attrgetter("position")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes one: it is made for each subscription at each read, and freezing doubles that.
+@dataclass(slots=True)
 class Source:
     """A log that a client reads, and the offset of the first entry that it has not confirmed."""
 

@@ -45,6 +45,8 @@ class IdempotencyWindow:
         Raises:
             IdempotencyKeyReused: a key stands for another message. LimitMemory: there is no room for a new key.
         """
+        if not any(message.key for message in messages):
+            return {}
         self._forget(now)
         known: dict[str, int] = {}
         fresh: dict[str, int] = {}

@@ -71,6 +71,7 @@ class Log:
         self.first = 0
         self.cut = 0
         self.bytes = 0
+        # The entries, the oldest of which are gone. Never an empty list, and never one of which all are gone.
         self._entries: list[Entry] | None = None
         self._gone = 0
 
@@ -85,12 +86,12 @@ class Log:
     @property
     def oldest(self) -> Entry | None:
         """The oldest entry, or None if the log is empty."""
-        return self._entries[self._gone] if self._entries and len(self) else None
+        return self._entries[self._gone] if self._entries else None
 
     @property
     def last_position(self) -> int:
         """The position of the youngest entry that was ever in the log, or 0."""
-        return self._entries[-1].position if self._entries and len(self) else self.cut
+        return self._entries[-1].position if self._entries else self.cut
 
     def append(self, entry: Entry) -> None:
         """Append an entry whose position is beyond all others."""
@@ -103,7 +104,7 @@ class Log:
     def drop_oldest(self) -> Entry:
         """Lose the oldest entry of a log that is not empty."""
         entries = self._entries
-        if not entries or not len(self):
+        if not entries:
             raise IndexError("the log is empty")
         entry = entries[self._gone]
         self._gone += 1
@@ -120,10 +121,10 @@ class Log:
 
     def exceeds(self, bounds: Bounds, now: float) -> bool:
         """Whether the oldest entry has to go: the log is too long, too large, or that entry is too old."""
-        oldest = self.oldest
-        if oldest is None:
+        entries, gone = self._entries, self._gone
+        if not entries:
             return False
-        return len(self) > bounds.messages or self.bytes > bounds.bytes or oldest.at + bounds.age < now
+        return len(entries) - gone > bounds.messages or self.bytes > bounds.bytes or entries[gone].at + bounds.age < now
 
     def offset_after(self, position: int) -> int:
         """The offset of the first entry beyond a position.

@@ -1,6 +1,6 @@
 """The hub: hears what happens in the engine and tells those whom it concerns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pixied_server.core.log import Entry
@@ -129,12 +129,14 @@ class Hub:
     def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
         """See `engine.abc.Listener`."""
         self.head = entry.position
-        told: set[Follower] = set()
-        for pattern in patterns:
-            for follower in self._follows.get(pattern, ()):
-                if follower not in told:
-                    told.add(follower)
-                    follower.on_mail(entry, patterns)
+        for follower in self._followers_of(patterns):
+            follower.on_mail(entry, patterns)
+
+    def _followers_of(self, patterns: Sequence[str]) -> Iterable[Follower]:
+        """Each once. Most channels match one pattern."""
+        if len(patterns) == 1:
+            return self._follows.get(patterns[0], ())
+        return dict.fromkeys(follower for pattern in patterns for follower in self._follows.get(pattern, ()))
 
     def mail_for(self, client_id: str, entry: Entry) -> None:
         """See `engine.abc.Listener`."""

@@ -285,7 +285,8 @@ class Link:
     async def _live_mail(self, batches: list[Batch], room: int) -> None:
         """Take live mail, joining messages for the same audience."""
         last: Batch | None = None
-        while room > 0 and (entry := await self._outbox.take(room)) is not None:
+        outbox = self._outbox
+        while room > 0 and (entry := outbox.take_ready() or await outbox.take(room)) is not None:
             audience = self._audience_of(entry)
             if not audience:
                 continue

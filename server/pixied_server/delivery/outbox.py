@@ -73,6 +73,10 @@ class Outbox:
         """The next entry, or None if there is none; about `size` bytes are read ahead."""
         if not self._waiting and self._beyond:
             await self._read_on(size)
+        return self.take_ready()
+
+    def take_ready(self) -> Entry | None:
+        """The next entry, or None if it would have to be read first, or there is none."""
         if not self._waiting:
             return None
         entry = self._waiting.popleft()

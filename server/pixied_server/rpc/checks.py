@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 from google.protobuf.duration_pb2 import Duration
@@ -17,6 +19,8 @@ from pixied_server.rpc.convert import message_in, seconds_in
 __all__ = ["RequestLimits", "Validator"]
 
 _NAME_BYTES = 255
+# A character has at most 4 bytes.
+_SURELY_SHORT = _NAME_BYTES // 4
 _ATTRIBUTES = 64
 _ATTRIBUTES_BYTES = 8 * 1024
 _DEQUEUE_DEFAULT = 100
@@ -57,7 +61,7 @@ class Validator:
 
     def text(self, field: str, text: str) -> str:
         """An optional text, at most 255 bytes."""
-        if len(text) > _NAME_BYTES or len(text.encode()) > _NAME_BYTES:
+        if len(text) > _SURELY_SHORT and len(text.encode()) > _NAME_BYTES:
             raise FieldInvalid(field, f"it is longer than {_NAME_BYTES} bytes")
         return text
 
@@ -137,23 +141,23 @@ class Validator:
         self.batch("messages", messages)
         check = self.grammar.check_queueable if queued else self.grammar.check_publishable
         for index, message in enumerate(messages):
-            field = f"messages[{index}]"
-            check(message.channel, field=f"{field}.channel")
-            self._message(message, field)
+            place = _place(index)
+            check(message.channel, field=place.channel)
+            self._message(message, place)
         return [message_in(message) for message in messages]
 
-    def _message(self, message: wire.Message, field: str) -> None:
+    def _message(self, message: wire.Message, place: "_Place") -> None:
         size = message.ByteSize()
         if size > self.limits.max_message_bytes:
-            raise MessageTooLarge("a message", size, self.limits.max_message_bytes, field=field)
-        _json(message.data, f"{field}.data")
+            raise MessageTooLarge("a message", size, self.limits.max_message_bytes, field=place.message)
+        _json(message.data, place.data)
         if message.HasField("ext"):
-            _json(message.ext, f"{field}.ext")
+            _json(message.ext, place.ext)
         if message.HasField("extra"):
-            _extra(message, f"{field}.extra")
-        self.text(f"{field}.id", message.id)
-        self.text(f"{field}.client_id", message.client_id)
-        self.text(f"{field}.idempotency_key", message.idempotency_key)
+            _extra(message, place.extra)
+        self.text(place.id, message.id)
+        self.text(place.client_id, message.client_id)
+        self.text(place.idempotency_key, message.idempotency_key)
 
     @staticmethod
     def _seconds(field: str, duration: Duration, low: float, high: float) -> float:
@@ -161,6 +165,26 @@ class Validator:
         if not low <= seconds <= high:
             raise TimeoutOutOfRange(field, seconds, low, high)
         return seconds
+
+
+class _Place(NamedTuple):
+    """What the parts of one message are called in an error."""
+
+    message: str
+    channel: str
+    data: str
+    ext: str
+    extra: str
+    id: str
+    client_id: str
+    idempotency_key: str
+
+
+# Kept ready: to form the names of fields that nobody blames took a tenth of a publish.
+@lru_cache(maxsize=1_000)
+def _place(index: int) -> _Place:
+    name = f"messages[{index}]"
+    return _Place(name, *(f"{name}.{field}" for field in _Place._fields[1:]))
 
 
 def _extra(message: wire.Message, field: str) -> None:

@@ -44,12 +44,11 @@ def tag(number: int) -> bytes:
 
 def field(tagged: bytes, payload: bytes) -> bytes:
     """A length-delimited field."""
-    return tagged + _varint(len(payload)) + payload
+    length = len(payload)
+    return tagged + (_SMALL[length] if length < _READY else _varint(length)) + payload
 
 
 def _varint(number: int) -> bytes:
-    if number < _ONE_BYTE:
-        return _SMALL[number]
     encoded = bytearray()
     while number >= _ONE_BYTE:
         encoded.append(number & 0x7F | _ONE_BYTE)
@@ -58,7 +57,9 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-_SMALL = [bytes((number,)) for number in range(_ONE_BYTE)]
+# Nearly all lengths, ready-made.
+_READY = 1_024
+_SMALL = [_varint(number) for number in range(_READY)]
 # `messages` is field 1 of Batch, DequeueForResponse and DeliverResponse alike.
 _MESSAGES = tag(attach.Batch.MESSAGES_FIELD_NUMBER)
 _BATCHES = tag(attach.Delivery.BATCHES_FIELD_NUMBER)

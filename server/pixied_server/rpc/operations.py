@@ -88,7 +88,9 @@ class Operations:
         """Subscribe."""
         client_id = self._valid.name("client_id", request.client_id)
         self._valid.patterns(request.channels)
-        return ops.SubscribeResponse(added=await self._engine.subscribe(client_id, request.channels))
+        response = ops.SubscribeResponse()
+        response.added.extend(await self._engine.subscribe(client_id, request.channels))
+        return response
 
     async def unsubscribe(self, request: ops.UnsubscribeRequest) -> ops.UnsubscribeResponse:
         """Unsubscribe."""
@@ -147,9 +149,13 @@ class Operations:
         """Publish."""
         messages = self._valid.messages(request.messages, queued=False)
         outcomes = await self._engine.publish(messages)
-        return ops.PublishResponse(
-            results=[ops.PublishResult(matched_subscriptions=one.matched, duplicate=one.duplicate) for one in outcomes]
-        )
+        response = ops.PublishResponse()
+        for outcome in outcomes:
+            # In place: with constructors and their keywords it takes 4 times as long.
+            result = response.results.add()
+            result.matched_subscriptions = outcome.matched
+            result.duplicate = outcome.duplicate
+        return response
 
     def _refuse_new(self) -> None:
         if self._drain.begun:

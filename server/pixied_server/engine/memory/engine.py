@@ -1,6 +1,6 @@
 """The memory engine."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -186,7 +186,7 @@ class MemoryEngine:
     def _end(self, session: Session, parting: Parting, detail: str) -> None:
         # One moment for all of it, so that a watcher can tell which subscriptions ended with the session.
         now = self._now()
-        for topic in list(session.topics):
+        for topic in session.topics:
             self._leave(session, topic, now)
         if session.inbox is not None:
             self._retention.clear(session.inbox)
@@ -199,8 +199,8 @@ class MemoryEngine:
     async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """See `engine.abc.Engine`."""
         session = self._session(client_id)
-        added = [pattern for pattern in dict.fromkeys(patterns) if self._topics.get(pattern) not in session.topics]
-        if len(session.topics) + len(added) > self._limits.subscriptions_per_client:
+        added = [pattern for pattern in dict.fromkeys(patterns) if not session.subscribes_to(self._topics.get(pattern))]
+        if session.subscriptions + len(added) > self._limits.subscriptions_per_client:
             raise LimitSubscriptions(self._limits.subscriptions_per_client)
         now = self._now()
         for pattern in added:
@@ -211,7 +211,7 @@ class MemoryEngine:
         """See `engine.abc.Engine`."""
         session = self._session(client_id)
         topics = [self._topics.get(pattern) for pattern in dict.fromkeys(patterns)]
-        removed = [topic for topic in topics if topic is not None and topic in session.topics]
+        removed = [topic for topic in topics if topic is not None and session.subscribes_to(topic)]
         now = self._now()
         for topic in removed:
             self._leave(session, topic, now)
@@ -223,14 +223,14 @@ class MemoryEngine:
             topic = self._topics[pattern] = Topic(pattern)
             self._tell(EventKind.CHANNEL_CREATED, now, channel=pattern)
         topic.add(session)
-        session.topics[topic] = topic.next
+        session.add(topic)
         self._subscriptions += 1
         self.listener.subscribed(session.client_id, pattern, self._position)
         self._tell(EventKind.SUBSCRIBED, now, client_id=session.client_id, channel=pattern)
 
     def _leave(self, session: Session, topic: Topic, now: float) -> None:
         topic.remove(session)
-        del session.topics[topic]
+        session.remove(topic)
         self._subscriptions -= 1
         self.listener.unsubscribed(session.client_id, topic.pattern)
         self._tell(EventKind.UNSUBSCRIBED, now, client_id=session.client_id, channel=topic.pattern)
@@ -249,7 +249,7 @@ class MemoryEngine:
 
     async def client_subscribed(self, client_id: str, pattern: str) -> bool:
         """See `engine.abc.Engine`."""
-        return self._topics.get(pattern) in self._session(client_id).topics
+        return self._session(client_id).subscribes_to(self._topics.get(pattern))
 
     def _subscribers(self, pattern: str) -> set[str]:
         now = self._now()
@@ -260,13 +260,14 @@ class MemoryEngine:
             if not session.is_over(now)
         }
 
-    def _topics_that_meet(self, pattern: str) -> Iterator[Topic]:
+    def _topics_that_meet(self, pattern: str) -> Iterable[Topic]:
         if is_pattern(pattern):
             return (topic for topic in self._topics.values() if meets(topic.pattern, pattern))
         return self._topics_of(pattern)
 
-    def _topics_of(self, channel: str) -> Iterator[Topic]:
-        return (topic for pattern in logs_of(channel) if (topic := self._topics.get(pattern)) is not None)
+    def _topics_of(self, channel: str) -> list[Topic]:
+        topics = self._topics
+        return [topics[pattern] for pattern in logs_of(channel) if pattern in topics]
 
     # Mail
 
@@ -283,8 +284,10 @@ class MemoryEngine:
         if message.key in known:
             self.counters.duplicates += 1
             return PublishOutcome(known[message.key], duplicate=True)
-        topics = list(self._topics_of(message.channel))
-        matched = sum(topic.subscribers for topic in topics)
+        topics = self._topics_of(message.channel)
+        matched = 0
+        for topic in topics:
+            matched += topic.subscribers
         if topics:
             entry = self._append(message, topics, now)
             self.listener.mail(entry, [topic.pattern for topic in topics])
@@ -385,7 +388,7 @@ class MemoryEngine:
 
     async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
         """See `engine.abc.Engine`."""
-        topics = self._topics_that_meet(pattern) if pattern else iter(self._topics.values())
+        topics = self._topics_that_meet(pattern) if pattern else self._topics.values()
         return _page(page, (topic.pattern for topic in topics), self._described_channel)
 
     async def holdings(self) -> Holdings:
@@ -409,7 +412,7 @@ class MemoryEngine:
             created_at=session.created_at,
             expires_at=None if session.kept_alive else session.deadline,
             session_timeout=session.timeout,
-            subscriptions=len(session.topics),
+            subscriptions=session.subscriptions,
             pending=self._pending(session),
             front_end=session.front_end,
             attributes=session.attributes,

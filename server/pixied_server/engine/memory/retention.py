@@ -41,7 +41,7 @@ class Retention:
         Raises:
             LimitMemory: the messages are larger than all memory.
         """
-        size = sum(message.size for message in messages)
+        size = sum([message.size for message in messages])
         if size > self._total:
             raise LimitMemory(
                 f"these messages take {size:,} bytes; max_total_bytes is {self._total:,}: send smaller batches",

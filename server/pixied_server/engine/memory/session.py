@@ -61,7 +61,6 @@ class Session:
     Attributes:
         deadline: when it ends if nothing happens, in seconds.
         scheduled: whether the deadlines have it.
-        topics: what it subscribes to, and the offset in each log of the first entry it has not confirmed.
         inbox: the log of what was queued for it alone, and its offset there.
         sent: everything up to this position may have been delivered to it.
         front_end: the name of who holds it, or "".
@@ -70,6 +69,9 @@ class Session:
     """
 
     __slots__ = (
+        "_offset",
+        "_offsets",
+        "_topic",
         "attributes",
         "claim",
         "client_id",
@@ -82,7 +84,6 @@ class Session:
         "scheduled",
         "sent",
         "timeout",
-        "topics",
     )
 
     def __init__(self, client_id: str, now: float, timeout: float, attributes: Mapping[str, str]) -> None:
@@ -92,7 +93,11 @@ class Session:
         self.scheduled = False
         self.timeout = timeout
         self.attributes = dict(attributes) if attributes else NO_ATTRIBUTES
-        self.topics: dict[Topic, int] = {}
+        # What it subscribes to, and the offset in each log of the first entry it has not confirmed. Most clients of a
+        # large site have one subscription, and a dictionary of one takes 232 bytes.
+        self._topic: Topic | None = None
+        self._offset = 0
+        self._offsets: dict[Topic, int] | None = None
         self.inbox: Log | None = None
         self.inbox_offset = 0
         self.sent = 0
@@ -109,29 +114,72 @@ class Session:
         """Whether its time has come."""
         return self.deadline <= now and not self.kept_alive
 
+    @property
+    def subscriptions(self) -> int:
+        """How many channels and patterns it subscribes to."""
+        return len(self._offsets) if self._offsets is not None else int(self._topic is not None)
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """What it subscribes to, in the order in which it began to."""
+        if self._offsets is not None:
+            return tuple(self._offsets)
+        return () if self._topic is None else (self._topic,)
+
+    def subscribes_to(self, topic: Topic | None) -> bool:
+        """Whether it subscribes to exactly this; to None, which stands for a topic that nobody has, nobody does."""
+        if self._offsets is not None:
+            return topic in self._offsets
+        return topic is not None and topic is self._topic
+
+    def add(self, topic: Topic) -> None:
+        """Subscribe it to what it does not subscribe to yet: it gets what is appended from now on."""
+        if self._offsets is not None:
+            self._offsets[topic] = topic.next
+        elif self._topic is None:
+            self._topic, self._offset = topic, topic.next
+        else:
+            self._offsets, self._topic = {self._topic: self._offset, topic: topic.next}, None
+
+    def remove(self, topic: Topic) -> None:
+        """End a subscription."""
+        if self._offsets is not None:
+            del self._offsets[topic]
+        else:
+            self._topic = None
+
     def sources(self) -> Iterator[Source]:
         """The logs it reads."""
-        for topic, offset in self.topics.items():
-            yield Source(topic, offset)
+        if self._topic is not None:
+            yield Source(self._topic, self._offset)
+        elif self._offsets is not None:
+            for topic, offset in self._offsets.items():
+                yield Source(topic, offset)
         if self.inbox is not None:
             yield Source(self.inbox, self.inbox_offset)
 
     def pending(self) -> int:
-        """How many messages it has not confirmed, each counted once."""
-        if not self.topics and self.inbox is None:
-            return 0
+        """How many messages it has not confirmed; each counted once where it is not too many to look at them."""
         behind = [source for source in self.sources() if source.offset < source.log.next]
         if len(behind) == 1:
             return behind[0].log.next - max(behind[0].offset, behind[0].log.first)
+        together = sum(source.log.next - max(source.offset, source.log.first) for source in behind)
+        if together > _EXACT:
+            return together
         return len({entry.position for source in behind for entry in source.log.read(source.offset, _ALL)})
 
     def confirm(self, position: int) -> None:
         """It has got everything up to a position."""
-        for topic, offset in self.topics.items():
-            if offset < topic.next:
-                self.topics[topic] = max(offset, topic.offset_after(position))
+        if self._topic is not None:
+            self._offset = max(self._offset, self._topic.offset_after(position))
+        elif self._offsets is not None:
+            for topic, offset in self._offsets.items():
+                if offset < topic.next:
+                    self._offsets[topic] = max(offset, topic.offset_after(position))
         if self.inbox is not None:
             self.inbox_offset = max(self.inbox_offset, self.inbox.offset_after(position))
 
 
 _ALL = 1 << 62
+# So many messages are looked at to count those only once that came through several subscriptions: some 50 µs.
+_EXACT = 1_000

@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixied_server.core.identifiers import DEFAULT_LENGTH, MAX_LENGTH, draw, possible
+from pixied_server.core.identifiers import DEFAULT_LENGTH, MAX_LENGTH, Letters, possible
 
 ALPHABET = set("abcdefghijklmnopqrstuvwxyz0123456789")
 
@@ -14,7 +14,7 @@ ALPHABET = set("abcdefghijklmnopqrstuvwxyz0123456789")
 @given(st.integers(1, MAX_LENGTH))
 def test_length_and_alphabet(length: int) -> None:
     """An identifier has the length asked for and the letters `[a-z0-9]`."""
-    identifier = draw(length)
+    identifier = Letters().draw(length)
     assert len(identifier) == length
     assert set(identifier) <= ALPHABET
 
@@ -22,25 +22,22 @@ def test_length_and_alphabet(length: int) -> None:
 def test_a_default_identifier_cannot_be_guessed() -> None:
     """It stands for 160 bits or more."""
     assert math.log2(possible(DEFAULT_LENGTH)) >= 160
-    assert len(draw()) == DEFAULT_LENGTH
+    assert len(Letters().draw()) == DEFAULT_LENGTH
 
 
 def test_each_letter_is_as_likely_as_another() -> None:
     """Each byte that counts stands for one letter, and each letter has the same number of bytes."""
-
-    def each_byte_once(count: int) -> bytes:
-        return bytes(range(256)) if count >= 256 else b""
-
-    letters = Counter(draw(252, each_byte_once))
-    assert letters == dict.fromkeys(ALPHABET, 7)
+    letters = Letters(lambda _: bytes(range(256)))
+    assert Counter(letters.draw(126) + letters.draw(126)) == dict.fromkeys(ALPHABET, 7)
 
 
 def test_a_source_that_gives_unfair_bytes_is_asked_again() -> None:
     """Bytes that would favour some letters are not used."""
     given_ = iter([b"\xff" * 12, b"\xfc\x00\xfd" * 4, b"\x01" * 12])
-    assert draw(6, lambda _: next(given_)) == "aaaabb"
+    assert Letters(lambda _: next(given_)).draw(6) == "aaaabb"
 
 
 def test_identifiers_differ() -> None:
-    """10,000 of them are 10,000."""
-    assert len({draw() for _ in range(10_000)}) == 10_000
+    """10,000 of them are 10,000: no random letter is used twice."""
+    letters = Letters()
+    assert len({letters.draw() for _ in range(10_000)}) == 10_000

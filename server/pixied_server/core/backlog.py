@@ -73,6 +73,8 @@ class Backlog:
         room = size
         last = 0
         readers = [log.read(offset, upto) for log, offset in self._behind(losses)]
+        if not readers:
+            return Portion(taken, losses, self._advance(upto))
         for entry in merge(*readers, key=_position) if len(readers) != 1 else readers[0]:
             if entry.position == last:
                 continue

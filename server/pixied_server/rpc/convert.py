@@ -64,13 +64,23 @@ def fill_client(target: ops.Client, client: Client) -> None:
     _fill_timestamp(target.created_at, client.created_at)
     if client.expires_at is not None:
         _fill_timestamp(target.expires_at, client.expires_at)
-    target.session_timeout.seconds = int(client.session_timeout)
-    target.session_timeout.nanos = round(client.session_timeout % 1 * _NANOS)
-    target.subscriptions = client.subscriptions
-    target.pending = client.pending
-    target.front_end = client.front_end
+    _fill_duration(target.session_timeout, client.session_timeout)
+    # What is nothing yet, in a new client, need not be written.
+    if client.subscriptions:
+        target.subscriptions = client.subscriptions
+    if client.pending:
+        target.pending = client.pending
+    if client.front_end:
+        target.front_end = client.front_end
     if client.attributes:
         target.attributes.update(client.attributes)
+
+
+def _fill_duration(target: Duration, seconds: float) -> None:
+    whole = int(seconds)
+    target.seconds = whole
+    if seconds != whole:
+        target.nanos = round((seconds - whole) * _NANOS)
 
 
 def _fill_timestamp(target: Timestamp, at: float) -> None:

@@ -81,6 +81,7 @@ class MemoryEngine:
         self._sessions: dict[str, Session] = {}
         self._topics: dict[str, Topic] = {}
         self._namespaces: set[str] = set()
+        self._letters = identifiers.Letters()
         self._subscriptions = 0
         self._position = 0
         self._claims = 0
@@ -130,7 +131,7 @@ class MemoryEngine:
 
     def _draw(self, length: int) -> str:
         for _ in range(_DRAWS):
-            namespace = identifiers.draw(length)
+            namespace = self._letters.draw(length)
             if namespace not in self._namespaces and namespace not in self._sessions:
                 return namespace
         raise LimitNamespaces(

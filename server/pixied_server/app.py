@@ -74,8 +74,8 @@ async def serve(settings: Settings, *, listening: Callable[[list[str]], None] | 
 def _spare_the_collector() -> None:
     """Have cycles looked for among young objects, and hardly ever among all.
 
-    What a store holds is in no cycles. To walk it took a quarter of the time in which 300,000 clients came, in pauses of
-    up to 0.2 s that grew with the store; now none takes more than some 15 ms.
+    What a store holds is in no cycles. To walk it took a quarter of the time in which 300,000 clients came, in pauses
+    of up to 0.2 s that grew with the store; now none takes more than some 15 ms.
     """
     gc.collect()
     gc.freeze()

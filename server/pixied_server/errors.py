@@ -66,7 +66,7 @@ class Reason(StrEnum):
 
 def masked(secret: str) -> str:
     """Enough of a secret to recognise it, too little to use it: its first 4 characters, none of a short one."""
-    return f"{secret[:4]}…" if len(secret) >= _LONG_SECRET else "…"
+    return f"{secret[:4]}…" if len(secret) >= _LONG_SECRET else "not shown"
 
 
 _LONG_SECRET = 16
@@ -97,7 +97,7 @@ class ClientUnknown(PixiedError):
 
     def __init__(self, client_id: str) -> None:
         super().__init__(
-            f"no live client has the id {masked(client_id)}: it never was, expired or was destroyed; create a new one",
+            f"no live client has this id ({masked(client_id)}): it expired, was destroyed or never was; create another",
             field="client_id",
         )
 

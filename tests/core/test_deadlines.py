@@ -51,3 +51,19 @@ def test_it_says_when_to_look_again(deadlines: list[float], most: int) -> None:
         assert 0 < len(came) <= most
         left -= len(came)
     assert left == 0
+
+
+@given(st.lists(MOMENTS, max_size=30), st.sets(st.integers(0, 29)))
+def test_what_is_not_wanted_any_more_is_forgotten(deadlines: list[float], wanted: set[int]) -> None:
+    """Of the things kept each still comes in its time, and the others take no place."""
+    due: Deadlines[int] = Deadlines()
+    for thing, deadline in enumerate(deadlines):
+        due.put(thing, deadline)
+    due.keep(wanted.__contains__)
+    left = wanted & set(range(len(deadlines)))
+    assert len(due) == len(left)
+    while (look := due.next()) is not None:
+        for thing in due.pop(look, 3):
+            assert deadlines[thing] <= look
+            left.remove(thing)
+    assert not left

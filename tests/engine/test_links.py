@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from tests.engine.benches import Limits
 from tests.engine.conftest import OpenSite
 from tests.engine.site import Site, reason_of, texts
 
+from pixied_server.delivery import audience
 from pixied_server.delivery.events import Attached, Delivery, DetachReason
 from pixied_server.delivery.link import AttachTerms
 from pixied_server.errors import LimitClients, Reason, StreamProtocol
@@ -321,3 +323,114 @@ async def test_a_client_can_not_confirm_what_it_was_not_sent(site: Site) -> None
         await site.publish("/a", "1")
         await holder.read()
         assert holder.texts("ann") == ["1"]
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+async def test_a_session_that_is_over_ends_nothing_but_itself(site: Site, *, explicit: bool) -> None:
+    """Mail confirmed for a client whose time has just come is no mistake of the link that has it."""
+    await site.create("ann", timeout=2.0)
+    await site.create("bob")
+    front = site.front_end()
+    await site.attach("ann", front, explicit=explicit, expires=True)
+    await site.attach("bob", front)
+    await front.read()
+    await site.queue_for("ann", "1")
+    await front.read()
+    site.clock.advance(5.0)
+    await front.ack()
+    await front.client_ack("ann")
+    await site.queue_for("bob", "2")
+    await front.read()
+    assert front.texts("bob") == ["2"]
+    assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.EXPIRED)]
+    await front.lose()
+
+
+async def test_falling_back_forgets_no_confirmation(open_site: OpenSite) -> None:
+    """A client that has to read by itself, for its link is full, has still confirmed what it had confirmed before."""
+    site = await open_site(outbox=2)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        for number in range(20):
+            await site.publish("/a", str(number))
+            await front.drain()
+        await site.publish("/a", *"xyz")
+        await site.queue_for("ann", "own")
+        assert (await site.look_at("ann")).pending == 4
+    async with site.attached("ann") as after:
+        assert after.texts("ann") == [*"xyz", "own"]
+
+
+async def test_what_a_stalled_link_keeps_does_not_grow(open_site: OpenSite) -> None:
+    """Clients that come, go and fall back while nothing is read or confirmed leave nothing behind."""
+    site = await open_site(outbox=1)
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        handle = front.handle_of("ann")
+        steps = []
+        for _ in range(50):
+            await site.publish("/a", *"12")
+            await site.queue_for("ann", "own")
+            await front.drain()
+            steps.append(len(front.link._attachments[handle]._trail))
+        assert max(steps) <= 3
+        await site.publish("/a", *"12")
+        for _ in range(50):
+            await site.attach("bob", front)
+            await front.detach("bob")
+        assert len(front.link._behind) <= 1
+
+
+async def test_a_front_end_that_reads_nothing_can_cause_no_more_news(site: Site) -> None:
+    """Its commands wait once so much is to be told; heartbeats do not add up."""
+    front = site.front_end()
+    for handle in range(10_001):
+        front.link.refuse(handle, LimitClients("at all", 1))
+    for _ in range(5):
+        front.link.beat()
+    waiting = asyncio.ensure_future(front.link.hold_back())
+    await site.bench.settle()
+    assert not waiting.done()
+    assert len(await front.link.take()) == 10_002
+    await site.bench.settle()
+    assert waiting.done()
+    await front.link.hold_back()
+
+
+async def test_losses_of_clients_that_left_are_not_kept(open_site: OpenSite) -> None:
+    """What a link that is behind will not find any more is kept for those who are there to be told."""
+    site = await open_site(Limits(log_messages=1), outbox=1)
+    await site.create("stays", "leaves")
+    await site.subscribe("stays", "/a")
+    async with site.attached("stays", "leaves", window=1) as front:
+        await site.publish("/a", "0")
+        await front.read()
+        for number in range(2_100):
+            await site.subscribe("leaves", "/a", "/b")
+            await site.publish("/a", str(number))
+            await site.publish("/b", str(number))
+            await site.unsubscribe("leaves", "/a", "/b")
+        kept = front.link._losses._counts
+        assert set(kept) == {"/a"}
+        assert len(kept["/a"]) <= 1_001
+        await front.drain()
+        assert front.lost["stays"]["/a"] == 2_098
+        assert "leaves" not in front.lost
+
+
+async def test_audiences_that_are_kept_ready_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unions of overlapping patterns, one for each channel, take no more than so many handles in all."""
+    monkeypatch.setattr(audience, "_UNION_HANDLES", 100)
+    names = [f"client {number}" for number in range(30)]
+    await site.create(*names)
+    for name in names:
+        await site.subscribe(name, "/**", "/room/*")
+    async with site.attached(*names) as front:
+        for number in range(20):
+            await site.publish(f"/room/{number}", "1")
+            await front.drain()
+        kept = front.link.audiences._unions.values()
+        assert sum(len(union) for _, union in kept) <= 100
+        assert all(len(front.got[name]) == 20 for name in names)

@@ -1,7 +1,7 @@
 """Deadlines: what is due, without looking at what is not."""
 
-from collections.abc import Hashable
-from heapq import heappop, heappush
+from collections.abc import Callable, Hashable
+from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -16,22 +16,24 @@ _GRAIN = 0.01
 class Deadlines(Generic[T]):
     """A heap of due times. Never gives a thing before its time, and at most 10 ms after.
 
-    There is no way to remove or move a thing: whoever gets it looks whether it is still due, and puts it back if not.
-    So to prolong a session costs nothing here.
+    There is no way to move a thing: whoever gets it looks whether it is still due, and puts it back if not. So to
+    prolong a session costs nothing here.
     """
 
     def __init__(self) -> None:
         self._heap: list[int] = []
         self._due: dict[int, list[T]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(len(things) for things in self._due.values())
+        return self._count
 
     def put(self, thing: T, deadline: float) -> None:
         """Give the thing back once `deadline`, in seconds, has come."""
         grain = ceil(deadline / _GRAIN)
         # The division may have rounded down a hair.
         grain += grain * _GRAIN < deadline
+        self._count += 1
         things = self._due.get(grain)
         if things is None:
             self._due[grain] = [thing]
@@ -53,4 +55,13 @@ class Deadlines(Generic[T]):
             del things[-room:]
             if not things:
                 del self._due[heappop(self._heap)]
+        self._count -= len(due)
         return due
+
+    def keep(self, wanted: Callable[[T], bool]) -> None:
+        """Forget everything else. Looks at every thing."""
+        kept = ((grain, [thing for thing in things if wanted(thing)]) for grain, things in self._due.items())
+        self._due = {grain: things for grain, things in kept if things}
+        self._count = sum(map(len, self._due.values()))
+        self._heap = list(self._due)
+        heapify(self._heap)

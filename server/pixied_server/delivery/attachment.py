@@ -81,6 +81,7 @@ class Attachment:
     def caught(self, portion: Portion, number: int) -> list[Batch]:
         """Mail that it was behind with, or the news that it is lost, goes out with the delivery of this number."""
         if portion.entries or portion.losses:
+            self._forget_confirmed()
             self._trail.append((number, portion.upto))
         maybe = bisect_right(portion.entries, self.claim.sent, key=_position)
         parts = ((portion.entries[:maybe], True), (portion.entries[maybe:], False))
@@ -94,15 +95,22 @@ class Attachment:
 
     def fall_back(self) -> None:
         """It gets what the link has put together until now, and reads on by itself."""
-        position = self._sent()
-        self._trail.append((self.link.ledger.number + 1, position))
-        self.claim.seek(position)
+        confirmed, sent = self.progress()
+        self._trail = [(0, confirmed), (self.link.ledger.number + 1, sent)]
+        self.claim.seek(sent)
         self.live = False
 
     def progress(self) -> tuple[int, int]:
         """See `Holder`."""
-        number = self.acked if self.explicit else max(self.acked, self.link.ledger.acked)
-        return self._position_at(number), self._sent()
+        return self._position_at(self._confirmed_number()), self._sent()
+
+    def _confirmed_number(self) -> int:
+        return self.acked if self.explicit else max(self.acked, self.link.ledger.acked)
+
+    def _forget_confirmed(self) -> None:
+        """Of what is confirmed the last step is enough."""
+        confirmed = bisect_right(self._trail, self._confirmed_number(), key=_number)
+        del self._trail[: max(confirmed - 1, 0)]
 
     def on_own_mail(self, entry: Entry) -> None:
         """See `Holder`."""

@@ -8,8 +8,10 @@ from pixied_server.core.log import Entry
 
 __all__ = ["Audience", "Audiences"]
 
-# Audiences of channels that match several patterns of a link are kept ready for so many channels.
+# Audiences of channels that match several patterns of a link are kept ready for so many channels, and for so many
+# handles in all of them: some 30 MB with their encoding.
 _UNIONS = 10_000
+_UNION_HANDLES = 2_000_000
 
 
 class Audience:
@@ -94,6 +96,7 @@ class Audiences:
         self._unfollow = unfollow
         self._by_pattern: dict[str, _Recipients] = {}
         self._unions: dict[str, tuple[list[Audience], Audience]] = {}
+        self._union_handles = 0
 
     def add(self, pattern: str, handle: int, since: int) -> None:
         """The handle gets what is published to the pattern beyond the position."""
@@ -138,9 +141,11 @@ class Audiences:
         # Audiences never change, so the same parts (the same objects) have the same union.
         if ready is not None and len(ready[0]) == len(parts) and all(map(_same, ready[0], parts)):
             return ready[1]
-        if len(self._unions) >= _UNIONS:
-            self._unions.clear()
         union = Audience(dict.fromkeys(handle for part in parts for handle in part.handles))
+        self._union_handles += len(union) - (len(ready[1]) if ready is not None else 0)
+        if len(self._unions) >= _UNIONS or self._union_handles > _UNION_HANDLES:
+            self._unions.clear()
+            self._union_handles = len(union)
         self._unions[channel] = (parts, union)
         return union
 

@@ -12,6 +12,7 @@ it is. So there is no hole and no repeat, however far behind the link itself is.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pixied_server.core.log import Entry
@@ -24,6 +25,7 @@ from pixied_server.delivery.events import (
     Delivery,
     Detached,
     DetachReason,
+    Heartbeat,
     LinkEvent,
     Lost,
 )
@@ -31,7 +33,7 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.ledger import Ledger
 from pixied_server.delivery.losses import Losses
 from pixied_server.delivery.outbox import Outbox, OutboxLimits
-from pixied_server.errors import LimitClients, PixiedError, StreamProtocol
+from pixied_server.errors import ClientUnknown, LimitClients, PixiedError, StreamProtocol
 
 __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
@@ -40,6 +42,9 @@ _SLICE = 500
 # One client that is behind reads at most this much at a time: the others that are behind share the delivery.
 _CATCH_MESSAGES = 1_000
 _CATCH_BYTES = 100_000
+# More news than this does not wait for a front-end that sends commands and reads no answers.
+_NEWS = 10_000
+_HEARTBEAT = Heartbeat()
 # What one handle takes in an encoded delivery, about.
 _HANDLE_BYTES = 3
 
@@ -87,15 +92,14 @@ class Link:
     def __init__(self, hub: Hub, front_end: str, window: int, limits: LinkLimits) -> None:
         self.front_end = front_end
         self.ledger = Ledger(window)
-        self.audiences = Audiences(
-            lambda pattern: hub.follow(pattern, self), lambda pattern: hub.unfollow(pattern, self)
-        )
+        self.audiences = Audiences(lambda pattern: hub.follow(pattern, self), self._unfollow)
         self._hub = hub
         self._limits = limits
         self._outbox = Outbox(hub, limits.outbox)
         self._losses = Losses(self.audiences)
         self._attachments: dict[int, Attachment] = {}
-        self._behind: deque[Attachment] = deque()
+        # In the order in which they are served.
+        self._behind: dict[Attachment, None] = {}
         # Own mail of live clients: who gets the entry at a position; and which deliveries had some, to trim inboxes.
         self._own: dict[int, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
@@ -104,6 +108,7 @@ class Link:
         self._building = False
         self._notices: list[LinkEvent] = []
         self._news = asyncio.Event()
+        self._room = asyncio.Event()
 
     def __len__(self) -> int:
         """How many clients are attached."""
@@ -144,7 +149,7 @@ class Link:
         self._attachments[handle] = attachment
         self._explicit += terms.explicit
         self._hub.hold(client_id, attachment)
-        self._behind.append(attachment)
+        self._behind[attachment] = None
         self.notify(Attached(handle))
 
     def refuse(self, handle: int, error: PixiedError) -> None:
@@ -217,7 +222,9 @@ class Link:
         if self._is_live(attachment):
             confirmed, _ = attachment.progress()
             if confirmed and number:
-                await self._hub.engine.confirm(attachment.claim.client_id, confirmed)
+                # A session may be found to be over just now; the link is told of that by itself.
+                with suppress(ClientUnknown):
+                    await self._hub.engine.confirm(attachment.claim.client_id, confirmed)
 
     # What it is told
 
@@ -226,6 +233,7 @@ class Link:
         await self._news.wait()
         # News that comes while a delivery is put together is told after it: the delivery may name a client just gone.
         events, self._notices = self._notices, []
+        self._room.set()
         if self.ledger.open:
             events += await self._delivery()
         if not self._has_more():
@@ -261,9 +269,10 @@ class Link:
         for _ in range(min(len(self._behind), _SLICE)):
             if taken >= room:
                 break
-            attachment = self._behind.popleft()
-            if self._attachments.get(attachment.handle) is not attachment:
-                continue
+            attachment = next(iter(self._behind), None)
+            if attachment is None:
+                break
+            del self._behind[attachment]
             size = min(_CATCH_BYTES, room - taken)
             portion = await attachment.claim.read(self._hub.head, messages=_CATCH_MESSAGES, size=size)
             losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in portion.losses]
@@ -271,12 +280,12 @@ class Link:
             taken += sum(entry.message.size for entry in portion.entries)
             if portion.upto == self._hub.head:
                 self._join(attachment)
-            else:
-                self._behind.append(attachment)
+            elif self._has(attachment):
+                self._behind[attachment] = None
         return taken
 
     def _join(self, attachment: Attachment) -> None:
-        if self._attachments.get(attachment.handle) is not attachment:
+        if not self._has(attachment):
             return
         for pattern in attachment.claim.patterns():
             self.audiences.add(pattern, attachment.handle, self._hub.head)
@@ -297,6 +306,11 @@ class Link:
             last.entries.append(entry)
             room -= entry.message.size
 
+    def _unfollow(self, pattern: str) -> None:
+        self._hub.unfollow(pattern, self)
+        self._outbox.forget(pattern)
+        self._losses.forget(pattern)
+
     def _audience_of(self, entry: Entry) -> Audience:
         owner = self._own.pop(entry.position, None)
         if owner is not None:
@@ -313,8 +327,11 @@ class Link:
         holder = self._hub.holder_of(client_id)
         return holder.handle if isinstance(holder, Attachment) and holder.link is self else None
 
+    def _has(self, attachment: Attachment) -> bool:
+        return self._attachments.get(attachment.handle) is attachment
+
     def _is_live(self, attachment: Attachment) -> bool:
-        return attachment.live and self._attachments.get(attachment.handle) is attachment
+        return attachment.live and self._has(attachment)
 
     def _count(self, batches: list[Batch], losses: list[Lost]) -> None:
         self._hub.counters.lost += sum(loss.count * len(loss.handles) for loss in losses)
@@ -326,6 +343,17 @@ class Link:
         """Tell the front-end something."""
         self._notices.append(event)
         self._news.set()
+
+    def beat(self) -> None:
+        """Ask the front-end for a sign of life, unless it has yet to read that it was asked."""
+        if _HEARTBEAT not in self._notices:
+            self.notify(_HEARTBEAT)
+
+    async def hold_back(self) -> None:
+        """Wait while so much news has yet to be told that a front-end may not cause more of it."""
+        while len(self._notices) > _NEWS:
+            self._room.clear()
+            await self._room.wait()
 
     # What the hub tells it (`Follower`, and for its attachments `Holder`)
 
@@ -344,9 +372,10 @@ class Link:
         """A message was queued for one of the link's clients."""
         if attachment.live and self._outbox.full:
             # It can't wait with the others, and the logs that the link will read do not have it.
-            self._unlist(attachment)
+            # First: it reads on from the link's position, which may move when the link follows less.
             attachment.fall_back()
-            self._behind.append(attachment)
+            self._unlist(attachment)
+            self._behind[attachment] = None
         elif attachment.live:
             self._own[entry.position] = attachment
             self._outbox.put(entry, ())
@@ -358,8 +387,9 @@ class Link:
             self.notify(Detached(attachment.handle, reason, detail))
 
     def _remove(self, attachment: Attachment) -> bool:
-        if self._attachments.get(attachment.handle) is not attachment:
+        if not self._has(attachment):
             return False
+        self._behind.pop(attachment, None)
         del self._attachments[attachment.handle]
         self._explicit -= attachment.explicit
         self._unlist(attachment)

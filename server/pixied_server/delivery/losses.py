@@ -8,6 +8,9 @@ from pixied_server.delivery.events import Lost
 
 __all__ = ["Losses"]
 
+# Losses of one pattern are gathered anew when they are noted under so many subscriptions, and twice as many as before.
+_MANY = 1_000
+
 
 class Losses:
     """Counts messages that logs lost before a link had read them, until the clients are told.
@@ -22,18 +25,38 @@ class Losses:
 
     def __init__(self, audiences: Audiences) -> None:
         self._audiences = audiences
-        self._counts: Counter[tuple[str, int]] = Counter()
+        self._counts: dict[str, Counter[int]] = {}
+        self._crowded = _MANY
 
     def note(self, pattern: str, position: int) -> None:
         """The log of a pattern lost the message at a position."""
         since = self._audiences.youngest_before(pattern, position)
-        if since is not None:
-            self._counts[pattern, since] += 1
+        if since is None:
+            return
+        counts = self._counts.setdefault(pattern, Counter())
+        counts[since] += 1
+        if len(counts) > self._crowded:
+            self._gather(pattern)
+
+    def forget(self, pattern: str) -> None:
+        """Nobody who lost mail of this pattern is there any more."""
+        self._counts.pop(pattern, None)
 
     def tell(self) -> Iterator[Lost]:
         """What each client lost since this was last asked."""
-        counts, self._counts = self._counts, Counter()
-        for (pattern, since), count in counts.items():
-            handles = self._audiences.subscribed_by(pattern, since)
-            if handles:
-                yield Lost(handles, pattern, count)
+        counts, self._counts, self._crowded = self._counts, {}, _MANY
+        for pattern, lost in counts.items():
+            for since, count in lost.items():
+                handles = self._audiences.subscribed_by(pattern, since)
+                if handles:
+                    yield Lost(handles, pattern, count)
+
+    def _gather(self, pattern: str) -> None:
+        """What was noted for subscriptions that have ended goes to the youngest before them, or to nobody."""
+        gathered: Counter[int] = Counter()
+        for since, count in self._counts[pattern].items():
+            still = self._audiences.youngest_before(pattern, since + 1)
+            if still is not None:
+                gathered[still] += count
+        self._counts[pattern] = gathered
+        self._crowded = max(_MANY, 2 * len(gathered))

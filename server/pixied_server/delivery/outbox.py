@@ -65,6 +65,10 @@ class Outbox:
             self._waiting.append(entry)
             self._bytes += entry.message.size
 
+    def forget(self, pattern: str) -> None:
+        """Nobody wants the mail of this pattern any more."""
+        self._beyond.pop(pattern, None)
+
     def has_yet_to_read(self, position: int) -> bool:
         """Whether the mail at a position is not kept here but was to be read from the logs."""
         return bool(self._beyond) and position > self._kept_upto

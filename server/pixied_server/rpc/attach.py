@@ -9,7 +9,7 @@ import structlog
 
 from pixied.v1 import attach_pb2 as wire
 from pixied_server.admin import Drain
-from pixied_server.delivery.events import Closing, Heartbeat
+from pixied_server.delivery.events import Closing
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.errors import Draining, FieldInvalid, PixiedError, StreamProtocol
@@ -137,6 +137,7 @@ class _Conversation:
         async for request in self._frames:
             self._heard_at = monotonic()
             await self._obey(request)
+            await self._link.hold_back()
 
     async def _talk(self) -> None:
         while True:
@@ -149,7 +150,7 @@ class _Conversation:
             silence = monotonic() - self._heard_at
             if silence > self._terms.silence_limit:
                 raise StreamProtocol(f"nothing was heard on this link for {silence:.1f} s; answer each heartbeat")
-            self._link.notify(Heartbeat())
+            self._link.beat()
 
     async def _announce_stop(self) -> None:
         await self._drain.wait()

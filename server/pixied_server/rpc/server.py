@@ -166,6 +166,8 @@ def _unusable_path(path: Path) -> str:
         return f"there is no folder {path.parent}"
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return f"this user may not write in {path.parent}"
+    if path.exists() and not path.is_socket():
+        return "there is a file of this name, and it is no socket"
     with socket.socket(socket.AF_UNIX) as probe:
         # A socket that nobody answers on is replaced.
         return "it is in use" if probe.connect_ex(str(path)) == 0 else ""

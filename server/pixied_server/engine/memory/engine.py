@@ -103,7 +103,7 @@ class MemoryEngine:
 
     def _look_at(self, session: Session, now: float) -> None:
         """A deadline that was noted has come: the session may have been prolonged, held or destroyed since."""
-        if self._sessions.get(session.client_id) is not session or session.kept_alive:
+        if session.kept_alive:
             return
         if session.is_over(now):
             self._expire(session)
@@ -192,6 +192,7 @@ class MemoryEngine:
         if session.inbox is not None:
             self._retention.clear(session.inbox)
         del self._sessions[session.client_id]
+        self._time.ended(session)
         self.listener.gone(session.client_id, parting, detail)
         self._tell(EventKind.CLIENT_DESTROYED, now, client_id=session.client_id, reason=detail)
 

@@ -33,6 +33,7 @@ class Retention:
         # position can only be higher, so who comes up first is looked at again: trimming itself never touches the heap.
         self._by_age: list[tuple[int, int, Log]] = []
         self._placed: set[Log] = set()
+        self._filled = 0
         self._serial = count()
 
     def check_room(self, messages: Sequence[Message]) -> None:
@@ -53,6 +54,7 @@ class Retention:
         self.bytes += entry.message.size
         self.messages += 1
         for log in logs:
+            self._filled += not len(log)
             log.append(entry)
             if log not in self._placed:
                 self._place(log)
@@ -68,7 +70,7 @@ class Retention:
     def forget(self, log: Log, offset: int) -> None:
         """Take away, as done with, everything before an offset."""
         while log.first < offset:
-            self._count_out(log.drop_oldest())
+            self._take_oldest(log)
 
     def clear(self, log: Log) -> None:
         """Take away, as done with, all that a log holds."""
@@ -78,7 +80,7 @@ class Retention:
         """Take away what has become too old."""
         while (log := self._oldest()) is not None and log.exceeds(self._bounds, now):
             self._drop(log)
-        if len(self._by_age) > _CROWDED and len(self._by_age) > 2 * sum(map(bool, self._placed)):
+        if len(self._by_age) > _CROWDED and len(self._by_age) > 2 * self._filled:
             self._rebuild()
 
     def _drop_oldest(self) -> None:
@@ -87,14 +89,15 @@ class Retention:
             self._drop(log)
 
     def _drop(self, log: Log) -> None:
-        entry = log.drop_oldest()
-        self._count_out(entry)
-        self._lost(log, entry)
+        self._lost(log, self._take_oldest(log))
 
-    def _count_out(self, entry: Entry) -> None:
+    def _take_oldest(self, log: Log) -> Entry:
+        entry = log.drop_oldest()
+        self._filled -= not len(log)
         if entry.holders == 0:
             self.bytes -= entry.message.size
             self.messages -= 1
+        return entry
 
     def _place(self, log: Log) -> None:
         oldest = log.oldest

@@ -10,6 +10,8 @@ __all__ = ["Timekeeper"]
 
 # One slice of the work, so that a million sessions that end at once do not stop everyone else.
 _SLICE = 500
+# The deadlines of sessions that ended before them are forgotten when they are so many, and half of all.
+_ENDED = 1_000
 # How often old mail is looked for, in seconds. Nothing depends on its precision.
 _SWEEP = 1.0
 
@@ -30,6 +32,7 @@ class Timekeeper:
         self._due = due
         self._sweep = sweep
         self._deadlines: Deadlines[Session] = Deadlines()
+        self._ended: set[Session] = set()
         self._earlier = asyncio.Event()
         self._asleep_until = float("inf")
         self._swept_at = 0.0
@@ -43,6 +46,15 @@ class Timekeeper:
         if session.deadline < self._asleep_until:
             self._asleep_until = session.deadline
             self._earlier.set()
+
+    def ended(self, session: Session) -> None:
+        """A session is over: its deadline means nothing any more."""
+        if not session.scheduled:
+            return
+        self._ended.add(session)
+        if len(self._ended) > _ENDED and 2 * len(self._ended) > len(self._deadlines):
+            self._deadlines.keep(lambda one: one not in self._ended)
+            self._ended.clear()
 
     async def run(self) -> None:
         """See to everything when it is due, until cancelled."""
@@ -61,7 +73,10 @@ class Timekeeper:
         due = self._deadlines.pop(now, _SLICE)
         for session in due:
             session.scheduled = False
-            self._due(session, now)
+            if session in self._ended:
+                self._ended.discard(session)
+            else:
+                self._due(session, now)
         return len(due) == _SLICE
 
     async def _sleep(self) -> None:

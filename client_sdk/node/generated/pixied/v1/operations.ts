@@ -34,7 +34,10 @@ export interface Client {
     | undefined;
   /** How many channels and patterns it is subscribed to. */
   subscriptions: number;
-  /** How many messages wait for it or were sent to it and are not confirmed. */
+  /**
+   * How many messages wait for it or were sent to it and are not confirmed. Beyond 1,000 a message that came through
+   * several subscriptions is counted for each of them.
+   */
   pending: number;
   /** The name that the front-end which holds it gave in its Hello; `Deliver` or `DequeueFor` for those calls; else empty. */
   frontEnd: string;
@@ -229,7 +232,7 @@ export interface QueueForRequest {
 
 /** The messages are queued. */
 export interface QueueForResponse {
-  /** How many messages the client has not confirmed now. */
+  /** How many messages the client has not confirmed now, as in `Client.pending`. */
   pending: number;
   /** How many of the messages were duplicates by their idempotency keys and were not queued again. */
   duplicates: number;

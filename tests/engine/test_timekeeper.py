@@ -1,0 +1,41 @@
+"""What the memory engine keeps of time: no more than its sessions need."""
+
+import asyncio
+import gc
+
+from tests.engine.benches import Limits, MemoryBench
+from tests.engine.site import Site
+
+from pixied_server.engine.memory.session import Session
+
+
+def sessions_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(one, Session) for one in gc.get_objects())
+
+
+async def test_sessions_that_are_destroyed_leave_nothing_behind() -> None:
+    """Their deadlines may be hours away: they are not kept until then."""
+    site = Site(MemoryBench(Limits(clients=10)))
+    before = sessions_in_memory()
+    for _ in range(5_000):
+        await site.create("short", timeout=3_600.0)
+        await site.destroy("short")
+    assert sessions_in_memory() - before <= 1_100
+
+
+async def test_a_running_engine_sees_to_the_earliest_deadline() -> None:
+    """It sleeps until something is due, and wakes for a session that ends sooner than all before it."""
+    bench = MemoryBench(Limits())
+    site = Site(bench)
+    await site.create("late", timeout=60.0)
+    running = asyncio.create_task(bench.engine.run())
+    await bench.settle()
+    await site.create("soon", timeout=0.1)
+    bench.clock.advance(0.2)
+    async with asyncio.timeout(10):
+        while (await site.engine.holdings()).clients > 1:  # noqa: ASYNC110 - the engine's own task does it
+            await asyncio.sleep(0)
+    assert await site.lives("late")
+    running.cancel()
+    await asyncio.wait([running])

@@ -100,7 +100,8 @@ async def set_scene(stack: AsyncExitStack, stage: Stage, machine: Laptop, transp
         cables.append(cable)
     witness = Witness(backend, room)
     witness.join(*people)
-    return Scene(stage, *people, cables, backend, witness)
+    ann, bob = people
+    return Scene(stage, ann, bob, cables, backend, witness)
 
 
 @pytest.fixture(params=["websocket", "long-polling"])

@@ -15,6 +15,7 @@ class Person:
 
     Args:
         context: the person's own part of a browser.
+        page: the page there.
         client: the library: `cometd` or `faye`.
         name: what the person is called.
     """

@@ -1,13 +1,14 @@
 """Everything a page needs: pixied, two front-ends that are started again when they die, and nginx before them."""
 
 import asyncio
+import json
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.bayeux.balanced import FrontEnd, Site, events
+from tests.bayeux.balanced import FrontEnd, Site
 from tests.sdk.servers import Server, running_server
 
 __all__ = ["Kept", "Stage", "stage"]
@@ -41,41 +42,41 @@ class Kept:
         self._changed = changed
         self._process: Process | None = None
 
-    @property
-    def pid(self) -> int:
-        """The process that runs now, or ran last."""
-        assert self._process
-        return self._process.pid
+    async def start(self) -> None:
+        """Start it, and wait until it listens.
 
-    async def keep(self) -> None:
-        """Run it, again and again, until cancelled."""
-        try:
-            while True:
-                await self._start()
-                assert self._process
-                await self._process.wait()
-                self._told(f"front-end {self.name} (process {self.pid}) is dead")
-                await asyncio.sleep(self._pause)
-        finally:
-            if self._process and self._process.returncode is None:
-                self._process.kill()
-                await self._process.wait()
-
-    async def _start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*self._command(self.port), stdout=PIPE, cwd=ROOT)
+        Raises:
+            RuntimeError: it ended instead; what it said of that is on standard error.
+        """
+        # In a session of its own, for Ctrl-C is for whoever keeps it.
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command(self.port), stdout=PIPE, cwd=ROOT, start_new_session=True
+        )
         assert self._process.stdout
-        async for said in events(self._process.stdout):
-            self.port = said["port"]
-            break
+        said = await self._process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"front-end {self.name} ended when it was started")
+        self.port = json.loads(said)["port"]
         async with self._changed:
             self.starts += 1
             self._changed.notify_all()
-        self._told(f"front-end {self.name} is process {self.pid}")
+        self._told(f"front-end {self.name} is process {self._process.pid}")
 
-    async def started(self) -> None:
-        """Wait until it runs for the first time."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.starts > 0)
+    async def keep(self) -> None:
+        """Start it again whenever it ends, until cancelled."""
+        while True:
+            assert self._process
+            await self._process.wait()
+            self._told(f"front-end {self.name} (process {self._process.pid}) is dead")
+            await asyncio.sleep(self._pause)
+            with suppress(RuntimeError):
+                await self.start()
+
+    async def end(self) -> None:
+        """End it for good, once nobody keeps it any more."""
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
 
 class Stage:
@@ -128,8 +129,10 @@ async def stage(*, pause: float = 1.0, max_interval: float = 30.0, told: Told = 
         changed = asyncio.Condition()
         front_ends = [Kept(name, _command(pixied.address, name, max_interval), pause, told, changed) for name in NAMES]
         for front_end in front_ends:
-            stack.push_async_callback(_ended, asyncio.create_task(front_end.keep()))
-            await front_end.started()
+            stack.push_async_callback(front_end.end)
+        await asyncio.gather(*(front_end.start() for front_end in front_ends))
+        for front_end in front_ends:
+            stack.push_async_callback(_cancelled, asyncio.create_task(front_end.keep()))
         site = Site(pixied.address, stack)
         # nginx needs to know where they are, and nothing else of them.
         await site.balance(*(FrontEnd(None, f"127.0.0.1:{one.port}") for one in front_ends))  # type: ignore[arg-type]
@@ -143,6 +146,6 @@ def _command(pixied: str, name: str, max_interval: float) -> Callable[[int], lis
     return command
 
 
-async def _ended(task: "asyncio.Task[None]") -> None:
+async def _cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.wait([task])

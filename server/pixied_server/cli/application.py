@@ -9,7 +9,7 @@ import grpc
 import typer
 from typer.core import TyperGroup
 
-from pixied_server.cli import bayeux, calling, following, listing, publishing, server
+from pixied_server.cli import bayeux, bench, calling, following, listing, publishing, server
 from pixied_server.cli.connection import DEFAULT_ADDRESS, GlobalAddress
 from pixied_server.cli.exits import EXPLAINED, EXPLANATION, fail_for
 from pixied_server.cli.output import console, write_json
@@ -64,6 +64,7 @@ for _command in (
     listing.client,
     following.watch,
     calling.call,
+    bench.bench,
     version,
 ):
     application.command()(_command)

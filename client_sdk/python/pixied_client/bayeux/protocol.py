@@ -28,6 +28,7 @@ _log = logging.getLogger("pixied_client.bayeux")
 
 HANDSHAKE: Final = "/meta/handshake"
 CONNECT: Final = "/meta/connect"
+_SUBSCRIBING: Final = ("/meta/subscribe", "/meta/unsubscribe")
 
 _Answer = Callable[[BayeuxMessage, Request], Awaitable[BayeuxMessage]]
 
@@ -162,6 +163,8 @@ class Protocol:
         refusal = self._refusal(message, error)
         reply["successful"] = False
         reply["error"] = str(refusal)
+        if message.channel in _SUBSCRIBING and "subscription" in message:
+            reply["subscription"] = message["subscription"]  # the specification, section 4.5.2, wants it in any case
         advice = getattr(refusal, "advice", None)
         if message.channel in {HANDSHAKE, CONNECT} or (advice and advice.get("reconnect") == "handshake"):
             reply["advice"] = {"reconnect": "handshake", **advice} if advice else {"reconnect": "none"}
@@ -224,7 +227,7 @@ class Protocol:
         _required_client_id(message)
         kind = message.text("connectionType")
         if kind is None:
-            raise Refusal(400, "Missing required parameter", "connectionType", advice={"reconnect": "retry"})
+            raise Refusal(400, "Missing required parameter", "connectionType", advice={"reconnect": "handshake"})
         if kind not in CONNECTION_TYPES:
             raise Refusal(301, "Connection types not supported", kind, advice={"reconnect": "handshake"})
         return await self._backing.front_end()

@@ -13,3 +13,5 @@ const bayeux = new faye.NodeAdapter({ mount: '/faye', timeout: 45, engine: engin
 const server = http.createServer();
 bayeux.attach(server);
 server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ port: server.address().port })));
+// So that a profiler can write what it has seen.
+process.once('SIGINT', () => process.exit(0));

@@ -4,7 +4,7 @@ import type { Attachment, MailInfo, Parting } from '../attachment';
 import { ClientUnknown } from '../errors';
 import type { FrontEnd } from '../front_end';
 import { toFaye } from './mail';
-import { isClientId, isOpen, shortened, type FayeServer } from './server';
+import { isClientId, isOpen, shortened, type FayeConnection, type FayeServer } from './server';
 
 /** A connected client. */
 interface Mailbox {
@@ -105,12 +105,23 @@ export class Mailboxes {
     if (box.isClosed && attachment.isExplicit) return undefined;
     const connection = this.server.connection(clientId, false);
     if (box.isClosed || !isOpen(connection)) throw new NotConnected(shortened(clientId));
-    this.server.deliver(clientId, messages.map(toFaye));
+    this.handOver(connection, clientId, messages);
     if (!attachment.isExplicit) return this.endOfTurn();
     box.unconfirmed = info;
     // A poll that has become a socket meanwhile has no response to wait for.
     if (connection.socket) setImmediate(() => this.confirm(box));
     return undefined;
+  }
+
+  /** Faye writes each message by itself, which is a system call each; held together, a socket's messages are one. */
+  private handOver(connection: FayeConnection, clientId: string, messages: readonly Message[]): void {
+    const stream = messages.length > 1 ? connection.socket?._socket?._stream : undefined;
+    stream?.cork?.();
+    try {
+      this.server.deliver(clientId, messages.map(toFaye));
+    } finally {
+      stream?.uncork?.();
+    }
   }
 
   private confirm(box: Mailbox): void {

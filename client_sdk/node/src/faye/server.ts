@@ -14,10 +14,16 @@ export interface FayeMessage {
   [member: string]: unknown;
 }
 
+/** The TCP connection under a socket. */
+export interface FayeStream {
+  cork?(): void;
+  uncork?(): void;
+}
+
 /** A client's connection to this process: a request that waits for its answer, or a socket. */
 export interface FayeConnection {
   /** Faye's wrapper of a WebSocket or EventSource; absent for a long poll. */
-  readonly socket?: { readonly _socket?: { readonly readyState?: number } } | null;
+  readonly socket?: { readonly _socket?: { readonly readyState?: number; readonly _stream?: FayeStream } } | null;
 }
 
 type Log = (message: string, ...values: readonly unknown[]) => void;

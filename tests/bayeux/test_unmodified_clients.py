@@ -61,7 +61,7 @@ async def test_clients_carry_on_when_their_front_end_is_killed(server: Server, b
 
 
 async def test_a_planned_stop_of_a_front_end_loses_nothing(server: Server, backend: Backend, kind: str) -> None:
-    """It answers what it holds and ends well; its clients have gone on without loss or repetition."""
+    """It answers what it holds and ends well; its clients go on without loss, and with ack without repetition."""
     async with site(server.address) as stage:
         first, second = await stage.front_end("one"), await stage.front_end("two")
         await stage.balance(first, second)
@@ -75,8 +75,9 @@ async def test_a_planned_stop_of_a_front_end_loses_nothing(server: Server, backe
         assert await stopping == 0
         for client in clients:
             await client.until(lambda client=client: MESSAGES - 1 in client.got)
-            assert client.got == list(range(MESSAGES))
-            assert len(client.sessions) == 1
+        _judge(clients, exact=True)
+        if kind.endswith("-ack"):
+            assert all(len(client.got) == MESSAGES for client in clients)
 
 
 def _judge(clients: list[Client], *, exact: bool) -> None:
@@ -88,7 +89,8 @@ def _judge(clients: list[Client], *, exact: bool) -> None:
         repeated += len(client.got) - len(firsts)
         if exact:
             assert firsts == list(range(MESSAGES))
-    # What comes again is one batch at most, of the clients that were on the front-end that died.
+    # What comes again is one batch at most, of the clients that were on the front-end that ended: without ack their
+    # next connect may be at the other one before the first could tell pixied that the batch was sent.
     assert repeated <= len(clients) * EACH_SECOND / 10
 
 

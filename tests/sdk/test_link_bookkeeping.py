@@ -1,12 +1,17 @@
 """What a link may confirm, and in which order it tells it."""
 
+import asyncio
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.sdk.made_up import welcome
+from tests.sdk.servers import PATIENCE
 
 from pixied.v1 import attach_pb2, message_pb2
 from pixied_client.ledger import Ledger
+from pixied_client.line import Connection
+from pixied_client.link import Link
 from pixied_client.outbox import Outbox
 
 
@@ -121,3 +126,32 @@ def test_frames_have_room() -> None:
     while frame := outbox.next_frame(2):
         sizes.append(len(frame))
     assert sizes == [2, 2, 2, 2, 1]
+
+
+class EagerStream:
+    """A stream to a server whose welcome is there before the hello has left: so it looks on a busy machine."""
+
+    def __init__(self) -> None:
+        self.link = Link(Connection("nowhere", PATIENCE), "test", 1)
+        self.written: asyncio.Queue[list[str | None]] = asyncio.Queue()
+
+    async def write(self, frame: attach_pb2.AttachRequest) -> None:
+        """Take a frame."""
+        kinds = [command.WhichOneof("command") for command in frame.commands]
+        if kinds == ["hello"]:
+            self.link._take(attach_pb2.AttachResponse(events=[welcome()]))
+        self.written.put_nowait(kinds)
+
+
+async def test_a_welcome_before_the_hello_is_written() -> None:
+    """What is to be told by then is told at once, not when something else comes up."""
+    stream = EagerStream()
+    attaching = asyncio.create_task(stream.link.attach("ann", explicit=False, expires=False))
+    await asyncio.sleep(0)
+    writing = asyncio.create_task(stream.link._write(stream))
+    async with asyncio.timeout(PATIENCE):
+        assert await stream.written.get() == ["hello"]
+        assert await stream.written.get() == ["attach"]
+    for task in (attaching, writing):
+        task.cancel()
+    await asyncio.gather(attaching, writing, return_exceptions=True)

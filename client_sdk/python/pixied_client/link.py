@@ -170,11 +170,14 @@ class Link(Line):
 
     async def _write(self, stream: Any) -> None:
         await stream.write(attach_pb2.AttachRequest(commands=[attach_pb2.AttachCommand(hello=self._hello)]))
-        while not self._may_end():
+        while True:
+            # Cleared first: the welcome may have come, and clients been asked for, while the hello was being written.
             self._wake.clear()
-            await self._wake.wait()
             while commands := self._next_commands():
                 await stream.write(attach_pb2.AttachRequest(commands=commands))
+            if self._may_end():
+                break
+            await self._wake.wait()
         await stream.done_writing()
 
     def _may_end(self) -> bool:

@@ -1,6 +1,8 @@
-// Faye's client, as it comes.
+// Faye's client, as it comes, with acknowledgements.
 
 /* global Faye */
+
+import { FayeAcknowledgements } from './faye_acknowledgements.js';
 
 const PAUSE = 1_000;
 
@@ -20,6 +22,7 @@ export class FayeLine {
     this.#client = new Faye.Client(options.url, { retry: 0.25, timeout: 10 });
     this.#client.disable('eventsource');
     if (options.transport !== 'websocket') this.#client.disable('websocket');
+    this.#client.addExtension(new FayeAcknowledgements());
     this.#client.addExtension({
       outgoing: (message, pass) => pass(this.#introduced(message)),
       incoming: (message, pass) => {

@@ -107,8 +107,8 @@ export class Seat {
     this.#downSince = 0;
     this.#wasUp = true;
     this.#who.ask();
-    // CometD's acknowledgements make this needless as long as page and session last; Faye has none.
-    if (session !== 'same' || this.client === 'faye') this.#history.ask();
+    // As long as page and session last, acknowledgements see to it that nothing is missing.
+    if (session !== 'same') this.#history.ask();
     this.#outbox.flush();
   }
 

@@ -29,7 +29,7 @@ def main() -> int:
     """Measure. Returns 0 if all that was measured passed its own checks."""
     options = _parser().parse_args()
     rows = [row for row in ROWS if not options.rows or row.name in options.rows]
-    scale = Scale(options.rounds or (1 if options.quick else 5), options.quick)
+    scale = Scale(options.rounds or (1 if options.quick else 7), options.quick)
     outcomes = _measured(rows, scale)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     print_table(outcomes, console)
@@ -44,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     names = [row.name for row in ROWS]
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"only these: {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="less work, one round")
-    parser.add_argument("--rounds", type=int, help="how often each side is measured (default 5)")
+    parser.add_argument("--quick", action="store_true", help="one round, less work in it, stores of 100,000 clients")
+    parser.add_argument("--rounds", type=int, help="how often each side is measured (default 7)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     parser.add_argument("--pictures", type=Path, default=Path("bench"), help="the folder for the pictures")
     return parser

@@ -46,7 +46,8 @@ class Replay:
     async def attach(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Send all deliveries, each as soon as the Pipeline frames before it have come; confirmations are only read."""
         deliveries = self._recording(context).deliveries
-        await anext(requests)
+        if await anext(requests, None) is None:
+            return
         acks = asyncio.create_task(_drain(requests))
         for after, frame in deliveries:
             while self._taken < after:

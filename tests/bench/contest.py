@@ -88,14 +88,17 @@ class Outcome:
 
     @property
     def ratio(self) -> float:
-        """The ratio of the medians."""
-        return self.row.ratio(median(self.ours), median(self.reference))
+        """The median of the rounds' ratios: the two sides of a round had the same machine."""
+        return median(self._ratios)
 
     @property
     def spread(self) -> tuple[float, float]:
         """The lowest and the highest ratio of one round."""
-        ratios = [self.row.ratio(ours, reference) for ours, reference in zip(self.ours, self.reference, strict=True)]
-        return min(ratios), max(ratios)
+        return min(self._ratios), max(self._ratios)
+
+    @property
+    def _ratios(self) -> list[float]:
+        return [self.row.ratio(ours, reference) for ours, reference in zip(self.ours, self.reference, strict=True)]
 
     @property
     def reached(self) -> bool:

@@ -5,7 +5,7 @@ It moves bytes. The frames it sends can be made before the clock runs, and what 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -100,6 +100,11 @@ async def streams(address: str, recording: str = "") -> AsyncIterator[Streams]:
             yield made
         finally:
             confirming.cancel()
+            # A server that was left without a word would complain.
+            with suppress(grpc.aio.BaseError, asyncio.InvalidStateError, asyncio.CancelledError):
+                await made.pipeline.done_writing()
+                await made.link.done_writing()
+                await made.link.read()
             made.pipeline.cancel()
             made.link.cancel()
 

@@ -5,31 +5,44 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import pixied_server
 
 __all__ = ["Blocks", "blocks", "calls"]
 
 
+_OURS = str(Path(pixied_server.__file__).parent)
+
+
 @contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """The calls made in the context, by the name of what is called: Python's functions and C's."""
+    """The calls that the server's code makes in the context, by the name of what it calls, in Python or in C.
+
+    What the event loop does beside it, and the collector, depends on the tests that ran before.
+    """
     counts: Counter[str] = Counter()
 
     def look(frame: FrameType, event: str, what: Any) -> None:
+        caller = frame.f_back if event == "call" else frame
+        if caller is None or not caller.f_code.co_filename.startswith(_OURS):
+            return
         if event == "call":
             counts[frame.f_code.co_name] += 1
         elif event == "c_call":
             counts[what.__name__] += 1
 
+    gc.collect()
+    gc.disable()
     before = sys.getprofile()
     sys.setprofile(look)
     try:
         yield counts
     finally:
         sys.setprofile(before)
-        # The two lines above are no part of what was to be counted.
-        counts.subtract({"setprofile": 1, "__exit__": 1})
+        gc.enable()
 
 
 class Blocks:

@@ -45,7 +45,7 @@ class IdempotencyWindow:
         Raises:
             IdempotencyKeyReused: a key stands for another message. LimitMemory: there is no room for a new key.
         """
-        if not any(message.key for message in messages):
+        if not [message for message in messages if message.key]:
             return {}
         self._forget(now)
         known: dict[str, int] = {}

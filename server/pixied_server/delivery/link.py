@@ -181,7 +181,8 @@ class Link:
         self.ledger.ack(number)
         if not self._explicit:
             self.ledger.forget_acked()
-        self._news.set()
+        if self._has_more():
+            self._news.set()
         while self._own_sent and self._own_sent[0][0] <= number:
             at, attachment = self._own_sent.popleft()
             await self._confirm_own(attachment, at)

@@ -61,7 +61,7 @@ async def bytes_per_client(scale: Scale) -> AsyncIterator[Contest]:
 @asynccontextmanager
 async def _flat(pattern: str, few: int, many: int, scale: Scale) -> AsyncIterator[Contest]:
     """Seconds for the same publishes in a store with few others, and in one with many."""
-    data = texts(scale.of(20_000, 5_000))
+    data = texts(scale.of(10_000, 5_000))
     async with _store() as small, _store() as large:
         await _fill(small, few, pattern)
 

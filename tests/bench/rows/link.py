@@ -24,7 +24,7 @@ async def link_vs_bare(scale: Scale) -> AsyncIterator[Contest]:
     The first run on pixied, which counts for nothing, is recorded; the bare server answers each frame that it takes in
     with the frames that pixied has answered: it moves the same bytes, in both directions.
     """
-    data = texts(scale.of(30_000, 10_000))
+    data = texts(scale.of(15_000, 10_000))
     recording = Recording()
     async with pixied(*PATIENT) as server, python("bare_server") as bare, streams(server.address) as front_end:
         await front_end.hello()

@@ -33,7 +33,7 @@ async def pipeline_vs_bare(scale: Scale) -> AsyncIterator[Contest]:
     The bare server answers each frame with what pixied answered when the first run, which counts for nothing, was
     recorded: so both sides send and read the same bytes.
     """
-    count = scale.of(30_000, 10_000)
+    count = scale.of(15_000, 10_000)
     recording = Recording()
     async with pixied() as server, python("bare_server") as bare:
         await _create_and_subscribe(server.address, "", count, recording)
@@ -69,7 +69,7 @@ def _subscribe(client_id: str) -> pipeline.Operation:
 @asynccontextmanager
 async def unary_vs_bare(scale: Scale) -> AsyncIterator[Contest]:
     """Each side: GetClient, 64 calls at once. The bare handler has the same messages, and always the same answer."""
-    count = scale.of(8_000, 2_000)
+    count = scale.of(3_000, 2_000)
     async with pixied() as server, Backend(server.address) as backend:
         client_id = (await backend.create_client(3_600)).client_id
         answer = await _method(server.address, client_id)
@@ -115,7 +115,7 @@ async def _get_clients(address: str, client_id: str, count: int) -> float:
 @asynccontextmanager
 async def pipeline_vs_unary(scale: Scale) -> AsyncIterator[Contest]:
     """Create and subscribe: through the Python SDK's FrontEnd, and as unary calls of the same SDK, 64 at once."""
-    count = scale.of(20_000, 5_000)
+    count = scale.of(10_000, 5_000)
     async with pixied() as server:
         yield Contest(lambda: _front_end(server.address, count), lambda: _unary(server.address, count // 20))
 

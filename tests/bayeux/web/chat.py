@@ -23,6 +23,7 @@ _CHRONICLE_LIVES = timedelta(hours=1)
 _LONGEST_NAME = 24
 _LONGEST_TEXT = 500
 _CHANGED = "/presence"
+_ROOMS = "/rooms/"
 _CLIENTS = frozenset({"cometd", "faye"})
 
 
@@ -144,7 +145,8 @@ class Chat:
 
     async def _came(self, session: Session, message: BayeuxMessage, request: Request) -> None:
         del request
-        if _CHANGED in str(message["subscription"]):
+        # Who asks then finds the session by its subscription to the room: not sooner.
+        if _ROOMS in str(message["subscription"]):
             await self._tell_change(f"came:{_public(session.client_id)}")
 
     async def _went(self, session: Session, reason: str) -> None:
@@ -168,7 +170,7 @@ class Chat:
 
 
 def _room_channel(room: str) -> str:
-    return f"/rooms/{room}"
+    return f"{_ROOMS}{room}"
 
 
 def _chronicle_channel(room: str) -> str:

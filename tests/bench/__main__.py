@@ -32,7 +32,7 @@ def main() -> int:
     scale = Scale(options.rounds or (1 if options.quick else 7), options.quick)
     outcomes = _measured(rows, scale)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    print_table(outcomes, console)
+    print_table(outcomes, console, quick=scale.quick)
     write_json(outcomes, options.json)
     pictures = draw(outcomes, options.pictures)
     console.print(f"{options.json}, {', '.join(map(str, pictures))}", soft_wrap=True)

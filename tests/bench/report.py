@@ -14,9 +14,10 @@ __all__ = ["print_ratios", "print_table", "write_json"]
 _DETAILED = 100
 
 
-def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
+def print_table(outcomes: Sequence[Outcome], console: Console, *, quick: bool) -> None:
     """Print all rows: medians, the ratio, its lowest and highest round."""
-    table = Table("row", "work", title="pixied against its references, measured in turns on this machine")
+    title = "pixied against its references, measured in turns on this machine"
+    table = Table("row", "work", title=f"{title} (quick: smaller stores, less work)" if quick else title)
     for head in ("pixied", "reference", "unit", "ratio", "spread", "at least"):
         table.add_column(head, justify="left" if head == "unit" else "right")
     for outcome in outcomes:

@@ -29,14 +29,14 @@ async def publish_flat_clients(scale: Scale) -> AsyncIterator[Contest]:
 @asynccontextmanager
 async def publish_flat_away(scale: Scale) -> AsyncIterator[Contest]:
     """Publish to a channel with 100 and with 100,000 subscribers that are away, beside 10 that are attached."""
-    async with _flat(CHANNEL, 100, 100_000, scale) as contest:
+    async with _flat(CHANNEL, 100, scale.of(100_000, 20_000), scale) as contest:
         yield contest
 
 
 @asynccontextmanager
 async def publish_flat_patterns(scale: Scale) -> AsyncIterator[Contest]:
     """Publish beside 10 and beside 100,000 other patterns, which begin as the channel does."""
-    async with _flat("/bench/{}/**", 10, 100_000, scale) as contest:
+    async with _flat("/bench/{}/**", 10, scale.of(100_000, 20_000), scale) as contest:
         yield contest
 
 

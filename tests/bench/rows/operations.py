@@ -1,7 +1,7 @@
 """Operations: through Pipeline and as unary calls, against bare handlers and against each other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ __all__ = ["pipeline_vs_bare", "pipeline_vs_unary", "unary_vs_bare"]
 
 FRAME = 100
 AT_ONCE = 64
+GATHERED_CALLERS = 1_000
 CHANNEL = "/bench"
 
 
@@ -114,44 +115,33 @@ async def _get_clients(address: str, client_id: str, count: int) -> float:
 
 @asynccontextmanager
 async def pipeline_vs_unary(scale: Scale) -> AsyncIterator[Contest]:
-    """Create and subscribe: through the Python SDK's FrontEnd, and as unary calls of the same SDK, 64 at once."""
-    count = scale.of(10_000, 5_000)
-    async with pixied() as server:
-        yield Contest(lambda: _front_end(server.address, count), lambda: _unary(server.address, count // 20))
+    """Create and subscribe, with the same SDK: 1,000 callers on a FrontEnd, and 64 callers of unary RPCs.
+
+    More callers of unary RPCs get no more done; a FrontEnd gathers what its callers ask for.
+    """
+    count = scale.of(20_000, 10_000)
+    async with pixied() as server, FrontEnd(server.address, "bench") as front_end, Backend(server.address) as backend:
+        yield Contest(
+            lambda: _create_and_subscribe_each(front_end, count, GATHERED_CALLERS),
+            lambda: _create_and_subscribe_each(backend, count // 20, AT_ONCE),
+        )
 
 
-async def _front_end(address: str, count: int) -> float:
+async def _create_and_subscribe_each(operations: FrontEnd | Backend, count: int, callers: int) -> float:
     """Returns operations a second."""
-    async with FrontEnd(address, "bench", max_pending=65_536) as front_end:
-        await front_end.generate_namespace()
-        begun = perf_counter()
-        clients = await asyncio.gather(*(front_end.create_client() for _ in range(count)))
-        added = await asyncio.gather(*(front_end.subscribe(one.client_id, [CHANNEL]) for one in clients))
-        taken = perf_counter() - begun
-    _check([one.client_id for one in clients], added)
+    rest = iter(range(count))
+    ids: set[str] = set()
+
+    async def caller() -> None:
+        for _ in rest:
+            client = await operations.create_client()
+            ids.add(client.client_id)
+            if await operations.subscribe(client.client_id, [CHANNEL]) != [CHANNEL]:
+                raise CheckFailed("a client was not subscribed")
+
+    begun = perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    taken = perf_counter() - begun
+    if len(ids) != count:
+        raise CheckFailed(f"{len(ids)} of {count} clients were created")
     return 2 * count / taken
-
-
-async def _unary(address: str, count: int) -> float:
-    """Returns operations a second."""
-    async with Backend(address) as backend:
-        rest = iter(range(count))
-        ids: list[str] = []
-        added: list[list[str]] = []
-
-        async def caller() -> None:
-            for _ in rest:
-                client = await backend.create_client()
-                ids.append(client.client_id)
-                added.append(await backend.subscribe(client.client_id, [CHANNEL]))
-
-        begun = perf_counter()
-        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
-        taken = perf_counter() - begun
-    _check(ids, added)
-    return 2 * count / taken
-
-
-def _check(ids: Sequence[str], added: Sequence[Sequence[str]]) -> None:
-    if len(set(ids)) != len(added) or any(list(one) != [CHANNEL] for one in added):
-        raise CheckFailed("a client was not created, or not subscribed")

@@ -1,13 +1,14 @@
 """Sessions over long polls, by raw requests."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
 from tests.bayeux.site import POLLING, Browser, served, until_held
 from tests.sdk.servers import Server
 
-from pixied_client import Backend, ClientUnknown
+from pixied_client import Backend, ClientUnknown, Message
 from pixied_client.bayeux import Bayeux, Timing
 
 HANDSHAKE = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": [POLLING]}
@@ -290,3 +291,27 @@ async def test_the_session_ends_when_no_connect_is_held_for_max_interval(server:
             await until_held(backend, visitor.client_id)
         (reply,) = await visitor.connect()
         assert reply["error"].startswith("402:")
+
+
+async def test_a_response_ends_when_pixied_knows_that_it_was_sent(bayeux: Bayeux, backend: Backend) -> None:
+    """So the client's next connect, to whichever front-end, finds nothing that comes again."""
+    watched: list[str] = []
+    found: list[tuple[int, str]] = []
+
+    async def beside(scope: Any, receive: Any, send: Any) -> None:
+        async def look_and_send(event: Any) -> None:
+            if watched and event["type"] == "http.response.body" and not event.get("more_body"):
+                client = await backend.get_client(watched[0])
+                found.append((client.pending, client.front_end))
+            await send(event)
+
+        await bayeux(scope, receive, look_and_send)
+
+    async with served(beside) as place, Browser(f"http://{place}/bayeux") as browser:
+        visitor = await browser.handshake()
+        await visitor.subscribe("/a-sent")
+        await backend.publish_one(Message.of("/a-sent", 1))
+        watched.append(visitor.client_id)
+        assert await visitor.data() == [1]
+    await bayeux.close()
+    assert found == [(0, "")]

@@ -4,15 +4,16 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["FAYE", "PATIENT", "Server", "node", "pixied", "python", "redis", "started"]
+__all__ = ["FAYE", "PATIENT", "Server", "node", "pixied", "python", "redis", "started", "stop"]
 
 FAYE = Path(__file__).parent / "faye"
 PATIENT = ("--heartbeat-interval", "30min", "--silence-limit", "1h")
@@ -47,9 +48,18 @@ async def started(
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.terminate()
+        stop(process)
         await process.wait()
+
+
+def stop(process: Process, number: int = signal.SIGTERM) -> None:
+    """Send a signal to a process that may have ended.
+
+    Not by the process's own methods: they look whether it has, and so take its end away from who waits for it.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 @asynccontextmanager
@@ -64,7 +74,7 @@ async def pixied(*flags: str) -> AsyncIterator[Server]:
                     raise RuntimeError("pixied did not start")
             reading = asyncio.create_task(_drain(process.stderr))
             yield Server(address, process)
-            process.terminate()
+            stop(process)
             await reading
 
 
@@ -107,7 +117,7 @@ async def redis() -> AsyncIterator[str]:
                     raise RuntimeError("redis-server did not start")
             reading = asyncio.create_task(_drain(process.stdout))
             yield path
-            process.terminate()
+            stop(process)
             await reading
 
 

@@ -1,10 +1,11 @@
 """A front-end dies, and all its clients come back at once on another one."""
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
-from tests.bench.processes import node, pixied, redis
+from tests.bench.processes import node, pixied, redis, stop
 from tests.bench.rows.faye import ask
 from tests.bench.tally import CheckFailed
 
@@ -28,7 +29,7 @@ async def _storm(kind: str, where: str, clients: int) -> float:
         node("storm.js", kind, where, str(clients)) as (heir, _),
     ):
         await ask(victim, "come")
-        victim.kill()
+        stop(victim, signal.SIGKILL)
         seconds = (await ask(heir, "come"))["seconds"]
         delivered = (await ask(heir, "check"))["delivered"]
     if delivered != clients:

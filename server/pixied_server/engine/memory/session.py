@@ -161,6 +161,8 @@ class Session:
     def pending(self) -> int:
         """How many messages it has not confirmed; each counted once where it is not too many to look at them."""
         behind = [source for source in self.sources() if source.offset < source.log.next]
+        if not behind:
+            return 0
         if len(behind) == 1:
             return behind[0].log.next - max(behind[0].offset, behind[0].log.first)
         together = sum(source.log.next - max(source.offset, source.log.first) for source in behind)

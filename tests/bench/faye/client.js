@@ -30,8 +30,16 @@ class Client {
     this.send(channel, { data });
   }
 
+  /** Fulfilled when the session is over. */
+  async end() {
+    this.isEnding = true;
+    this.socket.mayClose = true;
+    await Promise.race([this.ask('/meta/disconnect', {}), this.socket.closed]);
+  }
+
   connect() {
-    this.ask('/meta/connect', { connectionType: 'websocket' }).then(() => this.connect());
+    // At the end of a session the last connect is answered too.
+    this.ask('/meta/connect', { connectionType: 'websocket' }).then(() => this.isEnding || this.connect());
   }
 
   ask(channel, members) {

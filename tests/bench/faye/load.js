@@ -4,6 +4,7 @@
 // It says {"ready": true}, and then answers each line of standard input with one:
 //   {"messages": N, "window": W}  N messages, at most W under way: not yet with all subscribers -> {"seconds"}
 //   {"messages": N, "rate": R}    N messages, R a second -> {"percentiles": [[50, ms], ...]}
+//   {"end": true}                 all clients disconnect, so that no store goes on to serve them -> {"ended": true}
 // Every delivery has to be its subscriber's next message; if one is not, it says {"problem"}.
 
 const readline = require('node:readline');
@@ -93,7 +94,12 @@ async function main() {
   console.log(JSON.stringify({ ready: true }));
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const order = JSON.parse(line);
-    console.log(JSON.stringify(await (order.rate ? steady(order) : fanout(order))));
+    if (order.end) {
+      await Promise.all([...subscribers, publisher].map((one) => one.end()));
+      console.log(JSON.stringify({ ended: true }));
+    } else {
+      console.log(JSON.stringify(await (order.rate ? steady(order) : fanout(order))));
+    }
   }
   process.exit(0);
 }

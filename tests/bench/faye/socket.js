@@ -17,10 +17,12 @@ class Socket {
     this.onText = onText;
     this.rest = Buffer.alloc(0);
     this.isOpen = false;
+    this.mayClose = false;
+    this.closed = new Promise((resolve) => (this.wasClosed = resolve));
     this.open = new Promise((resolve, reject) => {
       this.opened = resolve;
       this.stream = net.connect(port, '127.0.0.1', () => this.upgrade());
-      this.stream.setNoDelay(true).on('data', (data) => this.take(data)).on('error', reject);
+      this.stream.setNoDelay(true).on('data', (data) => this.take(data)).on('error', reject).on('close', () => this.close());
     });
   }
 
@@ -54,6 +56,11 @@ class Socket {
     this.rest = this.rest.subarray(at);
   }
 
+  close() {
+    if (!this.mayClose) throw new Error('a server closed a WebSocket');
+    this.wasClosed();
+  }
+
   accepted() {
     const end = this.rest.indexOf('\r\n\r\n');
     if (end < 0) return false;
@@ -84,7 +91,7 @@ class Socket {
     const kind = rest[at] & 15;
     if (kind === 1) this.onText(rest.toString('utf8', begin, end));
     else if (kind === 9) this.write(PONG, rest.subarray(begin, end));
-    else if (kind === 8) throw new Error('a server closed a WebSocket');
+    else if (kind === 8) this.close();
     return end;
   }
 }

@@ -34,4 +34,4 @@ async def _storm(kind: str, where: str, clients: int) -> float:
         delivered = (await ask(heir, "check"))["delivered"]
     if delivered != clients:
         raise CheckFailed(f"{delivered} of {clients} clients got their message")
-    return float(str(seconds))
+    return float(seconds)

@@ -33,7 +33,6 @@ async def test_a_client_that_the_server_disconnects_is_told_not_to_come_back(
 ) -> None:
     """Its held connect ends with that advice."""
     visitor = await browser.handshake()
-    await until_held(backend, visitor.client_id, "")  # the first connect is let go of once it is answered
     held = asyncio.create_task(visitor.connect())
     await until_held(backend, visitor.client_id)
     await bayeux.session(visitor.client_id).disconnect()
@@ -44,7 +43,6 @@ async def test_a_client_that_the_server_disconnects_is_told_not_to_come_back(
 async def test_a_session_that_an_operator_ends_may_begin_anew(browser: Browser, backend: Backend) -> None:
     """Its client is told to handshake again."""
     visitor = await browser.handshake()
-    await until_held(backend, visitor.client_id, "")  # the first connect is let go of once it is answered
     held = asyncio.create_task(visitor.connect())
     await until_held(backend, visitor.client_id)
     await backend.destroy_client(visitor.client_id, "by hand")

@@ -1,15 +1,11 @@
 """One response, or one WebSocket message: what goes out together, and what is done once it is out."""
 
-import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from pixied_client.bayeux.message import BayeuxMessage, encoded
 
 __all__ = ["Exchange"]
-
-# Seconds that the end of a response waits for pixied to know that it is sent. It is one round trip.
-_SETTLES_IN = 1.0
 
 
 class Exchange(AsyncExitStack):
@@ -32,11 +28,6 @@ class Exchange(AsyncExitStack):
         """Call this when everything is handed to the transport, and not if that fails."""
         self._once_sent.append(confirm)
 
-    @property
-    def confirms(self) -> bool:
-        """Whether something is to be done once everything is handed to the transport."""
-        return bool(self._once_sent)
-
     def text(self) -> str:
         """All of it as a JSON array."""
         return encoded(self.replies, self.mail)
@@ -45,11 +36,3 @@ class Exchange(AsyncExitStack):
         """Everything has been handed to the transport."""
         for confirm in self._once_sent:
             confirm()
-
-    async def settle(self) -> None:
-        """As `sent`, and see that pixied knows it, and that nothing is held for this any more."""
-        self.sent()
-        self._once_sent.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLES_IN):
-                await self.aclose()

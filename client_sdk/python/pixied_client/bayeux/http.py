@@ -109,6 +109,7 @@ class HttpTransport:
                 await self._respond(request, send, _status(refusal), _explained(refusal))
                 return
             await self._respond_with(request, send, exchange, asked.callback)
+            exchange.sent()
 
     async def _answer_all(self, messages: list[BayeuxMessage], request: Request, exchange: Exchange) -> None:
         channels = [message.channel for message in messages]
@@ -166,13 +167,9 @@ class HttpTransport:
             # These two end a line in JavaScript, where they do not in JSON.
             escaped = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
             headers.append(("content-disposition", "attachment; filename=f.txt"))
-            text, kind = f"/**/{callback}({escaped});", "text/javascript"
+            await self._respond(request, send, 200, f"/**/{callback}({escaped});", headers, "text/javascript")
         else:
-            kind = "application/json"
-        # Without the ack extension the next connect confirms nothing, and it may be at another front-end before pixied
-        # knows what was sent here: so the response does not end before that.
-        before_end = exchange.settle if exchange.confirms else None
-        await self._respond(request, send, 200, text, headers, kind, before_end)
+            await self._respond(request, send, 200, text, headers)
 
     async def _respond(
         self,
@@ -182,28 +179,16 @@ class HttpTransport:
         text: str,
         headers: Sequence[tuple[str, str]] = (),
         kind: str = "application/json",
-        before_end: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         own = [("content-type", f"{kind}; charset=utf-8"), *_FIXED]
         everything = [*own, *self._origins.headers(request.headers), *headers]
-        await _send_all(send, status, everything, text.encode(errors="surrogatepass"), before_end)
+        await _send_all(send, status, everything, text.encode(errors="surrogatepass"))
 
 
-async def _send_all(
-    send: Send,
-    status: int,
-    headers: Sequence[tuple[str, str]],
-    body: bytes,
-    before_end: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Send a response; do something before its last byte, without which nobody can read it."""
+async def _send_all(send: Send, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
-    if before_end is not None:
-        await send({"type": "http.response.body", "body": body[:-1], "more_body": True})
-        await before_end()
-        body = body[-1:]
     await send({"type": "http.response.body", "body": body})
 
 

@@ -42,8 +42,6 @@ async def test_an_unknown_client_is_refused_everywhere(site: Site) -> None:
             site.dequeue(name),
             site.dequeue(name, cursor="1"),
             site.engine.claim(client_id, "front", expires=False),
-            site.engine.confirm(client_id, 1),
-            site.engine.handed_out(client_id),
         ):
             assert await reason_of(operation) is Reason.CLIENT_UNKNOWN
     assert await site.engine.holdings() == before

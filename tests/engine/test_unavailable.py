@@ -7,8 +7,7 @@ import pytest
 from tests.engine.benches import Bench, Clock, Limits, OpenBench
 from tests.engine.site import Site, reason_of
 
-from pixied_server.core.backlog import Portion
-from pixied_server.engine.abc import Engine
+from pixied_server.engine.abc import Claim, Engine, Reading
 from pixied_server.errors import EngineUnavailable, Reason
 
 
@@ -28,7 +27,7 @@ class Unsteady:
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self.engine, name)
-        if name not in {"read", "claim", "release", "handed_out", "publish", "confirm"}:
+        if name not in {"read", "claim", "release", "publish", "confirm"}:
             return operation
 
         async def unsteady(*args: Any, **named: Any) -> Any:
@@ -37,6 +36,21 @@ class Unsteady:
             return await operation(*args, **named)
 
         return unsteady
+
+
+class Unreadable:
+    """A claim whose mail can't be read."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._claim, name)
+
+    async def read(self, *, messages: int, size: int) -> Reading:
+        """See `Claim`."""
+        del messages, size
+        raise EngineUnavailable("connection refused")
 
 
 class UnsteadyBench:
@@ -64,7 +78,7 @@ async def test_what_is_refused_says_so(open_bench: OpenBench) -> None:
         await site.create("ann")
         holder, front = site.front_end("holder"), site.front_end()
         await site.attach("ann", holder)
-        unsteady.engine.failing.update({"publish", "handed_out", "claim", "release"})
+        unsteady.engine.failing.update({"publish", "claim", "release"})
         with pytest.raises(EngineUnavailable, match="does not answer") as refused:
             await site.publish("/a", "1")
         assert refused.value.retry_after is not None
@@ -110,13 +124,8 @@ async def test_a_catch_up_that_could_not_be_finished_is_not_lost(open_bench: Ope
         front = site.front_end()
         await site.attach("ann", front)
         handle = await site.attach("bob", front)
-        claim: Any = front.link._attachments[handle].claim
-
-        async def fails(upto: int, *, messages: int, size: int) -> Portion:
-            del upto, messages, size
-            raise EngineUnavailable("connection refused")
-
-        claim.read = fails
+        attachment: Any = front.link._attachments[handle]
+        attachment.claim = Unreadable(attachment.claim)
         with pytest.raises(EngineUnavailable):
             await front.take()
         await front.lose()

@@ -90,7 +90,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError(_SECRET)
 
-    for name in ("get_client", "ping_client", "handed_out", "destroy_client"):
+    for name in ("get_client", "ping_client", "claim", "destroy_client"):
         monkeypatch.setattr(MemoryEngine, name, fail)
 
 

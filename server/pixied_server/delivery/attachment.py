@@ -3,12 +3,11 @@
 from bisect import bisect_right
 from typing import Protocol
 
-from pixied_server.core.backlog import Portion
 from pixied_server.core.log import Entry
 from pixied_server.delivery.audience import Audience, Audiences
 from pixied_server.delivery.events import Batch, DetachReason
 from pixied_server.delivery.ledger import Ledger
-from pixied_server.engine.abc import Claim
+from pixied_server.engine.abc import Claim, Reading
 
 __all__ = ["Attachment", "Carrier"]
 
@@ -30,6 +29,10 @@ class Carrier(Protocol):
 
     def on_own_mail(self, attachment: "Attachment", entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
+        ...
+
+    def on_behind(self, attachment: "Attachment") -> None:
+        """One of the link's clients has to read on."""
         ...
 
     def on_gone(self, attachment: "Attachment", reason: DetachReason, detail: str) -> None:
@@ -78,17 +81,18 @@ class Attachment:
         self._joined_at = 0
         self.joined_upto = 0
 
-    def caught(self, portion: Portion, number: int) -> list[Batch]:
+    def caught(self, reading: Reading, number: int) -> list[Batch]:
         """Mail that it was behind with, or the news that it is lost, goes out with the delivery of this number."""
-        if portion.entries or portion.losses:
+        if reading.entries or reading.losses:
             self._forget_confirmed()
-            self._trail.append((number, portion.upto))
-        maybe = bisect_right(portion.entries, self.claim.sent, key=_position)
-        parts = ((portion.entries[:maybe], True), (portion.entries[maybe:], False))
+            self._trail.append((number, reading.upto))
+        maybe = reading.redelivered
+        parts = ((reading.entries[:maybe], True), (reading.entries[maybe:], False))
         return [Batch(entries, self.alone, redelivered) for entries, redelivered in parts if entries]
 
     def join(self, position: int) -> None:
         """It has read everything up to a position: from here on it is live."""
+        self.claim.join()
         self.live = True
         self._joined_at = self._trail[-1][0] if self._trail else 0
         self.joined_upto = position
@@ -121,6 +125,10 @@ class Attachment:
         if self.live:
             self.link.audiences.add(pattern, self.handle, position)
 
+    def on_behind(self) -> None:
+        """See `Holder`."""
+        self.link.on_behind(self)
+
     def on_unsubscribed(self, pattern: str) -> None:
         """See `Holder`."""
         self.link.audiences.discard(pattern, self.handle)
@@ -140,10 +148,6 @@ class Attachment:
         if self.live:
             return max(self.joined_upto, self.link.position)
         return self._trail[-1][1] if self._trail else 0
-
-
-def _position(entry: Entry) -> int:
-    return entry.position
 
 
 def _number(step: tuple[int, int]) -> int:

@@ -41,23 +41,39 @@ class Audience:
 class _Recipients:
     """The handles that subscribe to one pattern, each with the position beyond which it does."""
 
-    __slots__ = ("_audience", "_latest", "_moments", "_since")
+    __slots__ = ("_audience", "_expected", "_latest", "_moments", "_since")
 
     def __init__(self) -> None:
         self._since: dict[int, int] = {}
+        # Those that will come. There are none for most of the time, and an empty set takes 216 bytes.
+        self._expected: set[int] | None = None
         self._latest = 0
         self._audience: Audience | None = None
         self._moments: list[int] | None = None
 
     def __len__(self) -> int:
-        return len(self._since)
+        return len(self._since) + (len(self._expected) if self._expected is not None else 0)
+
+    def expect(self, handle: int) -> None:
+        if self._expected is None:
+            self._expected = {handle}
+        else:
+            self._expected.add(handle)
+
+    def _came(self, handle: int) -> None:
+        if self._expected is not None:
+            self._expected.discard(handle)
+            if not self._expected:
+                self._expected = None
 
     def add(self, handle: int, since: int) -> None:
+        self._came(handle)
         self._since[handle] = since
         self._latest = max(self._latest, since)
         self._audience = self._moments = None
 
     def discard(self, handle: int) -> None:
+        self._came(handle)
         if self._since.pop(handle, None) is not None:
             self._audience = self._moments = None
 
@@ -98,13 +114,20 @@ class Audiences:
         self._unions: dict[str, tuple[list[Audience], Audience]] = {}
         self._union_handles = 0
 
+    def expect(self, pattern: str, handle: int) -> None:
+        """The handle will be added: follow the pattern from now on, so that nothing is missed until then."""
+        self._recipients(pattern).expect(handle)
+
     def add(self, pattern: str, handle: int, since: int) -> None:
         """The handle gets what is published to the pattern beyond the position."""
+        self._recipients(pattern).add(handle, since)
+
+    def _recipients(self, pattern: str) -> _Recipients:
         recipients = self._by_pattern.get(pattern)
         if recipients is None:
             recipients = self._by_pattern[pattern] = _Recipients()
             self._follow(pattern)
-        recipients.add(handle, since)
+        return recipients
 
     def discard(self, pattern: str, handle: int) -> None:
         """The handle gets nothing more through the pattern. Idempotent."""

@@ -17,8 +17,12 @@ class Follower(Protocol):
         """A message was appended to the logs of these patterns; this follower follows one of them at least."""
         ...
 
-    def on_cut(self, pattern: str, entry: Entry) -> None:
-        """The log of a pattern that this follower follows lost its oldest entry."""
+    def on_cut(self, pattern: str, position: int) -> None:
+        """The log of a pattern that this follower follows lost the entry at a position."""
+        ...
+
+    def on_missed(self, pattern: str, position: int) -> None:
+        """The log of a pattern that this follower follows lost an entry that was never announced."""
         ...
 
 
@@ -33,6 +37,10 @@ class Holder(Protocol):
 
     def on_subscribed(self, pattern: str, position: int) -> None:
         """The client gets what is published to the pattern beyond the position."""
+        ...
+
+    def on_behind(self) -> None:
+        """The client has to read on: there may be mail that is not announced to it."""
         ...
 
     def on_unsubscribed(self, pattern: str) -> None:

@@ -7,8 +7,7 @@ from pixied_server.core.log import Entry
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.holder import Follower, Holder
 from pixied_server.delivery.watch import Watchers
-from pixied_server.engine.abc import Claim, Engine, Event, EventKind, Parting
-from pixied_server.errors import FieldInvalid
+from pixied_server.engine.abc import Engine, Event, EventKind, Parting
 
 __all__ = ["Deliveries", "Hub"]
 
@@ -31,7 +30,6 @@ class Hub:
         clock: tells the time, in seconds since the epoch.
 
     Attributes:
-        head: the position of the youngest message that was announced.
         counters: what was handed out.
     """
 
@@ -39,11 +37,15 @@ class Hub:
         self.engine = engine
         self.watchers = watchers
         self._now = clock
-        self.head = 0
         self.counters = Deliveries()
         self._holders: dict[str, Holder] = {}
         self._follows: dict[str, dict[Follower, None]] = {}
         engine.listener = self
+
+    @property
+    def head(self) -> int:
+        """All mail up to this position has been announced."""
+        return self.engine.head
 
     @property
     def held(self) -> int:
@@ -56,42 +58,15 @@ class Hub:
         """Who holds a client in this process."""
         return self._holders.get(client_id)
 
-    async def take(self, client_id: str, name: str, *, expires: bool, cursor: int = 0) -> Claim:
-        """Claim a client, and take it away from whoever holds it, keeping what that holder has confirmed.
-
-        Args:
-            client_id: the client.
-            name: the new holder's.
-            expires: the session timeout runs on although the client is held.
-            cursor: the client has got everything up to this position; 0 for nothing.
-
-        Raises:
-            ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
-        """
-        handed_out = await self.engine.handed_out(client_id)
-        if cursor > max(handed_out, self._sent_to(client_id)):
-            why = "it was not handed out for this client; leave it empty, or name a cursor that was"
-            raise FieldInvalid("ack_cursor", why)
-        await self._oust(client_id)
-        if cursor:
-            await self.engine.confirm(client_id, cursor)
-        return await self.engine.claim(client_id, name, expires=expires)
-
-    def _sent_to(self, client_id: str) -> int:
-        """Up to which position mail was sent by whoever holds a client."""
-        holder = self._holders.get(client_id)
-        return holder.progress()[1] if holder is not None else 0
-
-    async def _oust(self, client_id: str) -> None:
-        holder = self._holders.pop(client_id, None)
-        if holder is not None:
-            confirmed, sent = holder.progress()
-            await self.engine.release(holder.claim, confirmed=confirmed, sent=sent)
-            holder.on_gone(DetachReason.TAKEN_OVER, "")
-
     def hold(self, client_id: str, holder: Holder) -> None:
-        """The client is now this holder's."""
+        """The client is now this holder's, unless a later claim was quicker."""
+        other = self._holders.get(client_id)
+        if other is not None and other.claim.number > holder.claim.number:
+            holder.on_gone(DetachReason.TAKEN_OVER, "")
+            return
         self._holders[client_id] = holder
+        if other is not None:
+            other.on_gone(DetachReason.TAKEN_OVER, "")
 
     async def let_go(self, client_id: str, holder: Holder) -> None:
         """The holder gives the client up, if it still has it."""
@@ -121,14 +96,13 @@ class Hub:
         """Whether anyone watches."""
         return bool(self.watchers)
 
-    def confirmed(self, client_id: str) -> int:
+    def progress(self, client_id: str) -> tuple[int, int] | None:
         """See `engine.abc.Listener`."""
         holder = self._holders.get(client_id)
-        return holder.progress()[0] if holder is not None else 0
+        return holder.progress() if holder is not None else None
 
     def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
         """See `engine.abc.Listener`."""
-        self.head = entry.position
         for follower in self._followers_of(patterns):
             follower.on_mail(entry, patterns)
 
@@ -140,21 +114,31 @@ class Hub:
 
     def mail_for(self, client_id: str, entry: Entry) -> None:
         """See `engine.abc.Listener`."""
-        self.head = entry.position
         holder = self._holders.get(client_id)
         if holder is not None:
             holder.on_own_mail(entry)
 
-    def cut(self, pattern: str, entry: Entry) -> None:
+    def cut(self, pattern: str, position: int) -> None:
         """See `engine.abc.Listener`."""
         for follower in self._follows.get(pattern, ()):
-            follower.on_cut(pattern, entry)
+            follower.on_cut(pattern, position)
+
+    def missed(self, pattern: str, position: int) -> None:
+        """See `engine.abc.Listener`."""
+        for follower in self._follows.get(pattern, ()):
+            follower.on_missed(pattern, position)
 
     def subscribed(self, client_id: str, pattern: str, position: int) -> None:
         """See `engine.abc.Listener`."""
         holder = self._holders.get(client_id)
         if holder is not None:
             holder.on_subscribed(pattern, position)
+
+    def behind(self, client_id: str) -> None:
+        """See `engine.abc.Listener`."""
+        holder = self._holders.get(client_id)
+        if holder is not None:
+            holder.on_behind()
 
     def unsubscribed(self, client_id: str, pattern: str) -> None:
         """See `engine.abc.Listener`."""

@@ -11,9 +11,10 @@ it is. So there is no hole and no repeat, however far behind the link itself is.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pixied_server.core.log import Entry
 from pixied_server.delivery.attachment import Attachment
@@ -33,12 +34,15 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.ledger import Ledger
 from pixied_server.delivery.losses import Losses
 from pixied_server.delivery.outbox import Outbox, OutboxLimits
+from pixied_server.engine.abc import Reading
 from pixied_server.errors import ClientUnknown, LimitClients, PixiedError, StreamProtocol
 
 __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
 # So many clients are let go of, or caught up, in one go: others get a turn in between.
 _SLICE = 500
+# So many clients read their logs at once, where that has to wait for a store.
+_AT_ONCE = 200
 # One client that is behind reads at most this much at a time: the others that are behind share the delivery.
 _CATCH_MESSAGES = 1_000
 _CATCH_BYTES = 100_000
@@ -98,6 +102,8 @@ class Link:
         self._outbox = Outbox(hub, limits.outbox)
         self._losses = Losses(self.audiences)
         self._attachments: dict[int, Attachment] = {}
+        # Handles whose clients are being claimed.
+        self._asked: set[int] = set()
         # In the order in which they are served.
         self._behind: dict[Attachment, None] = {}
         # Own mail of live clients: who gets the entry at a position; and which deliveries had some, to trim inboxes.
@@ -129,6 +135,10 @@ class Link:
             return self.position
         return self.ledger.position_at(number)
 
+    def confirmed(self) -> int:
+        """See `Keeper`."""
+        return self.position_at(self.ledger.acked) if self.ledger.acked else 0
+
     # What the front-end asks for
 
     async def attach(self, client_id: str, handle: int, terms: AttachTerms) -> None:
@@ -139,18 +149,24 @@ class Link:
         """
         self._check_free(handle)
         try:
-            if len(self) >= self._limits.clients:
+            if len(self) + len(self._asked) >= self._limits.clients:
                 raise LimitClients("on one link", self._limits.clients)
-            claim = await self._hub.take(client_id, self.front_end, expires=terms.expires, cursor=terms.cursor)
+            self._asked.add(handle)
+            keeper = None if terms.explicit else self
+            claim = await self._hub.engine.claim(
+                client_id, self.front_end, expires=terms.expires, cursor=terms.cursor, keeper=keeper
+            )
         except PixiedError as error:
             self.notify(AttachFailed(handle, error))
             return
+        finally:
+            self._asked.discard(handle)
         attachment = Attachment(self, claim, handle, explicit=terms.explicit)
         self._attachments[handle] = attachment
         self._explicit += terms.explicit
-        self._hub.hold(client_id, attachment)
         self._behind[attachment] = None
         self.notify(Attached(handle))
+        self._hub.hold(client_id, attachment)
 
     def refuse(self, handle: int, error: PixiedError) -> None:
         """Do not attach, and say why.
@@ -162,7 +178,7 @@ class Link:
         self.notify(AttachFailed(handle, error))
 
     def _check_free(self, handle: int) -> None:
-        if handle in self._attachments:
+        if handle in self._attachments or handle in self._asked:
             raise StreamProtocol(f"handle {handle} is in use; it is free again after `detached` or `attach_failed`")
 
     async def detach(self, handle: int) -> None:
@@ -206,17 +222,27 @@ class Link:
         Raises:
             PixiedError: the store did not take some of them back; they are no longer held here all the same.
         """
-        failure: PixiedError | None = None
-        for count, attachment in enumerate(list(self._attachments.values())):
-            try:
-                await self._hub.let_go(attachment.claim.client_id, attachment)
-            except PixiedError as error:
-                failure = error
+        failures: list[PixiedError] = []
+        attached = list(self._attachments.values())
+        for begin in range(0, len(attached), _SLICE):
+            failures += await self._let_go(attached[begin : begin + _SLICE])
+            await asyncio.sleep(0)
+        if failures:
+            raise failures[0]
+
+    async def _let_go(self, some: Sequence[Attachment]) -> list[PixiedError]:
+        """Let go of clients. Returns why the store did not take some of them back."""
+        letting = [self._hub.let_go(attachment.claim.client_id, attachment) for attachment in some]
+        if self._hub.engine.waits:
+            outcomes = await asyncio.gather(*letting, return_exceptions=True)
+        else:
+            outcomes = [await _outcome(one) for one in letting]
+        for attachment in some:
             self._remove(attachment)
-            if count % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
-        if failure is not None:
-            raise failure
+        unforeseen = [one for one in outcomes if isinstance(one, BaseException) and not isinstance(one, PixiedError)]
+        if unforeseen:
+            raise unforeseen[0]
+        return [one for one in outcomes if isinstance(one, PixiedError)]
 
     async def _confirm_own(self, attachment: Attachment, number: int) -> None:
         """Trim the inbox of a client that got mail of its own."""
@@ -225,7 +251,7 @@ class Link:
             if confirmed and number:
                 # A session may be found to be over just now; the link is told of that by itself.
                 with suppress(ClientUnknown):
-                    await self._hub.engine.confirm(attachment.claim.client_id, confirmed)
+                    await self._hub.engine.confirm(attachment.claim, confirmed)
 
     # What it is told
 
@@ -267,30 +293,37 @@ class Link:
     async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
         """Read on for the clients that are behind, each a little. Returns how many bytes that took."""
         taken = 0
-        for _ in range(min(len(self._behind), _SLICE)):
-            if taken >= room:
-                break
-            attachment = next(iter(self._behind), None)
-            if attachment is None:
-                break
-            del self._behind[attachment]
-            size = min(_CATCH_BYTES, room - taken)
-            portion = await attachment.claim.read(self._hub.head, messages=_CATCH_MESSAGES, size=size)
-            losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in portion.losses]
-            batches += attachment.caught(portion, self.ledger.number + 1)
-            taken += sum(entry.message.size for entry in portion.entries)
-            if portion.upto == self._hub.head:
-                self._join(attachment)
-            elif self._has(attachment):
-                self._behind[attachment] = None
+        left = min(len(self._behind), _SLICE)
+        # A store is asked for many at once; without one they are read one by one, and none for which there is no room.
+        at_once = _AT_ONCE if self._hub.engine.waits else 1
+        while left > 0 and taken < room and self._behind:
+            group = list(islice(self._behind, min(at_once, left)))
+            left -= len(group)
+            size = min(_CATCH_BYTES, (room - taken) // len(group) + 1)
+            for attachment, reading in zip(group, await self._read(group, size), strict=True):
+                losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
+                batches += attachment.caught(reading, self.ledger.number + 1)
+                taken += sum(entry.message.size for entry in reading.entries)
+                if not self._has(attachment):
+                    continue
+                if reading.done:
+                    self._join(attachment, reading.upto)
+                else:
+                    self._behind[attachment] = None
         return taken
 
-    def _join(self, attachment: Attachment) -> None:
-        if not self._has(attachment):
-            return
+    async def _read(self, group: Sequence[Attachment], size: int) -> list[Reading]:
+        for attachment in group:
+            del self._behind[attachment]
+            for pattern in attachment.claim.patterns():
+                self.audiences.expect(pattern, attachment.handle)
+        reads = [attachment.claim.read(messages=_CATCH_MESSAGES, size=size) for attachment in group]
+        return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+
+    def _join(self, attachment: Attachment, position: int) -> None:
         for pattern in attachment.claim.patterns():
-            self.audiences.add(pattern, attachment.handle, self._hub.head)
-        attachment.join(self._hub.head)
+            self.audiences.add(pattern, attachment.handle, position)
+        attachment.join(position)
 
     async def _live_mail(self, batches: list[Batch], room: int) -> None:
         """Take live mail, joining messages for the same audience."""
@@ -363,23 +396,33 @@ class Link:
         self._outbox.put(entry, patterns)
         self._news.set()
 
-    def on_cut(self, pattern: str, entry: Entry) -> None:
+    def on_cut(self, pattern: str, position: int) -> None:
         """See `Follower`."""
-        if self._outbox.has_yet_to_read(entry.position):
-            self._losses.note(pattern, entry.position)
-            self._news.set()
+        if self._outbox.has_yet_to_read(position):
+            self.on_missed(pattern, position)
+
+    def on_missed(self, pattern: str, position: int) -> None:
+        """See `Follower`."""
+        self._losses.note(pattern, position)
+        self._news.set()
 
     def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
         if attachment.live and self._outbox.full:
             # It can't wait with the others, and the logs that the link will read do not have it.
+            self.on_behind(attachment)
+        elif attachment.live:
+            self._own[entry.position] = attachment
+            self._outbox.put(entry, ())
+        self._news.set()
+
+    def on_behind(self, attachment: Attachment) -> None:
+        """A client has to read on by itself."""
+        if attachment.live:
             # First: it reads on from the link's position, which may move when the link follows less.
             attachment.fall_back()
             self._unlist(attachment)
             self._behind[attachment] = None
-        elif attachment.live:
-            self._own[entry.position] = attachment
-            self._outbox.put(entry, ())
         self._news.set()
 
     def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
@@ -399,6 +442,14 @@ class Link:
     def _unlist(self, attachment: Attachment) -> None:
         for pattern in attachment.claim.patterns():
             self.audiences.discard(pattern, attachment.handle)
+
+
+async def _outcome(operation: Awaitable[None]) -> PixiedError | None:
+    try:
+        await operation
+    except PixiedError as error:
+        return error
+    return None
 
 
 _NOBODY = Audience(())

@@ -5,7 +5,6 @@ cheap enough, and there is no seam.
 """
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ class Mail:
 
     entries: list[Entry]
     redelivered: int
-    losses: list[Loss]
+    losses: Sequence[Loss]
     cursor: str
 
 
@@ -72,14 +71,13 @@ class Tap:
             raise self._over
         self._news.clear()
         await self._confirm_taken()
-        portion = await self.claim.read(self._hub.head, messages=messages, size=size)
-        if portion.upto < self._hub.head:
+        reading = await self.claim.read(messages=messages, size=size)
+        if not reading.done:
             self._news.set()
-        self._sent = portion.upto
-        redelivered = bisect_right(portion.entries, self.claim.sent, key=_position)
-        self._hub.handed_out(portion.entries, 1, self._name, redelivered=redelivered)
-        self._hub.counters.lost += sum(loss.count for loss in portion.losses)
-        return Mail(portion.entries, redelivered, portion.losses, f"{portion.upto:x}")
+        self._sent = reading.upto
+        self._hub.handed_out(reading.entries, 1, self._name, redelivered=reading.redelivered)
+        self._hub.counters.lost += sum(loss.count for loss in reading.losses)
+        return Mail(reading.entries, reading.redelivered, reading.losses, f"{reading.upto:x}")
 
     async def wait(self) -> None:
         """Wait until there may be more to take.
@@ -103,7 +101,7 @@ class Tap:
 
     async def _confirm_taken(self) -> None:
         if self._confirmed:
-            await self._hub.engine.confirm(self.claim.client_id, self._confirmed)
+            await self._hub.engine.confirm(self.claim, self._confirmed)
 
     def _unfollow(self) -> None:
         for pattern in self._patterns:
@@ -119,8 +117,12 @@ class Tap:
         """See `Follower`."""
         self._news.set()
 
-    def on_cut(self, pattern: str, entry: Entry) -> None:
+    def on_cut(self, pattern: str, position: int) -> None:
         """See `Follower`. The next read finds out by itself."""
+
+    def on_missed(self, pattern: str, position: int) -> None:
+        """See `Follower`. The next read finds out by itself."""
+        self._news.set()
 
     def on_own_mail(self, entry: Entry) -> None:
         """See `Holder`."""
@@ -130,6 +132,12 @@ class Tap:
         """See `Holder`."""
         self._patterns.add(pattern)
         self._hub.follow(pattern, self)
+
+    def on_behind(self) -> None:
+        """See `Holder`."""
+        for pattern in self.claim.patterns():
+            self.on_subscribed(pattern, 0)
+        self._news.set()
 
     def on_unsubscribed(self, pattern: str) -> None:
         """See `Holder`."""
@@ -158,7 +166,7 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     Raises:
         ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
     """
-    claim = await hub.take(client_id, name, expires=False, cursor=cursor)
+    claim = await hub.engine.claim(client_id, name, expires=False, cursor=cursor)
     tap = Tap(hub, claim, name, explicit=explicit)
     hub.hold(client_id, tap)
     try:
@@ -182,7 +190,3 @@ def parse_cursor(text: str) -> int:
 
 _CURSOR_LENGTH = 16
 _HEX = frozenset("0123456789abcdef")
-
-
-def _position(entry: Entry) -> int:
-    return entry.position

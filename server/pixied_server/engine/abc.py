@@ -4,8 +4,10 @@ Common to all operations:
 
 - Atomic: an operation happens wholly or, when it raises, not at all. What it raises is a `PixiedError`.
 - Arguments are valid: names, sizes and ranges were checked at the edge. Engines check only what needs their state.
-- Mail and events are announced to the listener before the operation that caused them returns, in the order in which
-  they happened. The listener's methods are plain functions that do not fail and must not call the engine back.
+- Mail and events are announced to the listener in the order in which they happened: before the operation that caused
+  them returns, or, where an engine waits for a store, as soon as the store tells of them. The listener's methods are
+  plain functions that do not fail and must not call the engine back.
+- Positions are numbers below 2^53. They name places in the order in which mail was announced here; 0 is none.
 - Unless an operation says otherwise, an unknown, expired or destroyed client raises `ClientUnknown`.
 - Times are seconds since the epoch, durations are seconds.
 """
@@ -15,12 +17,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from pixied_server.core.backlog import Portion
+from pixied_server.core.backlog import Loss, Portion
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
 
 __all__ = [
+    "NOT_HANDED_OUT",
     "Channel",
     "Claim",
     "Client",
@@ -29,11 +32,16 @@ __all__ = [
     "Event",
     "EventKind",
     "Holdings",
+    "Keeper",
     "Listener",
     "Parting",
     "PublishOutcome",
     "QueueOutcome",
+    "Reading",
 ]
+
+
+NOT_HANDED_OUT = "it was not handed out for this client; leave it empty, or name a cursor that was"
 
 
 class EventKind(Enum):
@@ -141,31 +149,59 @@ class Counters:
     clients_destroyed: int = 0
 
 
+@dataclass(slots=True)
+class Reading:
+    """What one read of a client's mail gave.
+
+    Attributes:
+        entries: in order, each once, at ascending positions.
+        redelivered: so many of them, from the first on, may have been delivered before.
+        losses: what was found missing.
+        upto: everything up to this position has now been read.
+        done: there is nothing more: all that was announced up to `upto` has been read.
+    """
+
+    entries: list[Entry]
+    redelivered: int
+    losses: Sequence[Loss]
+    upto: int
+    done: bool
+
+
 class Claim(Protocol):
     """The mail of a client that someone has claimed: a reader of its logs from what it has confirmed on."""
 
     client_id: str
     number: int
-    """No other claim has it."""
-    sent: int
-    """Everything up to this position may have been delivered before."""
+    """No other claim has it; a later claim has a higher one."""
 
-    async def read(self, upto: int, *, messages: int, size: int) -> Portion:
-        """Read on, in order and one copy of each message, at most to the position `upto`. Confirms nothing.
+    async def read(self, *, messages: int, size: int) -> Reading:
+        """Read on, in order and one copy of each message, at most to what was announced by now. Confirms nothing.
 
         Args:
-            upto: a position that was announced.
             messages: at most so many, 1 or more.
             size: about so many bytes, but at least one message.
         """
         ...
 
+    def join(self) -> None:
+        """A read was done: beyond its `upto` the client gets its mail as it is announced."""
+        ...
+
     def seek(self, position: int) -> None:
-        """Everything up to a position has been read by other means: read on from there."""
+        """The client got its mail as it was announced up to a position: from there it reads on."""
         ...
 
     def patterns(self) -> Sequence[str]:
         """The patterns the client subscribes to."""
+        ...
+
+
+class Keeper(Protocol):
+    """Who holds many clients at once, and confirms for all of them that have joined."""
+
+    def confirmed(self) -> int:
+        """Everything up to this position is confirmed for every client that had joined by then."""
         ...
 
 
@@ -177,8 +213,8 @@ class Listener(Protocol):
         """Whether anyone wants `happened`; engines make no events otherwise."""
         ...
 
-    def confirmed(self, client_id: str) -> int:
-        """Up to which position a client that is held here has confirmed its mail; 0 if it is not held here."""
+    def progress(self, client_id: str) -> tuple[int, int] | None:
+        """Up to which positions a client that is held here has confirmed its mail, and may have got it."""
         ...
 
     def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
@@ -189,12 +225,20 @@ class Listener(Protocol):
         """A message was appended to a client's inbox. Called in order of position, with `mail`."""
         ...
 
-    def cut(self, pattern: str, entry: Entry) -> None:
-        """The log of a pattern lost its oldest entry, which someone may not have read. It was announced before."""
+    def cut(self, pattern: str, position: int) -> None:
+        """The log of a pattern lost the entry at a position, which was announced and someone may not have read."""
+        ...
+
+    def missed(self, pattern: str, position: int) -> None:
+        """The log of a pattern lost an entry before it could be announced; it would have had this position."""
         ...
 
     def subscribed(self, client_id: str, pattern: str, position: int) -> None:
         """A client gets what is published to the pattern beyond the position."""
+        ...
+
+    def behind(self, client_id: str) -> None:
+        """A client has mail, or may have, that is not announced to it: it has to read on."""
         ...
 
     def unsubscribed(self, client_id: str, pattern: str) -> None:
@@ -206,7 +250,7 @@ class Listener(Protocol):
         ...
 
     def claimed(self, client_id: str) -> None:
-        """Someone else, beyond this process, has claimed the client."""
+        """Someone else has claimed the client."""
         ...
 
     def happened(self, event: Event) -> None:
@@ -218,6 +262,10 @@ class Engine(Protocol):
     """Clients, subscriptions and logs."""
 
     name: str
+    waits: bool
+    """Whether operations wait for a store: then whoever has many does well to begin them all at once."""
+    head: int
+    """All mail up to this position has been announced."""
     counters: Counters
     listener: Listener
     """Set before anything else is called."""
@@ -305,22 +353,28 @@ class Engine(Protocol):
         """
         ...
 
-    async def claim(self, client_id: str, front_end: str, *, expires: bool) -> Claim:
+    async def claim(
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+    ) -> Claim:
         """Take a client; whoever held it before no longer does. Begins its session timeout anew.
+
+        What a holder in this process has confirmed counts, and the listener is told that it has lost the client.
 
         Args:
             client_id: the client.
             front_end: the holder's name.
             expires: the session timeout runs on although the client is held.
+            cursor: the client has got everything up to this position; 0 for nothing.
+            keeper: whoever confirms for the client and others together; None if each confirms by itself.
+
+        Raises:
+            FieldInvalid: the cursor was not handed out for this client. Nothing is changed, whoever holds it keeps it.
+            TakenOver: someone else has claimed it meanwhile.
         """
         ...
 
-    async def handed_out(self, client_id: str) -> int:
-        """Up to which position mail may have been delivered by claims that have ended."""
-        ...
-
-    async def confirm(self, client_id: str, position: int) -> None:
-        """The client has got everything up to a position. Idempotent; never moves back."""
+    async def confirm(self, claim: Claim, position: int) -> None:
+        """The client has got everything up to a position. Never moves back; a claim that was lost changes nothing."""
         ...
 
     async def release(self, claim: Claim, *, confirmed: int, sent: int) -> None:

@@ -13,6 +13,7 @@ from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest, next_keys
 from pixied_server.core.rate import TokenBucket
 from pixied_server.engine.abc import (
+    NOT_HANDED_OUT,
     Channel,
     Claim,
     Client,
@@ -20,6 +21,7 @@ from pixied_server.engine.abc import (
     Event,
     EventKind,
     Holdings,
+    Keeper,
     Listener,
     Parting,
     PublishOutcome,
@@ -31,6 +33,7 @@ from pixied_server.engine.memory.session import INBOX, Session, Topic
 from pixied_server.engine.memory.timekeeper import Timekeeper
 from pixied_server.errors import (
     ClientUnknown,
+    FieldInvalid,
     LimitClients,
     LimitNamespaces,
     LimitSubscriptions,
@@ -72,6 +75,7 @@ class MemoryEngine:
     """
 
     name = "memory"
+    waits = False
     listener: Listener
 
     def __init__(self, limits: MemoryLimits, clock: Callable[[], float]) -> None:
@@ -83,7 +87,7 @@ class MemoryEngine:
         self._namespaces: set[str] = set()
         self._letters = identifiers.Letters()
         self._subscriptions = 0
-        self._position = 0
+        self.head = 0
         self._claims = 0
         self._retention = Retention(limits.log, limits.total_bytes, self._on_lost)
         self._time = Timekeeper(clock, self._look_at, self._retention.sweep)
@@ -227,7 +231,7 @@ class MemoryEngine:
         topic.add(session)
         session.add(topic)
         self._subscriptions += 1
-        self.listener.subscribed(session.client_id, pattern, self._position)
+        self.listener.subscribed(session.client_id, pattern, self.head)
         self._tell(EventKind.SUBSCRIBED, now, client_id=session.client_id, channel=pattern)
 
     def _leave(self, session: Session, topic: Topic, now: float) -> None:
@@ -327,33 +331,43 @@ class MemoryEngine:
         return True
 
     def _append(self, message: Message, logs: Sequence[Log], now: float) -> Entry:
-        self._position += 1
-        entry = Entry(self._position, now, message)
+        self.head += 1
+        entry = Entry(self.head, now, message)
         self._retention.append(entry, logs)
         return entry
 
     def _on_lost(self, log: Log, entry: Entry) -> None:
-        self.listener.cut(log.pattern, entry)
+        self.listener.cut(log.pattern, entry.position)
 
     # Delivery
 
-    async def claim(self, client_id: str, front_end: str, *, expires: bool) -> MemoryClaim:
+    async def claim(
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+    ) -> MemoryClaim:
         """See `engine.abc.Engine`."""
+        del keeper
         session = self._session(client_id)
+        confirmed, sent = self.listener.progress(client_id) or (0, 0)
+        if cursor > max(session.sent, sent):
+            raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
+        self._settle(session, max(confirmed, cursor), sent)
+        self.listener.claimed(client_id)
         self._claims += 1
         session.claim, session.front_end, session.expires = self._claims, front_end, expires
         session.deadline = self._now() + session.timeout
         if expires:
             self._time.schedule(session)
-        return MemoryClaim(session, self._claims)
+        return MemoryClaim(session, self._claims, self)
 
-    async def handed_out(self, client_id: str) -> int:
+    async def confirm(self, claim: Claim, position: int) -> None:
         """See `engine.abc.Engine`."""
-        return self._session(client_id).sent
+        session = self._session(claim.client_id)
+        if session.claim == claim.number:
+            self._confirm(session, position)
 
-    async def confirm(self, client_id: str, position: int) -> None:
-        """See `engine.abc.Engine`."""
-        self._confirm(self._session(client_id), position)
+    def _settle(self, session: Session, confirmed: int, sent: int) -> None:
+        self._confirm(session, confirmed)
+        session.sent = max(session.sent, sent)
 
     def _confirm(self, session: Session, position: int) -> None:
         session.confirm(position)
@@ -365,8 +379,7 @@ class MemoryEngine:
         session = self._sessions.get(claim.client_id)
         if session is None or session.claim != claim.number:
             return
-        self._confirm(session, confirmed)
-        session.sent = max(session.sent, sent)
+        self._settle(session, confirmed, sent)
         if not session.expires:
             session.deadline = self._now() + session.timeout
         session.claim, session.front_end, session.expires = 0, "", True
@@ -423,7 +436,8 @@ class MemoryEngine:
     def _pending(self, session: Session) -> int:
         if session.claim:
             # What a link has confirmed is kept with the link until its client leaves it.
-            self._confirm(session, self.listener.confirmed(session.client_id))
+            progress = self.listener.progress(session.client_id)
+            self._confirm(session, progress[0] if progress else 0)
         return session.pending()
 
     # Events

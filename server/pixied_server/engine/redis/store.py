@@ -1,0 +1,447 @@
+"""The store as the engine sees it: scripts run where their keys are, and live mail comes in feeds.
+
+Whatever Redis answers about itself (a script that it has forgotten, a slot that moves, a failover) ends here: what was
+not done is tried again for as long as the store's timeout lasts; what may have been done never is.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha1
+from typing import Any
+
+from pixied_server.engine.redis.address import Address, Endpoint
+from pixied_server.engine.redis.failures import ScriptError, StoreFault, StoreFull, StoreRefuses, StoreUnavailable
+from pixied_server.engine.redis.topology import topology
+from pixied_server.engine.redis.wire import Command, Refusal, Terms, Wire
+
+__all__ = [
+    "Feed",
+    "Script",
+    "ScriptError",
+    "Store",
+    "StoreFault",
+    "StoreFull",
+    "StoreRefuses",
+    "StoreUnavailable",
+]
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.2
+
+# Answers to what was not done, and may be done if it is tried again: see `_Attempts`.
+_PASSING = frozenset({"ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY", "NOREPLICAS"})
+_ELSEWHERE = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
+_FORBIDDEN = frozenset({"NOAUTH", "NOPERM", "WRONGPASS", "MISCONF", "DENIED"})
+# Redis ends the errors of a script's commands so: what the script did before them is done.
+_INSIDE = " script: "
+_OWN = "PIXIED"
+# Messages of a feed that nobody has read yet. Then Redis keeps them, and drops the connection when they are too many.
+_MOST_UNREAD = 10_000
+
+
+class Script:
+    """A Lua script.
+
+    It should begin with `#!lua`: then a server that is full, read-only or can't write its files refuses it before it
+    has done anything.
+    """
+
+    __slots__ = ("sha1", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source.encode()
+        self.sha1 = sha1(self.source).hexdigest().encode()  # noqa: S324 - Redis names scripts so
+
+
+class Store:
+    """A Redis installation.
+
+    Commands share one connection per server, and are written in the order of their calls. A call that had to be tried
+    again comes after those that were written meanwhile; who needs an order across failures has one call under way.
+
+    Args:
+        address: where it is.
+        timeout: seconds that a call takes at most, trying again included.
+
+    Raises:
+        AddressInvalid: if the address names TLS files that can't be used.
+    """
+
+    def __init__(self, address: Address, *, timeout: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        tls = address.tls.context() if address.tls else None
+        self._terms = Terms(timeout, credentials=address.credentials, db=address.db, tls=tls)
+        asking = Terms(timeout, credentials=address.sentinel_credentials, tls=tls)
+        self._topology = topology(address, self._terms, asking)
+        self._nodes: dict[Endpoint, _Node] = {}
+
+    async def open(self) -> None:
+        """Connect to all servers that have keys.
+
+        Raises:
+            StoreUnavailable: if one is not reached within the timeout.
+        """
+        attempts = _Attempts(self._timeout)
+        while True:
+            try:
+                async with attempts.limit(self.address):
+                    for endpoint in await self._topology.masters():
+                        await self._node(endpoint).connect()
+                    return
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    async def close(self) -> None:
+        """Close all connections but those of feeds."""
+        nodes, self._nodes = self._nodes, {}
+        for node in nodes.values():
+            await node.close()
+        await self._topology.close()
+
+    async def run(self, keys: Sequence[bytes], script: Script, args: Sequence[bytes | int | str]) -> Any:
+        """Run a script on the server that has its keys.
+
+        Args:
+            keys: at least one; all in one slot.
+            script: what to run.
+            args: its further arguments.
+
+        Returns:
+            Its reply: bytes, ints, lists of such, or None.
+
+        Raises:
+            ScriptError: if the script itself refused.
+            StoreFull: if the store has no memory for it.
+            StoreUnavailable: if the store did not do it in time, or may have done it (`ambiguous`).
+            StoreFault: if the store's answer makes no sense.
+        """
+        words = (len(keys), *keys, *args)
+        attempts = _Attempts(self._timeout)
+        command: Command = (b"EVALSHA", script.sha1, *words)
+        while True:
+            reply = await self._request(keys[0], command, attempts)
+            if not isinstance(reply, Refusal):
+                return reply
+            if reply.code != "NOSCRIPT":
+                raise _meaning(reply)
+            # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
+            command = (b"EVAL", script.source, *words)
+
+    async def feed(self, key: bytes) -> "Feed":
+        """Open a connection to the server that has a key, for the messages of channels.
+
+        Raises:
+            StoreUnavailable: if it is not reached within the timeout.
+        """
+        attempts = _Attempts(self._timeout)
+        while True:
+            endpoint = await self._locate(key, attempts)
+            try:
+                async with attempts.limit(endpoint):
+                    return Feed(await self._open(endpoint))
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    async def node_of(self, key: bytes) -> str:
+        """The name of the server that has a key, by what is known for at most a second.
+
+        Raises:
+            StoreUnavailable: if that can't be found out within the timeout.
+        """
+        attempts = _Attempts(self._timeout)
+        while True:
+            try:
+                async with attempts.limit(self.address):
+                    return str(await self._topology.current(key))
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    async def run_id(self, key: bytes) -> str:
+        """The id that the server of a key has drawn when it was started.
+
+        Raises:
+            StoreUnavailable: if it does not say so within the timeout.
+        """
+        info = _told(await self._ask(key, (b"INFO", b"server")))
+        return info["run_id"]
+
+    async def info(self) -> Mapping[str, Mapping[str, str]]:
+        """INFO of each server that has keys, by the server's name.
+
+        Raises:
+            StoreUnavailable: if one does not answer within the timeout.
+        """
+        attempts = _Attempts(self._timeout)
+        async with attempts.limit(self.address):
+            endpoints = await self._topology.masters()
+            return {str(endpoint): _told(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
+
+    async def _ask(self, key: bytes, command: Command) -> Any:
+        reply = await self._request(key, command, _Attempts(self._timeout))
+        if isinstance(reply, Refusal):
+            raise _meaning(reply)
+        return reply
+
+    async def _say(self, endpoint: Endpoint, command: Command, attempts: "_Attempts") -> Any:
+        wire = await self._node(endpoint).connect()
+        reply = await wire.request(command, attempts.deadline)
+        if isinstance(reply, Refusal):
+            raise _meaning(reply)
+        if isinstance(reply, StoreUnavailable):
+            raise reply
+        return reply
+
+    async def _request(self, key: bytes, command: Command, attempts: "_Attempts") -> Any:
+        """Send a command until it is answered with something that only its author understands."""
+        while True:
+            wire = self._ready(key) or await self._reach(key, attempts)
+            reply = await wire.request(command, attempts.deadline)
+            if isinstance(reply, StoreUnavailable):
+                if reply.ambiguous:
+                    raise reply
+                await attempts.pause(reply)
+            elif isinstance(reply, Refusal) and self._passes(reply, wire):
+                await attempts.pause(StoreUnavailable(f"{wire.endpoint} answers {reply.text}"))
+            else:
+                return reply
+
+    def _passes(self, refusal: Refusal, wire: Wire) -> bool:
+        """Whether this is the answer of a server that did nothing now, and it or another one may a moment later."""
+        if _INSIDE in refusal.text:
+            return False
+        match refusal.code:
+            case "MOVED":
+                _, slot, where = refusal.text.split(" ")
+                self._topology.moved(int(slot), _pointed_to(where, wire.endpoint))
+                return True
+            case "READONLY":
+                # It was a master and is one no longer.
+                self._topology.doubt(wire.endpoint)
+                wire.abort(f"{wire.endpoint} is a replica now")
+                return True
+        # ASK too: a slot's keys move one by one, and until all have moved the new server would answer TRYAGAIN.
+        return refusal.code in _PASSING
+
+    def _ready(self, key: bytes) -> Wire | None:
+        endpoint = self._topology.endpoint(key)
+        node = self._nodes.get(endpoint) if endpoint else None
+        return node.wire if node else None
+
+    async def _reach(self, key: bytes, attempts: "_Attempts") -> Wire:
+        while True:
+            endpoint = await self._locate(key, attempts)
+            try:
+                async with attempts.limit(endpoint):
+                    return await self._node(endpoint).connect()
+            except StoreUnavailable as failure:
+                self._topology.doubt(endpoint)
+                await attempts.pause(failure)
+
+    async def _locate(self, key: bytes, attempts: "_Attempts") -> Endpoint:
+        while True:
+            if endpoint := self._topology.endpoint(key):
+                return endpoint
+            try:
+                async with attempts.limit(self.address):
+                    return await self._topology.find(key)
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    def _node(self, endpoint: Endpoint) -> "_Node":
+        node = self._nodes.get(endpoint)
+        if node is None:
+            node = self._nodes[endpoint] = _Node(lambda: self._open(endpoint))
+        return node
+
+    async def _open(self, endpoint: Endpoint) -> Wire:
+        wire = await Wire.open(endpoint, self._terms)
+        if not self._topology.accepts(wire):
+            self._topology.doubt(endpoint)
+            wire.abort()
+            raise StoreUnavailable(f"{endpoint} is no master")
+        return wire
+
+
+class _Node:
+    """A server, and the connection to it that all commands share."""
+
+    def __init__(self, open_wire: Callable[[], Awaitable[Wire]]) -> None:
+        self._open = open_wire
+        self._wire: Wire | None = None
+        self._connecting = asyncio.Lock()
+        self._failure: tuple[float, StoreUnavailable] | None = None
+
+    @property
+    def wire(self) -> Wire | None:
+        """The connection, if there is one."""
+        return self._wire if self._wire and self._wire.alive else None
+
+    async def connect(self) -> Wire:
+        """Give the connection; make it, if nobody else does already.
+
+        Raises:
+            StoreUnavailable: if the server can't be reached, or could not a moment ago.
+        """
+        async with self._connecting:
+            if wire := self.wire:
+                return wire
+            self._hold_back()
+            try:
+                self._wire = await self._open()
+            except StoreUnavailable as failure:
+                self._failure = (asyncio.get_running_loop().time(), failure)
+                raise
+            return self._wire
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._wire:
+            await self._wire.close()
+
+    def _hold_back(self) -> None:
+        """However many wait for a server that is down, it is tried once per pause."""
+        if self._failure and asyncio.get_running_loop().time() - self._failure[0] < _FIRST_PAUSE:
+            raise type(self._failure[1])(str(self._failure[1]))
+
+
+class _Attempts:
+    """How long one call goes on trying."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._pause = _FIRST_PAUSE
+        self._failure: StoreUnavailable | None = None
+        self.deadline = self._loop.time() + timeout
+
+    async def pause(self, failure: StoreUnavailable) -> None:
+        """Wait a moment, each time longer.
+
+        Raises:
+            StoreUnavailable: if trying again can't help, or the time is up.
+        """
+        if isinstance(failure, StoreRefuses):
+            raise failure
+        self._failure = failure
+        left = self.deadline - self._loop.time()
+        if left <= 0:
+            raise StoreUnavailable(f"{failure} (tried for {self._timeout:g} s)")
+        await asyncio.sleep(min(self._pause, left))
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    @asynccontextmanager
+    async def limit(self, where: object) -> AsyncIterator[None]:
+        """A context that takes no longer than there is time.
+
+        Raises:
+            StoreUnavailable: in place of a TimeoutError.
+        """
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                yield
+        except TimeoutError:
+            raise self._failure or StoreUnavailable(f"{where} does not answer") from None
+
+
+class Feed:
+    """A connection of its own for messages. Close it when it is no longer read.
+
+    Attributes:
+        node: the server's name; the same for all keys of a server.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.node = str(wire.endpoint)
+        self._wire = wire
+        self._came: deque[Any] = deque()
+        self._asked: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._paused = False
+        wire.listen(self._take)
+
+    def subscribe(self, *channels: bytes) -> None:
+        """Subscribe to channels; `messages` tells when it is so, or by a `sunsubscribe` that it can't be here."""
+        self._say(b"SSUBSCRIBE", channels)
+
+    def unsubscribe(self, *channels: bytes) -> None:
+        """Unsubscribe from channels; `messages` tells when it is so."""
+        self._say(b"SUNSUBSCRIBE", channels)
+
+    async def messages(self) -> AsyncIterator[tuple[bytes, bytes, Any]]:
+        """What comes, in order: `smessage`, `ssubscribe` or `sunsubscribe`, the channel, and the message or a number.
+
+        A `sunsubscribe` that nobody asked for says that the channel's slot is another server's now.
+
+        Raises:
+            StoreUnavailable: when the connection has broken.
+        """
+        came = self._came
+        while True:
+            while came:
+                reply = came.popleft()
+                yield self._understood(reply)
+            if self._paused:
+                self._paused = False
+                self._wire.resume()
+            self._news.clear()
+            await self._news.wait()
+
+    def abort(self) -> None:
+        """Cut the connection: whoever reads it is told that it has broken."""
+        self._wire.abort()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._wire.close()
+
+    def _say(self, verb: bytes, channels: Sequence[bytes]) -> None:
+        # One command each: those of several slots can't be in one, and a refusal then is of one channel.
+        for channel in channels:
+            self._asked.append(channel)
+            self._wire.send((verb, channel))
+
+    def _take(self, reply: Any) -> None:
+        self._came.append(reply)
+        self._news.set()
+        if len(self._came) >= _MOST_UNREAD and not self._paused:
+            self._paused = True
+            self._wire.pause()
+
+    def _understood(self, reply: Any) -> tuple[bytes, bytes, Any]:
+        if type(reply) is not list:
+            return self._refused(reply)
+        kind, channel, data = reply
+        # What was asked for is answered in order; a `sunsubscribe` out of order is the server's own.
+        if kind != b"smessage" and self._asked and self._asked[0] == channel:
+            self._asked.popleft()
+        return kind, channel, data
+
+    def _refused(self, reply: Any) -> tuple[bytes, bytes, int]:
+        if isinstance(reply, Refusal) and reply.code in _ELSEWHERE and self._asked:
+            return b"sunsubscribe", self._asked.popleft(), 0
+        raise _meaning(reply) if isinstance(reply, Refusal) else reply
+
+
+def _meaning(refusal: Refusal) -> Exception:
+    text = refusal.text
+    if refusal.code == _OWN:
+        return ScriptError(text.removeprefix(f"{_OWN} "))
+    if refusal.code == "OOM":
+        return StoreFull(f"it has no memory left (maxmemory): {text}")
+    if refusal.code in _FORBIDDEN:
+        return StoreRefuses(f"it refuses: {text}")
+    return StoreFault(text)
+
+
+def _pointed_to(where: str, asked: Endpoint) -> Endpoint:
+    """Where a MOVED points; a server that does not know its own host leaves it out."""
+    host, _, port = where.rpartition(":")
+    return Endpoint(host or asked.host, int(port))
+
+
+def _told(info: bytes) -> Mapping[str, str]:
+    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}

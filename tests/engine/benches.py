@@ -4,14 +4,20 @@ A further engine is one more entry of `BENCHES`.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from pixied_server.core.log import Bounds
 from pixied_server.engine.abc import Engine
 from pixied_server.engine.memory import MemoryEngine, MemoryLimits
+from pixied_server.engine.redis import RedisEngine, RedisLimits
+from pixied_server.engine.redis.address import Address
+from pixied_server.engine.redis.layout import Layout
+from pixied_server.engine.redis.store import Store
 
 __all__ = ["BENCHES", "Bench", "Clock", "Limits", "OpenBench"]
 
@@ -102,4 +108,70 @@ async def open_memory(limits: Limits) -> AsyncIterator[Bench]:
     yield MemoryBench(limits)
 
 
+class RedisBench:
+    """The Redis engine, on a prefix of its own of a real server. It is told the time, and asked when it has settled."""
+
+    def __init__(self, engine: RedisEngine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+
+    async def elapse(self, seconds: float) -> None:
+        """See `Bench`."""
+        self.clock.advance(seconds)
+        await self.engine.tick()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """See `Bench`."""
+        await self.engine.settle()
+        await self._idle()
+
+    async def _idle(self) -> None:
+        """Wait until nothing is asked of the store any more."""
+        quiet = 0
+        while quiet < _TURNS:
+            await asyncio.sleep(0)
+            quiet = 0 if self.engine.busy else quiet + 1
+
+
+# After so many turns of the loop without a question to the store there will be none.
+_TURNS = 10
+_names = count(1)
+
+
+def open_redis(url: str, partitions: int) -> OpenBench:
+    """Redis engines on a server or a cluster."""
+
+    @asynccontextmanager
+    async def opened(limits: Limits) -> AsyncIterator[Bench]:
+        clock = Clock()
+        store = Store(Address.parse(url), timeout=5.0)
+        engine = RedisEngine(
+            store,
+            Layout(f"test{os.getpid()}-{next(_names)}", partitions),
+            RedisLimits(
+                clients=limits.clients,
+                subscriptions_per_client=limits.subscriptions_per_client,
+                namespaces=limits.namespaces,
+                idempotency_keys=limits.idempotency_keys,
+                total_bytes=limits.total_bytes,
+                log=Bounds(limits.log_messages, limits.log_bytes, limits.log_age),
+                creates_per_second=limits.creates_per_second,
+                publishes_per_second=limits.publishes_per_second,
+            ),
+            clock=clock,
+        )
+        await store.open()
+        try:
+            await engine.open()
+            yield RedisBench(engine, clock)
+        finally:
+            await engine.close()
+            await store.close()
+
+    return opened
+
+
 BENCHES: Mapping[str, OpenBench] = {"memory": open_memory}
+if os.environ.get("R"):
+    BENCHES = {"redis": open_redis(os.environ["R"], int(os.environ.get("P", "4")))}

@@ -340,6 +340,7 @@ async def test_a_session_that_is_over_ends_nothing_but_itself(site: Site, *, exp
     await front.ack()
     await front.client_ack("ann")
     await site.queue_for("bob", "2")
+    await site.elapse(0.0)
     await front.read()
     assert front.texts("bob") == ["2"]
     assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.EXPIRED)]

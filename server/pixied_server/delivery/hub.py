@@ -31,6 +31,7 @@ class Hub:
 
     Attributes:
         counters: what was handed out.
+        stalled: those who will read announced mail again, and from which position on.
     """
 
     def __init__(self, engine: Engine, watchers: Watchers, clock: Callable[[], float]) -> None:
@@ -40,6 +41,7 @@ class Hub:
         self.counters = Deliveries()
         self._holders: dict[str, Holder] = {}
         self._follows: dict[str, dict[Follower, None]] = {}
+        self.stalled: dict[object, int] = {}
         engine.listener = self
 
     @property
@@ -163,18 +165,22 @@ class Hub:
         """See `engine.abc.Listener`."""
         self.watchers.happened(event)
 
+    def unread(self) -> int:
+        """See `engine.abc.Listener`."""
+        return min(self.stalled.values(), default=self.head)
+
     # What is handed out
 
     def handed_out(self, entries: Sequence[Entry], recipients: int, front_end: str, *, redelivered: int = 0) -> None:
         """Count messages that so many clients each got, and show them to watchers."""
         self.counters.delivered += len(entries) * recipients
         self.counters.redelivered += redelivered * recipients
-        if not self.watching:
+        if not self.engine.watched:
             return
         now = self._now()
         for entry in entries:
             message = entry.message
-            self.happened(
+            self.engine.show(
                 Event(
                     EventKind.DELIVERED,
                     now,

@@ -222,6 +222,7 @@ class Link:
         Raises:
             PixiedError: the store did not take some of them back; they are no longer held here all the same.
         """
+        self._outbox.close()
         failures: list[PixiedError] = []
         attached = list(self._attachments.values())
         for begin in range(0, len(attached), _SLICE):

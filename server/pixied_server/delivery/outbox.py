@@ -59,7 +59,7 @@ class Outbox:
         """New mail, that was appended to the logs of these patterns."""
         if self.full:
             if not self._beyond:
-                self._kept_upto = self._waiting[-1].position
+                self._kept_upto = self._hub.stalled[self] = self._waiting[-1].position
             self._beyond.update(dict.fromkeys(patterns))
         else:
             self._waiting.append(entry)
@@ -68,6 +68,8 @@ class Outbox:
     def forget(self, pattern: str) -> None:
         """Nobody wants the mail of this pattern any more."""
         self._beyond.pop(pattern, None)
+        if not self._beyond:
+            self._hub.stalled.pop(self, None)
 
     def has_yet_to_read(self, position: int) -> bool:
         """Whether the mail at a position is not kept here but was to be read from the logs."""
@@ -93,6 +95,11 @@ class Outbox:
         )
         self._waiting.extend(portion.entries)
         self._bytes += sum(entry.message.size for entry in portion.entries)
-        self._kept_upto = portion.upto
+        self._kept_upto = self._hub.stalled[self] = portion.upto
         if portion.upto >= self._hub.head:
             self._beyond.clear()
+            del self._hub.stalled[self]
+
+    def close(self) -> None:
+        """Nothing more is taken."""
+        self._hub.stalled.pop(self, None)

@@ -257,6 +257,10 @@ class Listener(Protocol):
         """Something happened that a watcher may want to know."""
         ...
 
+    def unread(self) -> int:
+        """Announced mail beyond this position may yet have to be read again, by `Engine.read`."""
+        ...
+
 
 class Engine(Protocol):
     """Clients, subscriptions and logs."""
@@ -275,6 +279,19 @@ class Engine(Protocol):
 
         Sessions end within 100 ms of their deadline, never before it; mail that is too old goes.
         """
+        ...
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone wants events, here or in another process."""
+        ...
+
+    def show(self, event: Event) -> None:
+        """Show an event of this process to all who watch."""
+        ...
+
+    async def watch(self) -> None:
+        """Someone begins to watch here: once this returns, the events of all processes are shown."""
         ...
 
     async def generate_namespace(self, length: int) -> str:

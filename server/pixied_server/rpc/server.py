@@ -127,7 +127,7 @@ class RpcServer:
             "deliver": DeliverServicer(hub, valid, self._drain).deliver,
             "attach": attach.attach,
             "pipeline": PipelineServicer(pipelined, self._drain, valid.limits.max_batch_items).pipeline,
-            "watch": WatchServicer(hub.watchers, valid, self._drain).watch,
+            "watch": WatchServicer(hub, valid, self._drain).watch,
         }
         return bind(BACKEND, {**self._methods(BACKEND, operations, but=streams), **streams})
 

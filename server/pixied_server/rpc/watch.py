@@ -2,7 +2,8 @@
 
 from pixied.v1 import watch_pb2 as wire
 from pixied_server.admin import Drain
-from pixied_server.delivery.watch import Filter, Watcher, Watchers
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.watch import Filter, Watcher
 from pixied_server.engine.abc import EventKind
 from pixied_server.errors import FieldInvalid
 from pixied_server.rpc.calls import Context, decode, first_of
@@ -19,20 +20,21 @@ class WatchServicer:
     """Streams events.
 
     Args:
-        watchers: the watchers.
+        hub: the hub, and through it the watchers.
         valid: checks requests.
         drain: knows of open streams, and when they have to end.
     """
 
-    def __init__(self, watchers: Watchers, valid: Validator, drain: Drain) -> None:
-        self._watchers = watchers
+    def __init__(self, hub: Hub, valid: Validator, drain: Drain) -> None:
+        self._hub = hub
         self._valid = valid
         self._drain = drain
 
     async def watch(self, raw: bytes, context: Context) -> None:
         """Serve one stream to its end."""
         wanted = self._filter(decode(wire.WatchRequest, raw))
-        with self._drain.stream(), self._watchers.watching(wanted) as watcher:
+        with self._drain.stream(), self._hub.watchers.watching(wanted) as watcher:
+            await self._hub.engine.watch()
             await context.write(wire.WatchResponse().SerializeToString())
             await self._stream(watcher, context)
             closing = wire.WatchResponse(closing=closing_out(self._drain.delay_ms()))

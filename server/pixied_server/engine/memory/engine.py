@@ -442,6 +442,18 @@ class MemoryEngine:
 
     # Events
 
+    @property
+    def watched(self) -> bool:
+        """See `engine.abc.Engine`."""
+        return self.listener.watching
+
+    def show(self, event: Event) -> None:
+        """See `engine.abc.Engine`."""
+        self.listener.happened(event)
+
+    async def watch(self) -> None:
+        """See `engine.abc.Engine`."""
+
     def _tell(self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
         if self.listener.watching:
             self.listener.happened(Event(kind, at, client_id=client_id, channel=channel, reason=reason))

@@ -1,0 +1,568 @@
+"""What a process is told by its partitions: mail of the logs that it follows, and news of the clients that it holds.
+
+It comes by sharded pub/sub, on one connection for each server. In a partition everything is told in the order of its
+places, so one number says how far a partition has been heard. Pub/sub promises nothing: a connection may break, be cut for
+being slow, or live on and be silent. So whoever begins to follow waits for a mark that the partition sends on demand; the
+offset of each message tells whether one is missing; and what is missing is read from the logs before anything younger
+is passed on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count
+from time import monotonic
+from typing import Any, Protocol
+
+import structlog
+
+from pixied_server.core.log import Entry
+from pixied_server.engine.redis.failures import StoreUnavailable
+from pixied_server.engine.redis.mail import Announcement, announcement, decoded
+from pixied_server.engine.redis.partition import Partition
+from pixied_server.engine.redis.positions import Positions
+from pixied_server.engine.redis.store import Feed, Store
+from pixied_server.errors import EngineUnavailable, PixiedError
+
+__all__ = ["Audience", "Following", "Log"]
+
+_log = structlog.get_logger(__name__)
+
+# A log: its partition and its pattern.
+Log = tuple[int, str]
+
+_READ_LOGS = 100
+_READ_MESSAGES = 500
+_READ_BYTES = 1_000_000
+# So many of a log's last offsets are remembered, to tell exactly how many messages a client has lost since it confirmed.
+_RECENT = 32
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class Audience(Protocol):
+    """Who hears what is told. Plain functions."""
+
+    def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+        """Mail of followed patterns, in the order of its positions."""
+        ...
+
+    def own_mail(self, client_id: str, entry: Entry) -> None:
+        """Mail of a client's inbox."""
+        ...
+
+    def missed(self, pattern: str, position: int) -> None:
+        """Mail of a followed pattern that is gone before anyone could read it."""
+        ...
+
+    def told(self, partition: int, kind: str, words: Sequence[str]) -> None:
+        """Anything else that a process is told."""
+        ...
+
+    def restored(self, partition: int) -> None:
+        """A partition is heard again after it was not: clients may have got mail of their own meanwhile."""
+        ...
+
+
+class _Topic:
+    """A followed log.
+
+    Attributes:
+        followers: how many want it.
+        ready: done when all that is appended from now on will be heard.
+        offset: of the last message of it that was heard; -1 if that is not known.
+        recent: the places and offsets of its last messages.
+    """
+
+    __slots__ = ("followers", "offset", "ready", "recent")
+
+    def __init__(self) -> None:
+        self.followers = 0
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready.add_done_callback(_seen)
+        self.offset = -1
+        self.recent: deque[tuple[int, int]] | None = None
+
+    def hear(self, place: int, offset: int) -> None:
+        """A message of the log was told."""
+        self.offset = offset
+        if self.recent is None:
+            self.recent = deque(maxlen=_RECENT)
+        self.recent.append((place, offset))
+
+    def offset_at(self, place: int) -> int:
+        """The offset of the last entry at a place, as far as is known."""
+        for at, offset in reversed(self.recent or ()):
+            if at <= place:
+                return offset
+        return -1
+
+
+class _Ear:
+    """How a process hears one partition.
+
+    Attributes:
+        heard: everything up to this place has been passed on.
+        topics: the logs that are followed, by pattern.
+        unconfirmed: how many confirmations each channel has yet to get.
+        marks: what is waiting for marks, by their names.
+        held_back: what was told while the partition is being read; None if it is not.
+        feed: the connection, or None while there is none.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.heard = 0
+        self.topics: dict[str, _Topic] = {}
+        self.unconfirmed: dict[bytes, int] = {}
+        self.marks: dict[str, list[asyncio.Future[None]]] = {}
+        self.wanted: list[asyncio.Future[None]] = []
+        self.all_confirmed: asyncio.Event = asyncio.Event()
+        self.held_back: list[Announcement | tuple[str, Announcement]] | None = None
+        # Marks that came while mail was held back.
+        self.deferred: list[asyncio.Future[None]] = []
+        self.deferred_upto = 0
+        self.feed: Feed | None = None
+        self.mending: asyncio.Task[None] | None = None
+        self.last_mark = monotonic()
+
+
+class Following:
+    """See the module.
+
+    Args:
+        store: the store.
+        partitions: all of them.
+        positions: numbers what is heard.
+        process: names this process.
+        audience: who hears it.
+        patience: so many seconds a mark may take.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        partitions: Sequence[Partition],
+        positions: Positions,
+        process: str,
+        audience: Audience,
+        patience: float,
+    ) -> None:
+        self._store = store
+        self._positions = positions
+        self._process = process
+        self._audience = audience
+        self._patience = patience
+        self._ears = [_Ear(partition) for partition in partitions]
+        self._feeds: dict[str, Feed] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._readers: set[asyncio.Task[None]] = set()
+        self._names = count(1)
+        self._closed = False
+        self._watching = False
+
+    async def open(self) -> None:
+        """Begin to hear what this process is told.
+
+        Raises:
+            EngineUnavailable: the store can't be reached.
+        """
+        for ear in self._ears:
+            self._mend(ear, "")
+        mending = [ear.mending for ear in self._ears if ear.mending is not None]
+        _, late = await asyncio.wait(mending, timeout=self._patience * 2)
+        if late:
+            raise EngineUnavailable("it did not confirm in time that news is followed")
+
+    async def close(self) -> None:
+        """Hear nothing more."""
+        self._closed = True
+        tasks = [ear.mending for ear in self._ears if ear.mending is not None] + list(self._readers)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for feed in self._feeds.values():
+            await feed.close()
+
+    # Following
+
+    async def follow(self, logs: Iterable[Log]) -> None:
+        """Follow logs: when this returns everything that is appended to them will be told, and `positions` knows from where on.
+
+        Raises:
+            EngineUnavailable: the store did not confirm it in time. They are followed all the same.
+        """
+        waiting = [self._begin(self._ears[partition], pattern) for partition, pattern in logs]
+        ready = {one for one in waiting if not one.done()}
+        if not ready:
+            return
+        done, late = await asyncio.wait(ready, timeout=self._patience)
+        if late:
+            raise EngineUnavailable("it did not confirm in time that mail is followed")
+        for one in done:
+            one.result()
+
+    def unfollow(self, logs: Iterable[Log]) -> None:
+        """Undo one `follow` of each."""
+        for partition, pattern in logs:
+            ear = self._ears[partition]
+            topic = ear.topics.get(pattern)
+            if topic is None:
+                continue
+            topic.followers -= 1
+            if topic.followers == 0:
+                del ear.topics[pattern]
+                if ear.feed is not None:
+                    ear.feed.unsubscribe(_channel(ear, pattern))
+
+    def _begin(self, ear: _Ear, pattern: str) -> "asyncio.Future[None]":
+        topic = ear.topics.get(pattern)
+        if topic is None:
+            topic = ear.topics[pattern] = _Topic()
+            if ear.feed is not None:
+                self._subscribe(ear, [_channel(ear, pattern)])
+        topic.followers += 1
+        return topic.ready
+
+    def follows(self, log: Log) -> bool:
+        """Whether a log is followed."""
+        return log[1] in self._ears[log[0]].topics
+
+    def offset_at(self, log: Log, place: int) -> int:
+        """The offset of a log's last entry at a place; -1 if that is not known."""
+        topic = self._ears[log[0]].topics.get(log[1])
+        return topic.offset_at(place) if topic is not None else -1
+
+    def watch(self, *, watching: bool) -> None:
+        """Hear what watchers are told, or no longer."""
+        self._watching = watching
+        ear = self._ears[0]
+        if ear.feed is not None:
+            if watching:
+                self._subscribe(ear, [_events(ear)])
+            else:
+                ear.feed.unsubscribe(_events(ear))
+
+    # Marks
+
+    async def sync(self, partitions: Collection[int] | None = None) -> None:
+        """Wait until everything that these partitions have told by now has been heard; None for all partitions."""
+        ears = self._ears if partitions is None else [self._ears[number] for number in partitions]
+        await asyncio.gather(*[self._marked(ear) for ear in ears])
+
+    def silent(self, now: float, limit: float) -> list[int]:
+        """The partitions from which no mark has come for so many seconds."""
+        return [ear.partition.number for ear in self._ears if now - ear.last_mark > limit]
+
+    def probe(self) -> None:
+        """Ask each partition for a mark."""
+        for ear in self._ears:
+            _seen_later(self._marked(ear))
+
+    def distrust(self, partition: int) -> None:
+        """A partition's connection is alive but silent: give it up."""
+        ear = self._ears[partition]
+        ear.last_mark = monotonic()
+        if ear.feed is not None:
+            feed = ear.feed
+            _log.warning("store connection is silent, opening another", node=feed.node)
+            feed.abort()
+
+    def _marked(self, ear: _Ear) -> "asyncio.Future[None]":
+        mark: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        mark.add_done_callback(_seen)
+        if not ear.wanted:
+            asyncio.get_running_loop().call_soon(self._ask_for_mark, ear)
+        ear.wanted.append(mark)
+        return mark
+
+    def _ask_for_mark(self, ear: _Ear) -> None:
+        wanted, ear.wanted = ear.wanted, []
+        name = str(next(self._names))
+        ear.marks[name] = wanted
+        asked = ear.partition.do("sync", name)
+        asked.add_done_callback(lambda one: self._mark_failed(ear, name, one))
+
+    def _mark_failed(self, ear: _Ear, name: str, asked: "asyncio.Future[list[Any]]") -> None:
+        if asked.cancelled() or asked.exception() is not None:
+            for mark in ear.marks.pop(name, ()):
+                if not mark.done():
+                    mark.set_exception(asked.exception() or EngineUnavailable("it was given up"))
+
+    def _mark(self, ear: _Ear, name: str, place: int) -> None:
+        ear.last_mark = monotonic()
+        marks = ear.marks.pop(name, [])
+        if place < ear.heard and ear.held_back is None:
+            self._mend(ear, "the store lost mail")
+        if ear.held_back is not None:
+            ear.deferred += marks
+            ear.deferred_upto = place
+        else:
+            self._reached(ear, place, marks)
+
+    def _reached(self, ear: _Ear, place: int, marks: list["asyncio.Future[None]"]) -> None:
+        ear.heard = max(ear.heard, place)
+        self._positions.reach(ear.partition.number, ear.heard)
+        for mark in marks:
+            if not mark.done():
+                mark.set_result(None)
+
+    # Connections
+
+    def _mend(self, ear: _Ear, why: str) -> None:
+        """Connect a partition anew, and read what was missed; what is told meanwhile is held back."""
+        if ear.held_back is None:
+            ear.held_back = []
+        if ear.mending is None and not self._closed:
+            if why:
+                _log.warning("partition is not heard", partition=ear.partition.number, why=why)
+            ear.mending = asyncio.get_running_loop().create_task(self._mended(ear, again=bool(why)))
+
+    async def _mended(self, ear: _Ear, *, again: bool) -> None:
+        try:
+            for attempt in count():
+                try:
+                    await self._connect(ear)
+                    await self._catch_up(ear)
+                    break
+                except (StoreUnavailable, PixiedError, TimeoutError) as error:
+                    if attempt == 0:
+                        _log.warning("store is not reached", partition=ear.partition.number, why=str(error))
+                    await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+        finally:
+            ear.mending = None
+        if again:
+            _log.info("partition is heard again", partition=ear.partition.number)
+            self._audience.restored(ear.partition.number)
+
+    async def _connect(self, ear: _Ear) -> None:
+        node = await self._store.node_of(ear.partition.key)
+        async with self._opening.setdefault(node, asyncio.Lock()):
+            feed = self._feeds.get(node)
+            if feed is None:
+                feed = await self._store.feed(ear.partition.key)
+                node = feed.node
+                self._feeds[node] = feed
+                reader = asyncio.get_running_loop().create_task(self._read(feed))
+                self._readers.add(reader)
+                reader.add_done_callback(self._readers.discard)
+        ear.feed = feed
+        ear.unconfirmed.clear()
+        ear.all_confirmed.clear()
+        channels = [f"{ear.partition.base}process:{self._process}".encode()]
+        channels += [_channel(ear, pattern) for pattern in ear.topics]
+        if self._watching and ear.partition.number == 0:
+            channels.append(_events(ear))
+        self._subscribe(ear, channels)
+        await asyncio.wait_for(ear.all_confirmed.wait(), self._patience)
+
+    def _subscribe(self, ear: _Ear, channels: list[bytes]) -> None:
+        for channel in channels:
+            ear.unconfirmed[channel] = ear.unconfirmed.get(channel, 0) + 1
+        if ear.feed is not None:
+            ear.feed.subscribe(*channels)
+
+    async def _read(self, feed: Feed) -> None:
+        """Hear one connection to its end."""
+        bases = {ear.partition.base.encode(): ear for ear in self._ears}
+        why = "the connection ended"
+        try:
+            async for kind, channel, data in feed.messages():
+                if kind == b"smessage":
+                    self._hear(data, channel)
+                elif (ear := bases.get(channel[: channel.index(b":") + 1])) is not None and ear.feed is feed:
+                    if kind == b"ssubscribe":
+                        self._confirmed(ear, channel)
+                    elif self._still_wanted(ear, channel):
+                        self._mend(ear, "its server gave it away")
+        except StoreUnavailable as error:
+            why = str(error)
+        finally:
+            self._feeds.pop(feed.node, None)
+            await feed.close()
+            for ear in self._ears:
+                if ear.feed is feed and not self._closed:
+                    ear.feed = None
+                    self._mend(ear, why)
+
+    def _still_wanted(self, ear: _Ear, channel: bytes) -> bool:
+        """Whether the end of a subscription is not of our doing."""
+        return channel == f"{ear.partition.base}process:{self._process}".encode()
+
+    def _confirmed(self, ear: _Ear, channel: bytes) -> None:
+        left = ear.unconfirmed.get(channel, 1) - 1
+        if left:
+            ear.unconfirmed[channel] = left
+            return
+        ear.unconfirmed.pop(channel, None)
+        if not ear.unconfirmed:
+            ear.all_confirmed.set()
+        if ear.held_back is not None:
+            return
+        pattern = channel.decode().removeprefix(f"{ear.partition.base}mail:")
+        topic = ear.topics.get(pattern)
+        if topic is not None and not topic.ready.done():
+            self._ready_after_mark(ear, [topic])
+
+    def _ready_after_mark(self, ear: _Ear, topics: list[_Topic]) -> None:
+        def marked(mark: "asyncio.Future[None]") -> None:
+            for topic in topics:
+                if not topic.ready.done():
+                    if mark.exception() is None:
+                        topic.ready.set_result(None)
+                    elif ear.mending is None:
+                        # The mark could not be asked for: the topic is confirmed, and asked about again when it is next wanted.
+                        self._mend(ear, "no mark came")
+
+        self._marked(ear).add_done_callback(marked)
+
+    # Hearing
+
+    def _hear(self, data: bytes, channel: bytes) -> None:
+        if channel.endswith(b":events"):
+            self._audience.told(0, "E", data.decode().split("\n"))
+            return
+        head, _, rest = data.partition(b"\n")
+        kind = head[:1]
+        if kind == b"M":
+            self._mail(self._ears[int(head[1:])], rest)
+        elif kind == b"I":
+            self._own_mail(self._ears[int(head[1:])], rest)
+        elif kind == b"S":
+            name, place = rest.decode().split("\n")
+            self._mark(self._ears[int(head[1:])], name, int(place))
+        else:
+            self._audience.told(-1, kind.decode(), rest.decode().split("\n"))
+
+    def _mail(self, ear: _Ear, rest: bytes) -> None:
+        if ear.held_back is None and int(rest[: rest.index(b"\n")]) <= ear.heard:
+            return  # A copy, by way of another of its logs.
+        told = announcement(rest.split(b"\n", 3))
+        if ear.held_back is not None:
+            ear.held_back.append(told)
+        elif self._has_hole(ear, told):
+            self._mend(ear, "mail is missing")
+            ear.held_back = [told]
+        else:
+            self._pass_on(ear, told)
+
+    def _has_hole(self, ear: _Ear, told: Announcement) -> bool:
+        for pattern, offset in told.logs:
+            topic = ear.topics.get(pattern)
+            if topic is not None and topic.offset >= 0 and offset > topic.offset + 1:
+                return True
+        return False
+
+    def _pass_on(self, ear: _Ear, told: Announcement) -> None:
+        ear.heard = told.place
+        followed = []
+        for pattern, offset in told.logs:
+            topic = ear.topics.get(pattern)
+            if topic is not None:
+                topic.hear(told.place, offset)
+                followed.append(pattern)
+        position = self._positions.announce(ear.partition.number, told.place)
+        if followed:
+            self._audience.mail(Entry(position, float(told.at), decoded(told.stored)), followed)
+
+    def _own_mail(self, ear: _Ear, rest: bytes) -> None:
+        told = announcement(rest.split(b"\n", 3))
+        (client_id, _), *_ = told.logs
+        if ear.held_back is not None:
+            ear.held_back.append((client_id, told))
+        elif told.place > ear.heard:
+            self._pass_on_own(ear, client_id, told)
+
+    def _pass_on_own(self, ear: _Ear, client_id: str, told: Announcement) -> None:
+        ear.heard = told.place
+        position = self._positions.announce(ear.partition.number, told.place)
+        self._audience.own_mail(client_id, Entry(position, float(told.at), decoded(told.stored)))
+
+    # Reading what was missed
+
+    async def _catch_up(self, ear: _Ear) -> None:
+        upto = int((await ear.partition.do("hello"))[1])
+        if upto < ear.heard:
+            await self._raise_places(ear)
+            upto = int((await ear.partition.do("hello"))[1])
+        found: dict[int, Announcement] = {}
+        gaps: list[tuple[str, int]] = []
+        topics = list(ear.topics.items())
+        for begin in range(0, len(topics), _READ_LOGS):
+            await self._read_logs(ear, topics[begin : begin + _READ_LOGS], upto, found, gaps)
+        for pattern, missing in gaps:
+            for _ in range(missing):
+                self._audience.missed(pattern, self._positions.reserve(1) + 1)
+        for place in sorted(found):
+            self._pass_on(ear, found[place])
+        ear.heard = max(ear.heard, upto)
+        self._positions.reach(ear.partition.number, ear.heard)
+        held_back, ear.held_back = ear.held_back or [], None
+        for one in held_back:
+            if isinstance(one, tuple):
+                if one[1].place > ear.heard:
+                    self._pass_on_own(ear, *one)
+            elif one.place > ear.heard:
+                self._pass_on(ear, one)
+        # Marks that were asked for and told to nobody stand for what has been read by now.
+        deferred, ear.deferred = [*ear.deferred, *(mark for marks in ear.marks.values() for mark in marks)], []
+        ear.marks.clear()
+        self._reached(ear, ear.deferred_upto, deferred)
+        waiting = [topic for topic in ear.topics.values() if not topic.ready.done()]
+        if waiting:
+            self._ready_after_mark(ear, waiting)
+
+    async def _read_logs(
+        self,
+        ear: _Ear,
+        topics: list[tuple[str, _Topic]],
+        upto: int,
+        found: dict[int, Announcement],
+        gaps: list[tuple[str, int]],
+    ) -> None:
+        """Read what some logs hold beyond what was heard."""
+        reached = {pattern: (ear.heard, topic.offset) for pattern, topic in topics if topic.ready.done()}
+        while reached:
+            arguments: list[str | int] = [_READ_MESSAGES, _READ_BYTES, upto, len(reached)]
+            for pattern, (place, offset) in reached.items():
+                arguments += (pattern, place, offset)
+            _, _, *logs = await ear.partition.do("read", *arguments)
+            following: dict[str, tuple[int, int]] = {}
+            for (pattern, (place, _)), (offset, missing, more, entries) in zip(reached.items(), logs, strict=True):
+                if missing:
+                    gaps.append((pattern, missing))
+                for name, at, stored in entries:
+                    place, this = map(int, name.split(b"-"))
+                    told = found.setdefault(place, Announcement(place, [], at, stored))
+                    told.logs.append((pattern, this))
+                ear.topics[pattern].offset = int(offset) if pattern in ear.topics else -1
+                if more:
+                    following[pattern] = (place, int(offset))
+            reached = following
+
+    async def _raise_places(self, ear: _Ear) -> None:
+        """The store went back in time: what it lost is noted in its logs, so that each reader finds it missing."""
+        _log.error("the store lost mail", partition=ear.partition.number)
+        known = [(pattern, topic.offset) for pattern, topic in ear.topics.items() if topic.offset >= 0]
+        arguments = [word for pair in known for word in pair]
+        await ear.partition.do("lost", ear.heard, len(known), *arguments)
+
+
+def _channel(ear: _Ear, pattern: str) -> bytes:
+    return f"{ear.partition.base}mail:{pattern}".encode()
+
+
+def _events(ear: _Ear) -> bytes:
+    return f"{ear.partition.base}events".encode()
+
+
+def _seen(one: "asyncio.Future[Any]") -> None:
+    """Failures are told to those who wait; where nobody does, that is no fault."""
+    if not one.cancelled():
+        one.exception()
+
+
+def _seen_later(one: "asyncio.Future[Any]") -> None:
+    one.add_done_callback(_seen)
+
+
+Callback = Callable[[], None]

@@ -1,0 +1,170 @@
+"""A partition as a process uses it: operations are gathered while a call is under way, and go out with the next."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixied_server.engine.redis.failures import StoreFull, StoreUnavailable
+from pixied_server.engine.redis.store import Script, Store
+from pixied_server.errors import EngineUnavailable
+
+__all__ = ["Argument", "Holds", "Partition"]
+
+Argument = bytes | int | str
+
+_SOURCE = Path(__file__).with_name("partition.lua").read_text()
+_made = getattr(Script, "of", Script)
+_SCRIPT = _made("#!lua\n" + _SOURCE)
+# For operations that free memory, when there is none left.
+_FREEING = _made("#!lua flags=allow-oom\n" + _SOURCE)
+_FREES = frozenset(
+    """alive bereave beat buried confirm declare destroy expire forget_keys free free_key hello joined lease leave part
+    pending ping process_of progress_of read release shrink subscribes sweep sync unsubscribe""".split()
+)
+# One call does not stop the others of the server for long: about 1 ms, or as much as a megabyte takes.
+_OPERATIONS = 200
+_BYTES = 1_000_000
+
+
+@dataclass(slots=True)
+class Holds:
+    """What a partition held when it last answered."""
+
+    bytes: int = 0
+    messages: int = 0
+    subscriptions: int = 0
+    clients: int = 0
+    patterns: int = 0
+    namespaces: int = 0
+    keys: int = 0
+
+
+class _Asked:
+    """An operation that waits for its result."""
+
+    __slots__ = ("arguments", "name", "result", "size")
+
+    def __init__(self, name: str, arguments: Sequence[Argument], result: "asyncio.Future[list[Any]]") -> None:
+        self.name = name
+        self.arguments = arguments
+        self.result = result
+        self.size = sum(len(one) for one in arguments if not isinstance(one, int))
+
+
+class Partition:
+    """One partition. Its operations are carried out in the order in which they were asked for.
+
+    Args:
+        store: the store.
+        base: what the names of its keys begin with.
+        number: its own.
+        process: names this process.
+        clock: tells the time in seconds since the epoch; None for the store's own.
+
+    Attributes:
+        holds: what it held when it last answered.
+    """
+
+    def __init__(self, store: Store, base: str, number: int, process: str, clock: Callable[[], float] | None) -> None:
+        self.base = base
+        self.number = number
+        self.holds = Holds()
+        self._store = store
+        self._process = process
+        self._clock = clock
+        self._keys = (f"{base}meta".encode(), f"{base}absent".encode())
+        self._asked: deque[_Asked] = deque()
+        self._calling: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> bytes:
+        """A key of it, to find the server that has it."""
+        return self._keys[0]
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is waited for."""
+        return self._calling is not None
+
+    def do(self, name: str, *arguments: Argument) -> "asyncio.Future[list[Any]]":
+        """Do an operation of `partition.lua`.
+
+        Returns:
+            Its result, which begins with 1, or with 0 and a code.
+
+        Raises:
+            EngineUnavailable: the store does not answer. It may have been done all the same.
+        """
+        result: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._asked.append(_Asked(name, arguments, result))
+        if self._calling is None:
+            self._calling = asyncio.get_running_loop().create_task(self._call())
+        return result
+
+    async def _call(self) -> None:
+        try:
+            while self._asked:
+                await self._call_once(self._portion())
+        finally:
+            self._calling = None
+
+    def _portion(self) -> list[_Asked]:
+        portion: list[_Asked] = []
+        size = 0
+        while self._asked and len(portion) < _OPERATIONS and size < _BYTES:
+            one = self._asked.popleft()
+            if not one.result.cancelled():
+                portion.append(one)
+                size += one.size
+        return portion
+
+    async def _call_once(self, portion: list[_Asked]) -> None:
+        if not portion:
+            return
+        try:
+            answer = await self._run(_SCRIPT, portion)
+        except StoreFull as error:
+            await self._free(portion, error)
+        except StoreUnavailable as error:
+            # Whoever waited behind them would only wait as long again.
+            self._fail([*portion, *self._asked], error)
+            self._asked.clear()
+        except Exception as error:  # noqa: BLE001 - told to those who wait
+            for one in portion:
+                if not one.result.done():
+                    one.result.set_exception(error)
+        else:
+            self._answer(portion, answer)
+
+    async def _free(self, portion: list[_Asked], error: StoreFull) -> None:
+        """The store is full: what needs no room is done, so that there is some again."""
+        freeing = [one for one in portion if one.name in _FREES]
+        self._fail([one for one in portion if one.name not in _FREES], error)
+        if not freeing:
+            return
+        try:
+            self._answer(freeing, await self._run(_FREEING, freeing))
+        except StoreUnavailable as again:
+            self._fail(freeing, again)
+
+    async def _run(self, script: Script, portion: list[_Asked]) -> list[Any]:
+        now = "" if self._clock is None else repr(self._clock())
+        arguments: list[Argument] = [now, self._process, self.number]
+        for one in portion:
+            arguments += (one.name, len(one.arguments), *one.arguments)
+        answer: list[Any] = await self._store.run(self._keys, script, arguments)
+        return answer
+
+    def _answer(self, portion: list[_Asked], answer: list[Any]) -> None:
+        self.holds = Holds(*map(int, answer[0]))
+        for one, result in zip(portion, answer[1:], strict=True):
+            if not one.result.done():
+                one.result.set_result(result)
+
+    def _fail(self, some: list[_Asked], error: StoreUnavailable) -> None:
+        for one in some:
+            if not one.result.done():
+                one.result.set_exception(EngineUnavailable(str(error)))

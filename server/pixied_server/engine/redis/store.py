@@ -8,18 +8,22 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import sha1
 from typing import Any
 
-from pixied_server.engine.redis.address import Address, Endpoint
+from pixied_server.engine.redis.address import Address, Endpoint, Kind
 from pixied_server.engine.redis.failures import ScriptError, StoreFault, StoreFull, StoreRefuses, StoreUnavailable
-from pixied_server.engine.redis.topology import topology
+from pixied_server.engine.redis.inspection import Finding, Severity, facts, inspected
+from pixied_server.engine.redis.topology import pointed_to, topology
 from pixied_server.engine.redis.wire import Command, Refusal, Terms, Wire
 
 __all__ = [
     "Feed",
+    "Finding",
     "Script",
     "ScriptError",
+    "Severity",
     "Store",
     "StoreFault",
     "StoreFull",
@@ -74,8 +78,7 @@ class Store:
         self._timeout = timeout
         tls = address.tls.context() if address.tls else None
         self._terms = Terms(timeout, credentials=address.credentials, db=address.db, tls=tls)
-        asking = Terms(timeout, credentials=address.sentinel_credentials, tls=tls)
-        self._topology = topology(address, self._terms, asking)
+        self._topology = topology(address, self._asking_terms())
         self._nodes: dict[Endpoint, _Node] = {}
 
     async def open(self) -> None:
@@ -165,7 +168,7 @@ class Store:
         Raises:
             StoreUnavailable: if it does not say so within the timeout.
         """
-        info = _told(await self._ask(key, (b"INFO", b"server")))
+        info = facts(await self._ask(key, (b"INFO", b"server")))
         return info["run_id"]
 
     async def info(self) -> Mapping[str, Mapping[str, str]]:
@@ -177,7 +180,39 @@ class Store:
         attempts = _Attempts(self._timeout)
         async with attempts.limit(self.address):
             endpoints = await self._topology.masters()
-            return {str(endpoint): _told(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
+            return {str(endpoint): facts(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
+
+    async def inspect(self, key: bytes = b"{pixied}:meta") -> list[Finding]:
+        """Look for what is wrong or risky about the servers that have keys.
+
+        Args:
+            key: one of ours: whether scripts may use it is looked at too.
+
+        Raises:
+            StoreUnavailable: if one does not answer within the timeout.
+        """
+        attempts = _Attempts(self._timeout)
+        cluster = self.address.kind is Kind.CLUSTER
+        found: list[Finding] = []
+        async with attempts.limit(self.address):
+            own = await self._topology.find(key)
+            for endpoint in await self._topology.masters():
+                wire = await self._node(endpoint).connect()
+                # A cluster's server answers only for keys that it has; any other's permissions are the same.
+                theirs = key if endpoint == own else b""
+                found += await inspected(str(endpoint), self._asking(wire, attempts), theirs, cluster=cluster)
+            if (uncovered := self._topology.uncovered()) and cluster:
+                found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
+        return found
+
+    def _asking(self, wire: Wire, attempts: "_Attempts") -> Callable[[Command], Awaitable[Any]]:
+        async def ask(command: Command) -> Any:
+            reply = await wire.request(command, attempts.deadline)
+            if isinstance(reply, StoreUnavailable):
+                raise reply
+            return reply
+
+        return ask
 
     async def _ask(self, key: bytes, command: Command) -> Any:
         reply = await self._request(key, command, _Attempts(self._timeout))
@@ -215,7 +250,8 @@ class Store:
         match refusal.code:
             case "MOVED":
                 _, slot, where = refusal.text.split(" ")
-                self._topology.moved(int(slot), _pointed_to(where, wire.endpoint))
+                host, _, port = where.rpartition(":")
+                self._topology.moved(int(slot), pointed_to(host, int(port), wire.endpoint))
                 return True
             case "READONLY":
                 # It was a master and is one no longer.
@@ -224,6 +260,11 @@ class Store:
                 return True
         # ASK too: a slot's keys move one by one, and until all have moved the new server would answer TRYAGAIN.
         return refusal.code in _PASSING
+
+    def _asking_terms(self) -> Terms:
+        """How those are reached that are only asked: of several that are silent, some must fit into a call's time."""
+        who = self.address.sentinel_credentials if self.address.kind is Kind.SENTINEL else self.address.credentials
+        return replace(self._terms, patience=min(1.0, self._timeout / 4), credentials=who, db=0)
 
     def _ready(self, key: bytes) -> Wire | None:
         endpoint = self._topology.endpoint(key)
@@ -434,14 +475,3 @@ def _meaning(refusal: Refusal) -> Exception:
     if refusal.code in _FORBIDDEN:
         return StoreRefuses(f"it refuses: {text}")
     return StoreFault(text)
-
-
-def _pointed_to(where: str, asked: Endpoint) -> Endpoint:
-    """Where a MOVED points; a server that does not know its own host leaves it out."""
-    host, _, port = where.rpartition(":")
-    return Endpoint(host or asked.host, int(port))
-
-
-def _told(info: bytes) -> Mapping[str, str]:
-    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines() if ":" in line)
-    return {name: value for name, _, value in lines}

@@ -1,0 +1,139 @@
+"""What is wrong or risky about a server as a store, in words for those who run it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pixied_server.engine.redis.wire import Command, Refusal
+
+__all__ = ["COMMANDS", "Finding", "Severity", "facts", "inspected"]
+
+_OLDEST = (7, 0)
+# What scripts and feeds use.
+COMMANDS = tuple(
+    """DEL EXISTS EXPIRE GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSCAN HSET HSETNX PEXPIRE SADD SCARD SET
+    SISMEMBER SPUBLISH SRANDMEMBER SREM SSUBSCRIBE SUNSUBSCRIBE TIME XADD XDEL XLEN XRANGE XREVRANGE XTRIM ZADD ZCARD
+    ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE ZSCORE""".split()  # noqa: SIM905 - easier to read than 40 strings
+)
+# A command that is unknown, renamed or forbidden; how a server answers for its own users, which no INFO tells.
+_MISSING = """#!lua
+local missing = {}
+for _, name in ipairs(ARGV) do
+  local known, may = pcall(redis.acl_check_cmd, name, KEYS[1])
+  if not (known and may) then missing[#missing + 1] = name end
+end
+return missing"""
+
+Ask = Callable[[Command], Awaitable[Any]]
+
+
+class Severity(Enum):
+    """How bad it is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong (it can't work, or will lose mail) or risky.
+
+    Attributes:
+        text: which server, what it is, and what would be right.
+    """
+
+    severity: Severity
+    text: str
+
+
+def facts(info: bytes) -> Mapping[str, str]:
+    """The lines of INFO."""
+    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}
+
+
+async def inspected(node: str, ask: Ask, key: bytes, *, cluster: bool) -> Sequence[Finding]:
+    """Inspect one server.
+
+    Args:
+        node: its name.
+        ask: sends it a command.
+        key: one of ours that it has, or would have.
+        cluster: whether it is used as one of a cluster.
+
+    Raises:
+        StoreUnavailable: if it does not answer.
+    """
+    found = list(await _about_commands(ask, key))
+    info = await ask((b"INFO",))
+    if isinstance(info, Refusal):
+        found.append(_risk("its INFO can't be read, so its version, eviction and persistence were not checked: +info"))
+    else:
+        about = facts(info)
+        found += (*_about_version(about), *_about_mode(about, cluster=cluster), *_about_memory(about))
+        found += await _about_persistence(ask, about)
+    return [Finding(one.severity, f"{node}: {one.text}") for one in found]
+
+
+def _wrong(text: str) -> Finding:
+    return Finding(Severity.ERROR, text)
+
+
+def _risk(text: str) -> Finding:
+    return Finding(Severity.WARNING, text)
+
+
+async def _about_commands(ask: Ask, key: bytes) -> Sequence[Finding]:
+    missing = await ask((b"EVAL", _MISSING, 1, key, *COMMANDS))
+    if isinstance(missing, Refusal):
+        return [_wrong(f"it does not run scripts for us ({missing.text}); EVAL and EVALSHA are needed")]
+    if missing:
+        names = ", ".join(name.decode() for name in missing)
+        return [_wrong(f"it does not know, or does not let us use: {names}. See the ACL in the documentation")]
+    return []
+
+
+def _about_version(about: Mapping[str, str]) -> Sequence[Finding]:
+    # Valkey tells Redis's version that it is compatible with as redis_version.
+    version = about.get("redis_version", "")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < _OLDEST:
+        return [_wrong(f"its version is {version or 'unknown'}; Redis 7.0 or newer, or Valkey, is needed")]
+    return []
+
+
+def _about_mode(about: Mapping[str, str], *, cluster: bool) -> Sequence[Finding]:
+    found = []
+    if not cluster and about.get("cluster_enabled") == "1":
+        found.append(_wrong("it is a server of a cluster: its address is redis+cluster://host:port,host:port"))
+    if about.get("role", "master") != "master":
+        found.append(_wrong("it is a replica, which takes no writes; name the master, or use redis+sentinel://"))
+    return found
+
+
+def _about_memory(about: Mapping[str, str]) -> Sequence[Finding]:
+    policy = about.get("maxmemory_policy")
+    if policy is None:
+        return [_risk("it does not tell its maxmemory-policy; it has to be noeviction")]
+    if policy != "noeviction":
+        return [
+            _wrong(
+                f"maxmemory-policy is {policy}: it would delete mail and clients without a word; set it to noeviction"
+            )
+        ]
+    return []
+
+
+async def _about_persistence(ask: Ask, about: Mapping[str, str]) -> Sequence[Finding]:
+    if about.get("aof_enabled") != "1":
+        return [
+            _risk(
+                "it keeps no append-only file: a restart loses everything, or since the last snapshot; appendonly yes"
+            )
+        ]
+    fsync = await ask((b"CONFIG", b"GET", b"appendfsync"))
+    if isinstance(fsync, Refusal):
+        return [_risk("whether it syncs its append-only file could not be checked: it does not let us CONFIG GET")]
+    if dict(zip(fsync[::2], fsync[1::2], strict=True)).get(b"appendfsync") == b"no":
+        return [_risk("appendfsync is no: a crash of the machine loses up to half a minute; set everysec or always")]
+    return []

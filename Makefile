@@ -61,10 +61,10 @@ demo-web: node nginx $(BUILD)/dev.stamp  ## a chat in the browser, and a button 
 ##@ Work on it
 test: integration node-test  ## install what is needed and run all tests, with coverage
 
-unit: $(BUILD)/dev.stamp  ## the fast tests: core and engine
+unit: redis $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	$(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
-integration: node grpcurl nginx chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
+integration: node grpcurl nginx redis chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
@@ -105,7 +105,7 @@ clean:  ## remove everything that make made
 	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo demo-web test unit integration node-test check format generate bench bench-quick clean node grpcurl nginx chromium
+.PHONY: help run demo demo-web test unit integration node-test check format generate bench bench-quick clean node grpcurl nginx redis chromium
 
 # Set-up
 
@@ -148,9 +148,11 @@ $(BUILD)/node.stamp: $(BUILD)/packages.stamp $(NODE_SDK)/tsconfig.build.json $(s
 nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { $(call apt,$(APT_NGINX)); }
 
-# Redis is only what pixied is compared with; each benchmark starts one of its own, which Debian's service is not.
-$(BUILD)/bench.stamp: $(BUILD)/node.stamp $(BUILD)/dev.stamp $(BENCH)/package.json $(BENCH)/package-lock.json
+# Tests and benchmarks start servers of their own, which Debian's service is not.
+redis:
 	@command -v redis-server >/dev/null || { $(call apt,$(APT_REDIS)); }
+
+$(BUILD)/bench.stamp: $(BUILD)/node.stamp $(BUILD)/dev.stamp $(BENCH)/package.json $(BENCH)/package-lock.json | redis
 	@cd $(BENCH) && $(NPM) ci $(call or_say,$(NO_NPM))
 	@touch $@
 

@@ -128,6 +128,8 @@ class Address:
         kind, secure = _scheme(url.scheme)
         login, _, hosts = url.netloc.rpartition("@")
         options = _options(url.query, kind, secure=secure)
+        if "@" in url.path:
+            raise AddressInvalid("the store's address has a / before its @; in a password it is written %2F")
         if url.fragment:
             raise AddressInvalid("the store's address has a # in it; in a password it is written %23")
         master_name, db = _place(kind, url.path, options)

@@ -87,7 +87,8 @@ def _risk(text: str) -> Finding:
 async def _about_commands(ask: Ask, key: bytes) -> Sequence[Finding]:
     missing = await ask((b"EVAL", _MISSING, 1, key, *COMMANDS))
     if isinstance(missing, Refusal):
-        return [_wrong(f"it does not run scripts for us ({missing.text}); EVAL and EVALSHA are needed")]
+        needed = "EVAL and EVALSHA are needed, with all keys and channels of the prefix"
+        return [_wrong(f"it does not run a script with our keys ({missing.text}); {needed}")]
     if missing:
         names = ", ".join(name.decode() for name in missing)
         return [_wrong(f"it does not know, or does not let us use: {names}. See the ACL in the documentation")]

@@ -141,10 +141,10 @@ class Store:
         """
         attempts = _Attempts(self._timeout)
         while True:
-            endpoint = await self._locate(key, attempts)
             try:
-                async with attempts.limit(endpoint):
-                    return Feed(await self._open(endpoint))
+                async with attempts.limit(self.address):
+                    # A slot that has moved would be told to a command, but not to a connection that only listens.
+                    return Feed(await self._open(await self._topology.find(key)))
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 

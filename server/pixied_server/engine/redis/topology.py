@@ -3,7 +3,7 @@
 import asyncio
 from binascii import crc_hqx
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -271,10 +271,10 @@ class _Enquiry:
         if self._wire:
             self._wire.abort()
 
-    def learn(self, endpoints: Iterable[Endpoint]) -> None:
-        """There are others to ask."""
-        first = self._endpoints[0]
-        self._endpoints = deque(dict.fromkeys((first, *endpoints, *self._always)))
+    def learn(self, endpoints: Collection[Endpoint]) -> None:
+        """There are others to ask, better than those whom we had."""
+        first = [one for one in endpoints if one == self._endpoints[0]]
+        self._endpoints = deque(dict.fromkeys((*first, *endpoints, *self._always)))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -284,6 +284,8 @@ class _Enquiry:
     async def _ask_first(self, command: Command) -> tuple[Endpoint, Any]:
         endpoint = self._endpoints[0]
         if self._wire is None or not self._wire.alive or self._wire.endpoint != endpoint:
+            if self._wire:
+                self._wire.abort()
             self._wire = await Wire.open(endpoint, self._terms)
         reply = await self._wire.request(command, asyncio.get_running_loop().time() + self._terms.patience)
         if isinstance(reply, Refusal):

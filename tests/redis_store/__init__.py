@@ -1,0 +1,1 @@
+"""The store under the Redis engine, on real servers."""

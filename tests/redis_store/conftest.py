@@ -1,0 +1,67 @@
+"""Stores of the tests, and scripts to run in them."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import pytest
+from tests.support.redis_servers import (
+    Certificates,
+    Cluster,
+    Server,
+    Trio,
+    certificates,
+    cluster,
+    sentinel_trio,
+    single,
+)
+
+from pixied_server.engine.redis.address import Address
+from pixied_server.engine.redis.store import Store
+
+TIMEOUT = 10.0
+
+
+class Opened(Protocol):
+    """Opens stores."""
+
+    def __call__(self, url: str, *, timeout: float = TIMEOUT) -> AbstractAsyncContextManager[Store]:
+        """Open one, and close it when the context is left."""
+
+
+@pytest.fixture
+def opened() -> Opened:
+    @asynccontextmanager
+    async def opened(url: str, *, timeout: float = TIMEOUT) -> AsyncIterator[Store]:
+        store = Store(Address.parse(url), timeout=timeout)
+        try:
+            await store.open()
+            yield store
+        finally:
+            await store.close()
+
+    return opened
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with single() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certified() -> Iterator[Certificates]:
+    with certificates() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def trio() -> Iterator[Trio]:
+    with sentinel_trio() as trio:
+        yield trio
+
+
+@pytest.fixture(scope="module")
+def a_cluster() -> Iterator[Cluster]:
+    with cluster() as formed:
+        yield formed

@@ -1,0 +1,131 @@
+"""A store of several servers."""
+
+import asyncio
+
+import pytest
+from tests.redis_store.conftest import Opened
+from tests.redis_store.scripts import COUNT, TELL, keys_in
+from tests.support.caller import until
+from tests.support.redis_servers import Cluster, Server
+
+from pixied_server.engine.redis.store import Store, StoreUnavailable
+
+SLOTS = (0, 5_000, 6_000, 10_000, 12_000, 16_383)
+
+
+async def test_each_key_where_it_is(a_cluster: Cluster, opened: Opened) -> None:
+    """Scripts run, and feeds are, on the server that has their keys' slot."""
+    async with opened(a_cluster.url) as store:
+        for slot in SLOTS:
+            keys = keys_in(slot)
+            assert await store.run(keys, COUNT, []) >= 1
+            assert await store.node_of(keys[0]) == a_cluster.serving(slot).address
+            feed = await store.feed(keys[0])
+            assert feed.node == a_cluster.serving(slot).address
+            await feed.close()
+        assert set(await store.info()) == {one.address for one in a_cluster.masters}
+
+
+async def test_a_slot_that_moves(a_cluster: Cluster, opened: Opened) -> None:
+    """While a slot moves its calls wait; then they go to its new server, and each was done once."""
+    keys = keys_in(3)
+    async with opened(a_cluster.url) as store:
+        first = await store.run(keys, COUNT, [])
+        source = a_cluster.serving(3)
+        target = next(one for one in a_cluster.masters if one is not source)
+        a_cluster.begin_to_move(3, target)
+        waiting = [asyncio.create_task(store.run(keys, COUNT, [])) for _ in range(5)]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting[0]), 0.2)
+        await asyncio.to_thread(a_cluster.move, 3, target)
+        assert sorted(await asyncio.gather(*waiting)) == [first + more for more in range(1, 6)]
+        await _is_found(store, keys, target)
+
+
+async def test_a_feed_whose_slot_moves(a_cluster: Cluster, opened: Opened) -> None:
+    """A feed tells when its server gives a channel's slot away, and when it is asked for one that it has not."""
+    keys = keys_in(7)
+    async with opened(a_cluster.url) as store:
+        feed = await store.feed(keys[0])
+        feed.subscribe(keys[0])
+        messages = feed.messages()
+        assert await anext(messages) == (b"ssubscribe", keys[0], 1)
+        source = a_cluster.serving(7)
+        target = next(one for one in a_cluster.masters if one is not source)
+        await asyncio.to_thread(a_cluster.move, 7, target)
+        assert (await anext(messages))[:2] == (b"sunsubscribe", keys[0])
+        elsewhere = next(keys_in(slot)[0] for slot in SLOTS if a_cluster.serving(slot) is source)
+        feed.subscribe(keys[0], elsewhere)
+        assert (await anext(messages))[:2] == (b"sunsubscribe", keys[0])
+        assert (await anext(messages))[:2] == (b"ssubscribe", elsewhere)
+        await _is_found(store, keys, target)
+        another = await store.feed(keys[0])
+        assert another.node == target.address
+        another.subscribe(keys[0])
+        others = another.messages()
+        await anext(others)
+        await store.run(keys[:1], TELL, [b"here"])
+        assert await anext(others) == (b"smessage", keys[0], b"here")
+        await feed.close()
+        await another.close()
+
+
+async def test_a_failover_that_is_asked_for(a_cluster: Cluster, opened: Opened) -> None:
+    """When a replica takes its master's place, calls follow it, and each was done once."""
+    keys = keys_in(6_000)
+    async with opened(a_cluster.url, timeout=20) as store:
+        first = await store.run(keys, COUNT, [])
+        counting = asyncio.create_task(_count(store, keys, 200))
+        master = await asyncio.to_thread(a_cluster.fail_over, a_cluster.serving(6_000))
+        assert await counting == first + 200
+        assert await store.run(keys, COUNT, []) == first + 201
+        await _is_found(store, keys, master)
+
+
+async def test_a_master_that_dies(a_cluster: Cluster, opened: Opened) -> None:
+    """When a master is killed, calls of its slots wait for its replica, and calls of others do not."""
+    keys, others = keys_in(12_000), keys_in(0)
+    master = a_cluster.serving(12_000)
+    replica = a_cluster.replica_of(master)
+    async with opened(a_cluster.url, timeout=20) as store:
+        await store.run(keys, COUNT, [])
+        master.kill()
+        try:
+            waiting = asyncio.create_task(_surely_counted(store, keys))
+            await store.run(others, COUNT, [])
+            await waiting
+            await asyncio.to_thread(a_cluster.await_failover, replica)
+            await _is_found(store, keys, replica)
+        finally:
+            await asyncio.to_thread(master.start)
+            await asyncio.to_thread(a_cluster.replica_of, replica)
+
+
+async def test_not_a_cluster(opened: Opened, a_cluster: Cluster) -> None:
+    """A cluster is found through whichever of the named servers answers."""
+    dead = "127.0.0.1:1"
+    async with opened(f"redis+cluster://{dead},{a_cluster.servers[4].address}") as store:
+        assert len(await store.info()) == 3
+
+
+async def _count(store: Store, keys: tuple[bytes, bytes], times: int) -> int:
+    for _ in range(times):
+        count: int = await store.run(keys, COUNT, [])
+    return count
+
+
+async def _surely_counted(store: Store, keys: tuple[bytes, bytes]) -> int:
+    while True:
+        try:
+            return await _count(store, keys, 1)
+        except StoreUnavailable as failure:
+            if not failure.ambiguous:
+                raise
+
+
+async def _is_found(store: Store, keys: tuple[bytes, bytes], server: Server) -> None:
+    # A cluster's servers hear of each other's slots a little later.
+    async def found() -> bool:
+        return await store.node_of(keys[0]) == server.address
+
+    await until(found)

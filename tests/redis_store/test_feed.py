@@ -1,0 +1,89 @@
+"""Feeds: live messages of a server."""
+
+import asyncio
+import gc
+import time
+
+import pytest
+from tests.redis_store.conftest import Opened
+from tests.redis_store.scripts import TELL
+from tests.support.redis_servers import Server
+
+from pixied_server.engine.redis.store import StoreUnavailable
+
+A, B = b"test{a}:one", b"test{b}:two"
+
+
+async def test_messages_of_subscribed_channels(server: Server, opened: Opened) -> None:
+    """A feed tells what it is subscribed to, and then its messages in order, and then that it no longer is."""
+    async with opened(server.url) as store:
+        feed = await store.feed(A)
+        assert feed.node == await store.node_of(A)
+        messages = feed.messages()
+        feed.subscribe(A, B)
+        assert [await anext(messages) for _ in range(2)] == [(b"ssubscribe", A, 1), (b"ssubscribe", B, 2)]
+        await store.run([A], TELL, [b"1", b"\xff\r\n"])
+        await store.run([B], TELL, [b"3"])
+        got = [await anext(messages) for _ in range(3)]
+        assert got == [(b"smessage", A, b"1"), (b"smessage", A, b"\xff\r\n"), (b"smessage", B, b"3")]
+        feed.unsubscribe(A)
+        assert await anext(messages) == (b"sunsubscribe", A, 1)
+        await feed.close()
+
+
+async def test_broken(server: Server, opened: Opened) -> None:
+    """Whoever reads a feed is told when its connection breaks, after all that came before."""
+    async with opened(server.url) as store:
+        feed = await store.feed(A)
+        feed.subscribe(A)
+        messages = feed.messages()
+        assert await anext(messages) == (b"ssubscribe", A, 1)
+        await store.run([A], TELL, [b"last"])
+        server("CLIENT", "KILL", "TYPE", "pubsub")
+        assert await anext(messages) == (b"smessage", A, b"last")
+        with pytest.raises(StoreUnavailable, match="broke"):
+            await anext(messages)
+        await feed.close()
+
+
+async def test_a_reader_that_is_late_holds_the_server_back(server: Server, opened: Opened) -> None:
+    """What nobody reads stays in Redis beyond some thousand messages, and nothing of it is lost."""
+    async with opened(server.url) as store:
+        feed = await store.feed(A)
+        feed.subscribe(A)
+        messages = feed.messages()
+        await anext(messages)
+        text = b"x" * 500
+        for _ in range(50):
+            await store.run([A], TELL, [text] * 1000)
+        assert len(feed._came) < 20_000
+        assert [await anext(messages) for _ in range(50_000)] == [(b"smessage", A, text)] * 50_000
+        await feed.close()
+
+
+async def test_fast_enough(server: Server, opened: Opened) -> None:
+    """A feed gives well over 10,000 messages a second, so that it is not what limits a process."""
+    async with opened(server.url) as store:
+        feed = await store.feed(A)
+        feed.subscribe(A)
+        messages = feed.messages()
+        await anext(messages)
+        gc.collect()
+        began = time.monotonic()
+        telling = asyncio.create_task(store.run([A], TELL, [b"x" * 200] * 5000))
+        for _ in range(5000):
+            await anext(messages)
+        assert time.monotonic() - began < 0.5
+        await telling
+        await feed.close()
+
+
+async def test_given_up(server: Server, opened: Opened) -> None:
+    """A feed that is aborted ends its reading."""
+    async with opened(server.url) as store:
+        feed = await store.feed(A)
+        messages = feed.messages()
+        asyncio.get_running_loop().call_soon(feed.abort)
+        with pytest.raises(StoreUnavailable):
+            await anext(messages)
+        await feed.close()

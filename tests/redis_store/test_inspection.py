@@ -1,0 +1,70 @@
+"""What is found about servers before they are relied on."""
+
+import re
+from pathlib import Path
+
+from tests.redis_store.conftest import Opened
+from tests.redis_store.scripts import KEYS
+from tests.support.redis_servers import Cluster, Server, single
+
+import pixied_server.engine.redis
+from pixied_server.engine.redis.inspection import COMMANDS
+from pixied_server.engine.redis.store import Severity
+
+
+async def test_nothing_to_find(opened: Opened) -> None:
+    """A server that writes down what it answers and evicts nothing is as it should be."""
+    with single(aof=True) as server:
+        async with opened(server.url) as store:
+            assert await store.inspect(KEYS[0]) == []
+
+
+async def test_no_file(server: Server, opened: Opened) -> None:
+    """A server that keeps no append-only file is risky."""
+    async with opened(server.url) as store:
+        (found,) = await store.inspect(KEYS[0])
+    assert found.severity is Severity.WARNING
+    assert "appendonly yes" in found.text
+    assert server.address in found.text
+
+
+async def test_eviction_and_sync(opened: Opened) -> None:
+    """A server that may evict is wrong; one that leaves it to the system when to write is risky."""
+    with single(appendonly="yes", appendfsync="no", maxmemory_policy="allkeys-lru") as server:
+        async with opened(server.url) as store:
+            found = {one.severity: one.text for one in await store.inspect(KEYS[0])}
+    assert "allkeys-lru" in found[Severity.ERROR]
+    assert "appendfsync is no" in found[Severity.WARNING]
+
+
+async def test_what_a_user_may_not(opened: Opened) -> None:
+    """Commands and keys that a user may not use are named; what could not be checked is said."""
+    with single(aof=True, user="pixied on >secret ~test* &* +@all -xadd -spublish -config") as server:
+        async with opened(f"redis://pixied:secret@{server.address}") as store:
+            error, warning = await store.inspect(KEYS[0])
+            assert error.severity is Severity.ERROR
+            assert "SPUBLISH, XADD." in error.text
+            assert "could not be checked" in warning.text
+            assert any("with our keys" in one.text for one in await store.inspect(b"foreign{a}"))
+
+
+async def test_a_renamed_command(opened: Opened) -> None:
+    """A command that the server does not know by its name is named."""
+    with single(aof=True, rename_command='XADD ""') as server:
+        async with opened(server.url) as store:
+            (found,) = await store.inspect(KEYS[0])
+    assert "XADD" in found.text
+
+
+async def test_the_wrong_kind_of_address(a_cluster: Cluster, opened: Opened) -> None:
+    """A cluster's server under a single server's address is wrong, and the right one is named."""
+    master = a_cluster.masters[0]
+    async with opened(master.url) as store:
+        assert any("redis+cluster://" in one.text for one in await store.inspect(KEYS[0]))
+
+
+def test_all_commands_are_looked_at() -> None:
+    """Each command of the scripts is one that is looked for."""
+    folder = Path(pixied_server.engine.redis.__path__[0])
+    used = {name for path in folder.glob("*.lua") for name in re.findall(r"call\(['\"]([A-Z]+)", path.read_text())}
+    assert used <= set(COMMANDS)

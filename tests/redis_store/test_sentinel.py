@@ -1,0 +1,80 @@
+"""A store behind Sentinels."""
+
+import asyncio
+
+import pytest
+from tests.redis_store.conftest import Opened
+from tests.redis_store.scripts import COUNT, KEYS, TELL
+from tests.support.redis_servers import Trio
+
+from pixied_server.engine.redis.store import Store, StoreUnavailable
+
+
+async def test_a_failover_that_is_asked_for(trio: Trio, opened: Opened) -> None:
+    """When the Sentinels name another master, calls and feeds go there, and a call's count says it was done once."""
+    async with opened(trio.url, timeout=20) as store:
+        before = await store.node_of(KEYS[0])
+        counted = await store.run(KEYS, COUNT, [])
+        await asyncio.to_thread(trio.fail_over)
+        # The old master can cut a call that is under way; its count then tells whether it was done.
+        after = await _surely_counted(store)
+        assert counted < after <= counted + 3
+        assert await store.node_of(KEYS[0]) == trio.master.address != before
+        feed = await store.feed(KEYS[0])
+        assert feed.node == trio.master.address
+        feed.subscribe(KEYS[0])
+        messages = feed.messages()
+        await anext(messages)
+        await store.run(KEYS[:1], TELL, [b"here"])
+        assert await anext(messages) == (b"smessage", KEYS[0], b"here")
+        await feed.close()
+
+
+async def test_a_master_that_dies(trio: Trio, opened: Opened) -> None:
+    """When the master is killed, calls wait until there is another."""
+    async with opened(trio.url, timeout=20) as store:
+        await store.run(KEYS, COUNT, [])
+        master = trio.master
+        master.kill()
+        try:
+            await _surely_counted(store)
+            assert await store.node_of(KEYS[0]) != master.address
+        finally:
+            await asyncio.to_thread(master.start)
+
+
+async def test_sentinels_that_are_gone(trio: Trio, opened: Opened) -> None:
+    """A store needs one of its Sentinels, none while the master lives, and says so when it finds none."""
+    first, *others = trio.sentinels
+    async with opened(trio.url, timeout=5) as store:
+        first.kill()
+        try:
+            async with opened(trio.url) as another:
+                assert await another.node_of(KEYS[0]) == await store.node_of(KEYS[0])
+            for one in others:
+                one.freeze()
+            await store.run(KEYS, COUNT, [])
+            with pytest.raises(StoreUnavailable, match=others[0].address):
+                async with opened(trio.url, timeout=1):
+                    pass
+        finally:
+            for one in others:
+                one.thaw()
+            await asyncio.to_thread(first.start)
+
+
+async def test_a_master_that_nobody_knows(trio: Trio, opened: Opened) -> None:
+    """A name that the Sentinels don't know is told as such."""
+    with pytest.raises(StoreUnavailable, match="no master of this name"):
+        async with opened(trio.url + "-not", timeout=0.3):
+            pass
+
+
+async def _surely_counted(store: Store) -> int:
+    while True:
+        try:
+            count: int = await store.run(KEYS, COUNT, [])
+            return count
+        except StoreUnavailable as failure:
+            if not failure.ambiguous:
+                raise

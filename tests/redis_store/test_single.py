@@ -1,0 +1,195 @@
+"""A store of one server."""
+
+import asyncio
+import time
+
+import pytest
+from tests.redis_store.conftest import Opened
+from tests.redis_store.scripts import COUNT, FILL, KEYS, READ, REFUSE
+from tests.support.redis_servers import Certificates, Server, single
+
+from pixied_server.engine.redis.store import (
+    Script,
+    ScriptError,
+    Store,
+    StoreFault,
+    StoreFull,
+    StoreRefuses,
+    StoreUnavailable,
+)
+
+
+async def test_calls_keep_their_order(server: Server, opened: Opened) -> None:
+    """Scripts are run in the order of their calls, also many at once and also when the server does not know them."""
+    async with opened(server.url) as store:
+        replies = await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(1000)])
+    assert replies == list(range(1, 1001))
+
+
+async def test_arguments_and_replies_are_bytes(server: Server, opened: Opened) -> None:
+    """Bytes that are no text go and come unchanged, numbers are numbers, and nothing is None."""
+    echo = Script("#!lua\nreturn {ARGV[1], tonumber(ARGV[2]), ARGV[3], false, {KEYS[1]}}")
+    async with opened(server.url) as store:
+        reply = await store.run(KEYS, echo, [b"\xff\x00\r\n", -7, "ä"])
+    assert reply == [b"\xff\x00\r\n", -7, "ä".encode(), None, [KEYS[0]]]
+
+
+async def test_script_flush(server: Server, opened: Opened) -> None:
+    """A server that has forgotten its scripts is told them again."""
+    async with opened(server.url) as store:
+        assert await store.run(KEYS, COUNT, []) == 1
+        server("SCRIPT", "FLUSH")
+        assert await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(9)]) == list(range(2, 11))
+
+
+async def test_own_refusals(server: Server, opened: Opened) -> None:
+    """What a script refuses is its caller's business; what breaks in it is a fault."""
+    broken = Script("#!lua\nreturn nil + 1")
+    async with opened(server.url) as store:
+        with pytest.raises(ScriptError) as refusal:
+            await store.run(KEYS, REFUSE, [])
+        assert refusal.value.text == "NOT_YOURS it is held by another"
+        with pytest.raises(StoreFault, match="nil value"):
+            await store.run(KEYS, broken, [])
+        server("HSET", KEYS[0], "a", "b")
+        with pytest.raises(StoreFault, match="WRONGTYPE"):
+            await store.run(KEYS, COUNT, [])
+
+
+async def test_restart(opened: Opened) -> None:
+    """A killed server's calls fail at once and may have been done; later ones wait for its return, and then are."""
+    with single(aof=True) as server:
+        async with opened(server.url) as store:
+            assert await store.run(KEYS, COUNT, []) == 1
+            first = await store.run_id(KEYS[0])
+            server.freeze()
+            waiting = asyncio.create_task(store.run(KEYS, COUNT, []))
+            await asyncio.sleep(0)
+            server.kill()
+            with pytest.raises(StoreUnavailable, match="broke") as failure:
+                await waiting
+            assert failure.value.ambiguous
+            later = asyncio.create_task(store.run(KEYS, READ, []))
+            await asyncio.to_thread(server.start)
+            assert await later in {b"1", b"2"}
+            assert await store.run_id(KEYS[0]) != first
+
+
+async def test_unreachable(server: Server, opened: Opened) -> None:
+    """A server that is not there is waited for as long as the timeout, and then nothing was done."""
+    async with opened(server.url, timeout=0.5) as store:
+        server.kill()
+        # The first may still find the connection that is about to break.
+        with pytest.raises(StoreUnavailable):
+            await store.run(KEYS, COUNT, [])
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(50)], return_exceptions=True)
+        assert 0.4 < time.monotonic() - began < 2
+    for failure in outcomes:
+        assert isinstance(failure, StoreUnavailable)
+        assert not failure.ambiguous
+        assert server.address in str(failure)
+
+
+async def test_cannot_open(server: Server, opened: Opened) -> None:
+    """A store that is not reached within its timeout says where it should be, and why it is not reached."""
+    server.kill()
+    with pytest.raises(StoreUnavailable, match=f"{server.address}.*(refused|Connect)"):
+        async with opened(server.url, timeout=0.2):
+            pass
+
+
+async def test_frozen(server: Server, opened: Opened) -> None:
+    """A server that stands still delays no call beyond the timeout, and serves again as soon as it runs."""
+    async with opened(server.url, timeout=0.5) as store:
+        assert await store.run(KEYS, COUNT, []) == 1
+        server.freeze()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable) as failure:
+            await store.run(KEYS, READ, [])
+        assert failure.value.ambiguous
+        with pytest.raises(StoreUnavailable) as failure:
+            await store.run(KEYS, READ, [])
+        assert not failure.value.ambiguous
+        assert time.monotonic() - began < 3
+        server.thaw()
+        assert await store.run(KEYS, READ, []) == b"1"
+
+
+async def test_cancelled_calls(server: Server, opened: Opened) -> None:
+    """Replies that nobody waits for any more are not taken for others'."""
+    async with opened(server.url) as store:
+        await store.run(KEYS, COUNT, [])
+        given_up = [asyncio.create_task(store.run(KEYS, COUNT, [])) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in given_up:
+            task.cancel()
+        assert await store.run(KEYS, COUNT, []) == 12
+        assert all(task.cancelled() for task in given_up)
+
+
+async def test_full(opened: Opened) -> None:
+    """A store without memory says so, does nothing, still reads, and takes again what fits."""
+    with single(maxmemory="8mb") as server:
+        async with opened(server.url) as store:
+            with pytest.raises(StoreFull, match="maxmemory"):
+                await _fill(store)
+            assert len(await store.run(KEYS, READ, [])) % 1_000_000 == 0
+            server("DEL", KEYS[0])
+            assert await store.run(KEYS, COUNT, []) == 1
+
+
+async def test_becomes_a_replica(server: Server, opened: Opened) -> None:
+    """A server that takes no writes for a moment is tried again, and nothing was done meanwhile."""
+    async with opened(server.url) as store:
+        server("REPLICAOF", "127.0.0.1", 1)
+        waiting = asyncio.create_task(store.run(KEYS, COUNT, []))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), 0.2)
+        server("REPLICAOF", "NO", "ONE")
+        assert await waiting == 1
+
+
+async def test_unix_socket(server: Server, opened: Opened) -> None:
+    """A unix socket is as good as a port, and a database has its own keys."""
+    async with opened(f"unix://{server.socket}?db=3") as store:
+        assert await store.run(KEYS, COUNT, []) == 1
+        assert await store.node_of(KEYS[0]) == str(server.socket)
+    assert not server("EXISTS", KEYS[0])
+
+
+async def test_tls_and_user(certified: Certificates, opened: Opened) -> None:
+    """Over TLS, with a user who may no more than is needed; anybody else is told so at once, without the password."""
+    rule = "pixied on >hunter2 ~test* &test* -@all +eval +evalsha +incr +info"
+    files = f"?ca={certified.ca}&cert={certified.certificate}&key={certified.key}"
+    with single(tls=certified, user=rule) as server:
+        url = server.address + "/0" + files
+        async with opened(f"rediss://pixied:hunter2@{url}") as store:
+            assert await store.run(KEYS, COUNT, []) == 1
+            with pytest.raises(StoreFault, match="can't run this command"):
+                await store.run(KEYS, READ, [])
+            with pytest.raises(StoreRefuses, match="NOPERM"):
+                await store.run([b"other{a}"], COUNT, [])
+        began = time.monotonic()
+        with pytest.raises(StoreRefuses, match="WRONGPASS") as refusal:
+            async with opened(f"rediss://pixied:hunter3@{url}"):
+                pass
+        assert time.monotonic() - began < 5
+        assert "hunter3" not in str(refusal.value)
+        with pytest.raises(StoreRefuses, match="NOAUTH"):
+            async with opened(f"rediss://{url}"):
+                pass
+
+
+async def test_certificate_that_nobody_vouches_for(certified: Certificates, opened: Opened) -> None:
+    """A server whose certificate is not of a trusted authority is not talked to."""
+    with single(tls=certified) as server:
+        files = f"?cert={certified.certificate}&key={certified.key}"
+        with pytest.raises(StoreUnavailable, match="certificate"):
+            async with opened(f"rediss://{server.address}{files}", timeout=0.5):
+                pass
+
+
+async def _fill(store: Store) -> None:
+    for _ in range(100):
+        await store.run(KEYS, FILL, [b"x" * 1_000_000])

@@ -1,10 +1,11 @@
 """Stores of the tests, and scripts to run in them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import pytest
+from tests.support.caller import until
 from tests.support.redis_servers import (
     Certificates,
     Cluster,
@@ -27,6 +28,15 @@ class Opened(Protocol):
 
     def __call__(self, url: str, *, timeout: float = TIMEOUT) -> AbstractAsyncContextManager[Store]:
         """Open one, and close it when the context is left."""
+
+
+async def found_at(store: Store, keys: Sequence[bytes], server: Server) -> None:
+    """Wait until the store has found its keys on this server; it is told so a little after it is so."""
+
+    async def found() -> bool:
+        return await store.node_of(keys[0]) == server.address
+
+    await until(found)
 
 
 @pytest.fixture

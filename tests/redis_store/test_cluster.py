@@ -3,10 +3,9 @@
 import asyncio
 
 import pytest
-from tests.redis_store.conftest import Opened
+from tests.redis_store.conftest import Opened, found_at
 from tests.redis_store.scripts import COUNT, TELL, keys_in
-from tests.support.caller import until
-from tests.support.redis_servers import Cluster, Server
+from tests.support.redis_servers import Cluster
 
 from pixied_server.engine.redis.store import Store, StoreUnavailable
 
@@ -39,7 +38,7 @@ async def test_a_slot_that_moves(a_cluster: Cluster, opened: Opened) -> None:
             await asyncio.wait_for(asyncio.shield(waiting[0]), 0.2)
         await asyncio.to_thread(a_cluster.move, 3, target)
         assert sorted(await asyncio.gather(*waiting)) == [first + more for more in range(1, 6)]
-        await _is_found(store, keys, target)
+        await found_at(store, keys, target)
 
 
 async def test_a_feed_whose_slot_moves(a_cluster: Cluster, opened: Opened) -> None:
@@ -58,7 +57,7 @@ async def test_a_feed_whose_slot_moves(a_cluster: Cluster, opened: Opened) -> No
         feed.subscribe(keys[0], elsewhere)
         assert (await anext(messages))[:2] == (b"sunsubscribe", keys[0])
         assert (await anext(messages))[:2] == (b"ssubscribe", elsewhere)
-        await _is_found(store, keys, target)
+        await found_at(store, keys, target)
         another = await store.feed(keys[0])
         assert another.node == target.address
         another.subscribe(keys[0])
@@ -79,7 +78,7 @@ async def test_a_failover_that_is_asked_for(a_cluster: Cluster, opened: Opened) 
         master = await asyncio.to_thread(a_cluster.fail_over, a_cluster.serving(6_000))
         assert await counting == first + 200
         assert await store.run(keys, COUNT, []) == first + 201
-        await _is_found(store, keys, master)
+        await found_at(store, keys, master)
 
 
 async def test_a_master_that_dies(a_cluster: Cluster, opened: Opened) -> None:
@@ -95,7 +94,7 @@ async def test_a_master_that_dies(a_cluster: Cluster, opened: Opened) -> None:
             await store.run(others, COUNT, [])
             await waiting
             await asyncio.to_thread(a_cluster.await_failover, replica)
-            await _is_found(store, keys, replica)
+            await found_at(store, keys, replica)
         finally:
             await asyncio.to_thread(master.start)
             await asyncio.to_thread(a_cluster.replica_of, replica)
@@ -121,11 +120,3 @@ async def _surely_counted(store: Store, keys: tuple[bytes, bytes]) -> int:
         except StoreUnavailable as failure:
             if not failure.ambiguous:
                 raise
-
-
-async def _is_found(store: Store, keys: tuple[bytes, bytes], server: Server) -> None:
-    # A cluster's servers hear of each other's slots a little later.
-    async def found() -> bool:
-        return await store.node_of(keys[0]) == server.address
-
-    await until(found)

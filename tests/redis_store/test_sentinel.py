@@ -42,6 +42,27 @@ async def test_a_master_that_dies(trio: Trio, opened: Opened) -> None:
             await asyncio.to_thread(master.start)
 
 
+async def test_replicas_that_lag(trio: Trio, opened: Opened) -> None:
+    """Who waits for replicas is told when they have it or are too few, and holds up no other calls."""
+    replicas = [one for one in trio.servers if one is not trio.master]
+    async with opened(trio.url, timeout=1) as store:
+        counted = await store.run(KEYS, COUNT, [])
+        await store.replicated(b"test{a}:mark", 2)
+        assert [int(one("GET", KEYS[0])) for one in replicas] == [counted, counted]
+        replicas[0].freeze()
+        try:
+            await store.run(KEYS, COUNT, [])
+            await store.replicated(b"test{a}:mark", 1)
+            waiting = asyncio.create_task(store.replicated(b"test{a}:mark", 2))
+            await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(100)])
+            assert not waiting.done()
+            with pytest.raises(StoreUnavailable, match="1 of its replicas") as failure:
+                await waiting
+            assert failure.value.ambiguous
+        finally:
+            replicas[0].thaw()
+
+
 async def test_sentinels_that_are_gone(trio: Trio, opened: Opened) -> None:
     """A store needs one of its Sentinels, none while the master lives, and says so when it finds none."""
     first, *others = trio.sentinels

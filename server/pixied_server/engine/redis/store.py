@@ -5,7 +5,6 @@ not done is tried again for as long as the store's timeout lasts; what may have 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +12,9 @@ from hashlib import sha1
 from typing import Any
 
 from pixied_server.engine.redis.address import Address, Endpoint, Kind
+from pixied_server.engine.redis.answers import meaning, was_not_done
 from pixied_server.engine.redis.failures import ScriptError, StoreFault, StoreFull, StoreRefuses, StoreUnavailable
+from pixied_server.engine.redis.feed import Feed
 from pixied_server.engine.redis.inspection import Finding, Severity, facts, inspected
 from pixied_server.engine.redis.topology import pointed_to, topology
 from pixied_server.engine.redis.wire import Command, Refusal, Terms, Wire
@@ -33,16 +34,6 @@ __all__ = [
 
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.2
-
-# Answers to what was not done, and may be done if it is tried again: see `_Attempts`.
-_PASSING = frozenset({"ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY", "NOREPLICAS"})
-_ELSEWHERE = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
-_FORBIDDEN = frozenset({"NOAUTH", "NOPERM", "WRONGPASS", "MISCONF", "DENIED"})
-# Redis ends the errors of a script's commands so: what the script did before them is done.
-_INSIDE = " script: "
-_OWN = "PIXIED"
-# Messages of a feed that nobody has read yet. Then Redis keeps them, and drops the connection when they are too many.
-_MOST_UNREAD = 10_000
 
 
 class Script:
@@ -129,11 +120,11 @@ class Store:
             if not isinstance(reply, Refusal):
                 return reply
             if reply.code != "NOSCRIPT":
-                raise _meaning(reply)
+                raise meaning(reply)
             # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
             command = (b"EVAL", script.source, *words)
 
-    async def feed(self, key: bytes) -> "Feed":
+    async def feed(self, key: bytes) -> Feed:
         """Open a connection to the server that has a key, for the messages of channels.
 
         Raises:
@@ -147,6 +138,32 @@ class Store:
                     return Feed(await self._open(await self._topology.find(key)))
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
+
+    async def replicated(self, key: bytes, replicas: int) -> None:
+        """Wait until what this server answered before is on so many of its replicas.
+
+        Args:
+            key: says which server; it is written to, as only a write's place can be waited for.
+            replicas: how many.
+
+        Raises:
+            StoreUnavailable: if it is not within the timeout; what was done is done all the same (`ambiguous`).
+        """
+        attempts = _Attempts(self._timeout)
+        endpoint = await self._locate(key, attempts)
+        async with attempts.limit(endpoint):
+            wire = await self._node(endpoint).second.connect()
+        # It holds up all that follows it on its connection: so it has one where nothing else is.
+        written = wire.request((b"SET", key, b""), attempts.deadline)
+        waited = wire.request((b"WAIT", replicas, round(attempts.left * 900)), attempts.deadline)
+        for reply in (await written, await waited):
+            if isinstance(reply, Refusal):
+                raise meaning(reply)
+            if isinstance(reply, StoreUnavailable):
+                raise reply
+        if (reached := waited.result()) < replicas:
+            why = f"{endpoint} has it on {reached} of its replicas in time, not on {replicas}"
+            raise StoreUnavailable(why, ambiguous=True)
 
     async def node_of(self, key: bytes) -> str:
         """The name of the server that has a key, by what is known for at most a second.
@@ -217,14 +234,14 @@ class Store:
     async def _ask(self, key: bytes, command: Command) -> Any:
         reply = await self._request(key, command, _Attempts(self._timeout))
         if isinstance(reply, Refusal):
-            raise _meaning(reply)
+            raise meaning(reply)
         return reply
 
     async def _say(self, endpoint: Endpoint, command: Command, attempts: "_Attempts") -> Any:
         wire = await self._node(endpoint).connect()
         reply = await wire.request(command, attempts.deadline)
         if isinstance(reply, Refusal):
-            raise _meaning(reply)
+            raise meaning(reply)
         if isinstance(reply, StoreUnavailable):
             raise reply
         return reply
@@ -245,21 +262,17 @@ class Store:
 
     def _passes(self, refusal: Refusal, wire: Wire) -> bool:
         """Whether this is the answer of a server that did nothing now, and it or another one may a moment later."""
-        if _INSIDE in refusal.text:
+        if not was_not_done(refusal):
             return False
-        match refusal.code:
-            case "MOVED":
-                _, slot, where = refusal.text.split(" ")
-                host, _, port = where.rpartition(":")
-                self._topology.moved(int(slot), pointed_to(host, int(port), wire.endpoint))
-                return True
-            case "READONLY":
-                # It was a master and is one no longer.
-                self._topology.doubt(wire.endpoint)
-                wire.abort(f"{wire.endpoint} is a replica now")
-                return True
-        # ASK too: a slot's keys move one by one, and until all have moved the new server would answer TRYAGAIN.
-        return refusal.code in _PASSING
+        if refusal.code == "MOVED":
+            _, slot, where = refusal.text.split(" ")
+            host, _, port = where.rpartition(":")
+            self._topology.moved(int(slot), pointed_to(host, int(port), wire.endpoint))
+        elif refusal.code == "READONLY":
+            # It was a master and is one no longer.
+            self._topology.doubt(wire.endpoint)
+            wire.abort(f"{wire.endpoint} is a replica now")
+        return True
 
     def _asking_terms(self) -> Terms:
         """How those are reached that are only asked: of several that are silent, some must fit into a call's time."""
@@ -314,6 +327,7 @@ class _Node:
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
         self._failure: tuple[float, StoreUnavailable] | None = None
+        self._second: _Node | None = None
 
     @property
     def wire(self) -> Wire | None:
@@ -337,8 +351,17 @@ class _Node:
                 raise
             return self._wire
 
+    @property
+    def second(self) -> "_Node":
+        """Another connection to the same server, for what would hold this one up."""
+        if self._second is None:
+            self._second = _Node(self._open)
+        return self._second
+
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
+        if self._second:
+            await self._second.close()
         if self._wire:
             await self._wire.close()
 
@@ -358,6 +381,11 @@ class _Attempts:
         self._failure: StoreUnavailable | None = None
         self.deadline = self._loop.time() + timeout
 
+    @property
+    def left(self) -> float:
+        """Seconds that there still are."""
+        return max(0.0, self.deadline - self._loop.time())
+
     async def pause(self, failure: StoreUnavailable) -> None:
         """Wait a moment, each time longer.
 
@@ -367,10 +395,9 @@ class _Attempts:
         if isinstance(failure, StoreRefuses):
             raise failure
         self._failure = failure
-        left = self.deadline - self._loop.time()
-        if left <= 0:
+        if not self.left:
             raise StoreUnavailable(f"{failure} (tried for {self._timeout:g} s)")
-        await asyncio.sleep(min(self._pause, left))
+        await asyncio.sleep(min(self._pause, self.left))
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     @asynccontextmanager
@@ -385,93 +412,3 @@ class _Attempts:
                 yield
         except TimeoutError:
             raise self._failure or StoreUnavailable(f"{where} does not answer") from None
-
-
-class Feed:
-    """A connection of its own for messages. Close it when it is no longer read.
-
-    Attributes:
-        node: the server's name; the same for all keys of a server.
-    """
-
-    def __init__(self, wire: Wire) -> None:
-        self.node = str(wire.endpoint)
-        self._wire = wire
-        self._came: deque[Any] = deque()
-        self._asked: deque[bytes] = deque()
-        self._news = asyncio.Event()
-        self._paused = False
-        wire.listen(self._take)
-
-    def subscribe(self, *channels: bytes) -> None:
-        """Subscribe to channels; `messages` tells when it is so, or by a `sunsubscribe` that it can't be here."""
-        self._say(b"SSUBSCRIBE", channels)
-
-    def unsubscribe(self, *channels: bytes) -> None:
-        """Unsubscribe from channels; `messages` tells when it is so."""
-        self._say(b"SUNSUBSCRIBE", channels)
-
-    async def messages(self) -> AsyncIterator[tuple[bytes, bytes, Any]]:
-        """What comes, in order: `smessage`, `ssubscribe` or `sunsubscribe`, the channel, and the message or a number.
-
-        A `sunsubscribe` that nobody asked for says that the channel's slot is another server's now.
-
-        Raises:
-            StoreUnavailable: when the connection has broken.
-        """
-        came = self._came
-        while True:
-            while came:
-                reply = came.popleft()
-                yield self._understood(reply)
-            if self._paused:
-                self._paused = False
-                self._wire.resume()
-            self._news.clear()
-            await self._news.wait()
-
-    def abort(self) -> None:
-        """Cut the connection: whoever reads it is told that it has broken."""
-        self._wire.abort()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._wire.close()
-
-    def _say(self, verb: bytes, channels: Sequence[bytes]) -> None:
-        # One command each: those of several slots can't be in one, and a refusal then is of one channel.
-        for channel in channels:
-            self._asked.append(channel)
-            self._wire.send((verb, channel))
-
-    def _take(self, reply: Any) -> None:
-        self._came.append(reply)
-        self._news.set()
-        if len(self._came) >= _MOST_UNREAD and not self._paused:
-            self._paused = True
-            self._wire.pause()
-
-    def _understood(self, reply: Any) -> tuple[bytes, bytes, Any]:
-        if type(reply) is not list:
-            return self._refused(reply)
-        kind, channel, data = reply
-        # What was asked for is answered in order; a `sunsubscribe` out of order is the server's own.
-        if kind != b"smessage" and self._asked and self._asked[0] == channel:
-            self._asked.popleft()
-        return kind, channel, data
-
-    def _refused(self, reply: Any) -> tuple[bytes, bytes, int]:
-        if isinstance(reply, Refusal) and reply.code in _ELSEWHERE and self._asked:
-            return b"sunsubscribe", self._asked.popleft(), 0
-        raise _meaning(reply) if isinstance(reply, Refusal) else reply
-
-
-def _meaning(refusal: Refusal) -> Exception:
-    text = refusal.text
-    if refusal.code == _OWN:
-        return ScriptError(text.removeprefix(f"{_OWN} "))
-    if refusal.code == "OOM":
-        return StoreFull(f"it has no memory left (maxmemory): {text}")
-    if refusal.code in _FORBIDDEN:
-        return StoreRefuses(f"it refuses: {text}")
-    return StoreFault(text)

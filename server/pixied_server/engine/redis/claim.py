@@ -99,6 +99,7 @@ class RedisClaim:
     Attributes:
         live: whether the client gets its mail as it is announced.
         lost: whether it is over.
+        followed: the logs that are followed for it.
         handed_out: up to which position mail was delivered, once it is over.
     """
 
@@ -119,6 +120,7 @@ class RedisClaim:
         self.live = False
         self.lost = False
         self.handed_out = 0
+        self.followed: set[Log] = set()
         self._store = store
         self._cursors = cursors
         self._changes = 0
@@ -279,9 +281,7 @@ class RedisClaim:
         passed = self.trail[number].passed(position) if number < len(self.trail) else {}
         if not passed:
             return step.cursors
-        return {
-            log: Place(max(at.place, passed.get(log[0], 0)), at.offset) for log, at in step.cursors.items()
-        }
+        return {log: Place(max(at.place, passed.get(log[0], 0)), at.offset) for log, at in step.cursors.items()}
 
     def sent_at(self, position: int) -> Mapping[int, int]:
         """Up to which places of each partition mail had been delivered at a position."""

@@ -431,7 +431,7 @@ class RedisEngine:
         claim = self.claims.get(client_id)
         if claim is not None:
             self.listener.unsubscribed(client_id, pattern)
-            self._following.unfollow(claim.remove(pattern))
+            self._unfollow(claim, claim.remove(pattern))
 
     async def _read_on(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
         """A client that is held here has further logs."""
@@ -441,12 +441,16 @@ class RedisEngine:
             self.listener.behind(claim.client_id)
 
     async def _follow(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
-        try:
-            await self._following.follow(logs)
-        finally:
-            held = self.claims.get(claim.client_id) is claim
-            has = set(claim.logs) if held else set()
-            self._following.unfollow([log for log in logs if log not in has])
+        """Follow logs for a client for as long as it is held and reads them."""
+        if not claim.lost:
+            new = [log for log in logs if log not in claim.followed]
+            claim.followed.update(new)
+            await self._following.follow(new)
+
+    def _unfollow(self, claim: RedisClaim, logs: Iterable[Log]) -> None:
+        gone = claim.followed.intersection(logs)
+        claim.followed -= gone
+        self._following.unfollow(gone)
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
         """See `engine.abc.Engine`."""
@@ -683,7 +687,7 @@ class RedisEngine:
         if claim is not None:
             claim.lost = True
             self.housekeeping.forget(claim)
-            self._following.unfollow(claim.logs)
+            self._unfollow(claim, claim.followed)
             self._past[client_id] = claim
             if len(self._past) > _PAST:
                 self._past.popitem(last=False)

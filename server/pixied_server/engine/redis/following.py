@@ -507,7 +507,12 @@ class Following:
         deferred, ear.deferred = [*ear.deferred, *(mark for marks in ear.marks.values() for mark in marks)], []
         ear.marks.clear()
         self._reached(ear, ear.deferred_upto, deferred)
-        waiting = [topic for topic in ear.topics.values() if not topic.ready.done()]
+        # Those that are not confirmed yet will be when they are.
+        waiting = [
+            topic
+            for pattern, topic in ear.topics.items()
+            if not topic.ready.done() and _channel(ear, pattern) not in ear.unconfirmed
+        ]
         if waiting:
             self._ready_after_mark(ear, waiting)
 

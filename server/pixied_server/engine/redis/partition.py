@@ -16,10 +16,10 @@ __all__ = ["Argument", "Holds", "Partition"]
 Argument = bytes | int | str
 
 _SOURCE = Path(__file__).with_name("partition.lua").read_text()
-_made = getattr(Script, "of", Script)
-_SCRIPT = _made("#!lua\n" + _SOURCE)
+
+_SCRIPT = Script("#!lua\n" + _SOURCE)
 # For operations that free memory, when there is none left.
-_FREEING = _made("#!lua flags=allow-oom\n" + _SOURCE)
+_FREEING = Script("#!lua flags=allow-oom\n" + _SOURCE)
 _FREES = frozenset(
     """alive bereave beat buried confirm declare destroy expire forget_keys free free_key hello joined lease leave part
     pending ping process_of progress_of read release shrink subscribes sweep sync unsubscribe""".split()

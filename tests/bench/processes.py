@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["FAYE", "PATIENT", "Server", "node", "pixied", "python", "redis", "started", "stop"]
+__all__ = [
+    "FAYE",
+    "PATIENT",
+    "Server",
+    "bayeux",
+    "node",
+    "pixied",
+    "python",
+    "redis",
+    "resident_bytes",
+    "started",
+    "stop",
+]
 
 FAYE = Path(__file__).parent / "faye"
 PATIENT = ("--heartbeat-interval", "30min", "--silence-limit", "1h")
@@ -28,12 +40,13 @@ class Server:
     address: str
     process: Process
 
-    def resident_bytes(self) -> int:
-        """The memory it has now, from /proc."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise LookupError("VmRSS")
+
+def resident_bytes(process: Process) -> int:
+    """The memory that a process has now, from /proc."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("VmRSS")
 
 
 @asynccontextmanager
@@ -67,15 +80,35 @@ async def pixied(*flags: str) -> AsyncIterator[Server]:
     """A pixied of its own on a Unix socket."""
     with TemporaryDirectory() as folder:
         address = f"unix://{folder}/pixied.sock"
-        command = [sys.executable, "-m", "pixied_server", "serve", "--listen", address, "--log-format", "json", *flags]
-        async with started(command, stderr=PIPE) as process:
-            while b'"listening"' not in await process.stderr.readline():
-                if process.stderr.at_eof():
-                    raise RuntimeError("pixied did not start")
-            reading = asyncio.create_task(_drain(process.stderr))
+        async with _listening("serve", "--listen", address, *flags) as (process, _):
             yield Server(address, process)
-            stop(process)
-            await reading
+
+
+@asynccontextmanager
+async def bayeux(backend: str, path: str) -> AsyncIterator[Server]:
+    """A `pixied bayeux`, serving clients at a path on a port of its own. Its address is `host:port`.
+
+    Args:
+        backend: the address of its pixied.
+        path: where clients connect.
+    """
+    flags = ("--address", backend, "--listen", "127.0.0.1:0", "--path", path)
+    async with _listening("bayeux", *flags) as (process, said):
+        yield Server(str(said["address"]), process)
+
+
+@asynccontextmanager
+async def _listening(*command: str) -> AsyncIterator[tuple[Process, dict[str, object]]]:
+    """A command of `pixied` that serves, and what it has said of where it listens."""
+    arguments = [sys.executable, "-m", "pixied_server", *command, "--log-format", "json"]
+    async with started(arguments, stderr=PIPE) as process:
+        while b'"listening"' not in (line := await process.stderr.readline()):
+            if not line:
+                raise RuntimeError(f"pixied {command[0]} did not start")
+        reading = asyncio.create_task(_drain(process.stderr))
+        yield process, json.loads(line)
+        stop(process)
+        await reading
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
 from tests.bench.mail import deliver, texts
-from tests.bench.processes import PATIENT, pixied
+from tests.bench.processes import PATIENT, pixied, resident_bytes
 from tests.bench.raw_front_end import Streams, streams, subscribed
 
 __all__ = ["bytes_per_client", "publish_flat_away", "publish_flat_clients", "publish_flat_patterns"]
@@ -46,11 +46,11 @@ async def bytes_per_client(scale: Scale) -> AsyncIterator[Contest]:
     count = scale.of(1_000_000, 100_000)
     async with pixied(*ROOMY) as server, streams(server.address) as front_end:
         await _fill(front_end, 1_000, "/warm/{}")
-        before = server.resident_bytes()
+        before = resident_bytes(server.process)
 
         async def ours() -> float:
             await _fill(front_end, count, "/idle/{}")
-            return (server.resident_bytes() - before) / count
+            return (resident_bytes(server.process) - before) / count
 
         async def allowed() -> float:
             return ALLOWED_BYTES

@@ -140,7 +140,7 @@ async def _happened(true: Callable[[], bool]) -> None:
 
 
 async def test_each_slow_send_is_noticed_once() -> None:
-    """A client whose socket stalls is given up once, and a stuck socket is ended; one that takes its mail is neither."""
+    """A client whose socket stalls is given up once, and a stuck socket is ended; one that takes mail is neither."""
     ended: list[bool] = []
     slow, quick = _Slow(), _Slow()
     patience = Patience(slow.send, Timing(stalled=0.02, stuck=0.06), lambda: ended.append(True))

@@ -14,7 +14,8 @@ from tests.bench.rows.storm import storm_vs_faye_redis
 
 __all__ = ["ROWS"]
 
-# `redis_fanout_vs_faye_redis`, two pixied on one Redis against faye-redis (5), comes with the redis engine.
+# With the redis engine comes: Row("redis_fanout_vs_faye_redis", "2 pixied on one Redis", "deliveries/s", 5,
+# redis_fanout_vs_faye_redis), whose function is there.
 ROWS = (
     Row("fanout_vs_faye_redis", "2 Faye servers, 100 sockets", "deliveries/s", 10, fanout_vs_faye_redis),
     Row("fanout_vs_faye_memory", "the same, 1 Faye server", "deliveries/s", 0.5, fanout_vs_faye_memory),

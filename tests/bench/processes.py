@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "pixied",
     "python",
     "redis",
+    "redis_for_pixied",
     "resident_bytes",
     "started",
     "stop",
@@ -138,20 +140,36 @@ async def node(script: str, *arguments: str) -> AsyncIterator[tuple[Process, dic
 @asynccontextmanager
 async def redis() -> AsyncIterator[str]:
     """A redis-server of its own that writes nothing to disk. Gives the path of its Unix socket."""
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/redis.sock"
+        async with _redis("--port", "0", "--unixsocket", path, "--dir", folder):
+            yield path
+
+
+@asynccontextmanager
+async def redis_for_pixied() -> AsyncIterator[str]:
+    """The same on a port. Gives the URL that `pixied serve --engine` takes."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with TemporaryDirectory() as folder:
+        async with _redis("--port", str(port), "--bind", "127.0.0.1", "--dir", folder):
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+@asynccontextmanager
+async def _redis(*settings: str) -> AsyncIterator[None]:
     program = shutil.which("redis-server")
     if program is None:
         raise RuntimeError("redis-server is needed, and was not found; `make bench` installs it")
-    with TemporaryDirectory() as folder:
-        path = f"{folder}/redis.sock"
-        settings = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
-        async with started([program, *settings]) as process:
-            while b"eady to accept connections" not in (line := await process.stdout.readline()):
-                if not line:
-                    raise RuntimeError("redis-server did not start")
-            reading = asyncio.create_task(_drain(process.stdout))
-            yield path
-            stop(process)
-            await reading
+    async with started([program, *settings, "--save", "", "--appendonly", "no"]) as process:
+        while b"eady to accept connections" not in (line := await process.stdout.readline()):
+            if not line:
+                raise RuntimeError("redis-server did not start")
+        reading = asyncio.create_task(_drain(process.stdout))
+        yield
+        stop(process)
+        await reading
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:

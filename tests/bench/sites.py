@@ -1,14 +1,15 @@
 """Bayeux servers on stores of their own: what a load is for."""
 
+import asyncio
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from tests.bench.load import PATH
-from tests.bench.processes import bayeux, node, pixied, redis
+from tests.bench.processes import bayeux, node, pixied, redis, redis_for_pixied
 
-__all__ = ["Site", "bayeux_on_pixied", "faye_alone", "faye_on_pixied", "faye_on_redis"]
+__all__ = ["Site", "bayeux_on_pixied", "faye_alone", "faye_on_clustered_pixied", "faye_on_pixied", "faye_on_redis"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ async def faye_on_pixied(stack: AsyncExitStack, servers: int) -> Site:
     return await _faye(stack, "pixied", [backend.address] * servers)
 
 
+async def faye_on_clustered_pixied(stack: AsyncExitStack, servers: int) -> Site:
+    """So many Faye servers, each on a pixied of its own, and all of these on one Redis."""
+    store = await stack.enter_async_context(redis_for_pixied())
+    backends = [await stack.enter_async_context(pixied("--engine", store)) for _ in range(servers)]
+    return await _faye(stack, "pixied", [backend.address for backend in backends])
+
+
 async def faye_on_redis(stack: AsyncExitStack, servers: int) -> Site:
     """So many Faye servers with faye-redis on one Redis."""
     return await _faye(stack, "redis", [await stack.enter_async_context(redis())] * servers)
@@ -43,11 +51,12 @@ async def faye_alone(stack: AsyncExitStack) -> Site:
 async def bayeux_on_pixied(stack: AsyncExitStack, servers: int) -> Site:
     """So many `pixied bayeux` on one pixied."""
     backend = await stack.enter_async_context(pixied())
-    started = [await stack.enter_async_context(bayeux(backend.address, PATH)) for _ in range(servers)]
+    serving = (stack.enter_async_context(bayeux(backend.address, PATH)) for _ in range(servers))
+    started = await asyncio.gather(*serving)
     return Site([one.address.rpartition(":")[2] for one in started], [one.process for one in started])
 
 
 async def _faye(stack: AsyncExitStack, engine: str, stores: Sequence[str]) -> Site:
     """A Faye server for each of the stores."""
-    started = [await stack.enter_async_context(node("server.js", engine, store)) for store in stores]
+    started = await asyncio.gather(*(stack.enter_async_context(node("server.js", engine, store)) for store in stores))
     return Site([str(said["port"]) for _, said in started], [process for process, _ in started])

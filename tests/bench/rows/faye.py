@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
 from tests.bench.load import load
-from tests.bench.sites import Site, faye_alone, faye_on_pixied, faye_on_redis
+from tests.bench.sites import Site, faye_alone, faye_on_clustered_pixied, faye_on_pixied, faye_on_redis
 
-__all__ = ["fanout_vs_faye_memory", "fanout_vs_faye_redis", "latency_vs_faye_redis"]
+__all__ = ["fanout_vs_faye_memory", "fanout_vs_faye_redis", "latency_vs_faye_redis", "redis_fanout_vs_faye_redis"]
 
 SOCKETS = 100
 RATE = 200
@@ -37,9 +37,19 @@ async def fanout_vs_faye_memory(scale: Scale) -> AsyncIterator[Contest]:
 
 
 @asynccontextmanager
+async def redis_fanout_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
+    """Two Faye servers, each on a pixied of its own, both of these on one Redis, against the two on faye-redis."""
+    messages = scale.of(600, 300)
+    async with AsyncExitStack() as stack:
+        sites = (await faye_on_clustered_pixied(stack, 2), await faye_on_redis(stack, 2))
+        ours, reference = [await stack.enter_async_context(load(site.ports, SOCKETS)) for site in sites]
+        yield Contest(lambda: ours.fanout(messages), lambda: reference.fanout(messages))
+
+
+@asynccontextmanager
 async def latency_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
     """200 messages a second to 100 subscribers on two Faye servers: the 99th percentile from publish to delivery."""
-    messages = RATE * scale.of(3, 2)
+    messages = RATE * scale.of(3, 1)
     details: dict[str, list[object]] = {}
     async with AsyncExitStack() as stack:
         sites = {"pixied": await faye_on_pixied(stack, 2), "faye-redis": await faye_on_redis(stack, 2)}

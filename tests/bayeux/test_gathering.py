@@ -41,6 +41,18 @@ async def _held(front_end: FrontEnd, channel: str) -> Attachment:
     return await front_end.attach(client.client_id)
 
 
+async def test_what_is_large_leaves_in_several_frames(url: str, browser: Browser, backend: Backend) -> None:
+    """What waits is not gathered into a frame larger than clients take: here six messages of 300 KB."""
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.ask("/meta/subscribe", clientId=client_id, subscription="/large")
+        await socket.send({**CONNECT, "clientId": client_id})
+        await until_held(backend, client_id)
+        large = [f"{number}{'x' * 300_000}" for number in range(6)]
+        await asyncio.gather(*(browser.ask("/large", data=data) for data in large))
+        assert sorted(await _data(socket, 6)) == large
+
+
 async def test_taking_gives_all_that_is_at_hand(server: Server) -> None:
     """`take` waits for the first delivery and gives it with those behind it; what it gave is not given again."""
     async with FrontEnd(server.address, "taking") as front_end:
@@ -152,3 +164,18 @@ async def test_each_slow_send_is_noticed_once() -> None:
     await sending
     await patience.send("[]", cast(Attachment, quick))
     assert (slow.given_up, quick.given_up) == (1, 0)
+
+
+async def test_a_second_stall_is_noticed_as_soon_as_the_first() -> None:
+    """Where a client once stalled, nothing waits for the time after which it would have been stuck."""
+    first, second = _Slow(), _Slow()
+    sockets = iter((first, second))
+    patience = Patience(lambda text: next(sockets).send(text), Timing(stalled=0.02, stuck=3_600), lambda: None)
+    sending = asyncio.create_task(patience.send("[]", cast(Attachment, first)))
+    await _happened(lambda: first.given_up == 1)
+    first.takes.set()
+    await sending
+    sending = asyncio.create_task(patience.send("[]", cast(Attachment, second)))
+    await _happened(lambda: second.given_up == 1)
+    second.takes.set()
+    await sending

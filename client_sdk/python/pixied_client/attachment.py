@@ -113,7 +113,7 @@ class Attachment:
         As iteration does, it says that what was taken before has been dealt with.
 
         Args:
-            room: about so many bytes of data, but at least one delivery.
+            room: so many characters of data at most, but at least one delivery.
 
         Returns:
             An empty list after a `nudge`. A `Detached` again and again, once it has come.
@@ -131,13 +131,12 @@ class Attachment:
         if self._detached:
             return self._detached
         taken: list[Delivery] = []
-        size = 0
-        while self._waiting and (room is None or size < room):
+        while self._waiting:
+            if room is not None and (room := room - self._waiting[0].size) < 0 and taken:
+                break
             delivery = self._waiting.popleft()
             taken.append(delivery)
             self._taken.append(delivery.number)
-            if room is not None:
-                size += sum(len(message.data) for message in delivery.messages)
         return taken
 
     def nudge(self) -> None:

@@ -55,6 +55,10 @@ _SAME_MOMENT: Final = 0.000_02
 # wrong.
 _MOMENTS: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
 
+# So many characters of data are gathered into one message of a socket: beyond that nothing is saved, and clients refuse
+# messages that are too large for them, by default at a megabyte.
+_GATHERED: Final = 1 << 16
+
 Send = Callable[[str], Awaitable[None]]
 
 
@@ -160,7 +164,7 @@ class Connects:
         """Send mail until there is a reason to stop; give it, and the cursor of what was sent last."""
         cursor = 0
         with self._holds.hold(attachment, until) as hold:
-            while deliveries := await hold.take(self._limits.response_bytes):
+            while deliveries := await hold.take(min(self._limits.response_bytes, _GATHERED)):
                 if isinstance(deliveries, Detached):
                     return deliveries, cursor
                 for delivery in deliveries:

@@ -39,7 +39,7 @@ class Hold:
         """Wait for mail and take what is at hand; nothing when the hold is over.
 
         Args:
-            room: about so many bytes, but at least one delivery.
+            room: so many characters of data at most, but at least one delivery.
         """
         return self._attachment.at_hand(room) if self.over else await self._attachment.take(room)
 
@@ -119,7 +119,7 @@ async def gather(holds: Holds, attachment: Attachment, until: float, room: int) 
         holds: the front-end's.
         attachment: the client.
         until: wait until this time of the event loop.
-        room: about so many bytes, but at least one delivery.
+        room: so many characters of data at most, but at least one delivery.
     """
     with holds.hold(attachment, until) as hold:
         taken = await hold.take(room)

@@ -35,9 +35,9 @@ class Patience:
 
     async def send(self, text: str, attachment: Attachment) -> None:
         """Send a client's mail."""
-        self._stalls[attachment] = self._loop.time() + self._timing.stalled
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._timing.stalled, self._look)
+        self._stalls[attachment] = due = self._loop.time() + self._timing.stalled
+        if self._timer is None or self._timer.when() > due:
+            self._look_at(due)
         try:
             await self._send(text)
         finally:
@@ -52,8 +52,15 @@ class Patience:
             self._let_go(attachment)
         if _due(self._stucks, now):
             self._give_up()
+        self._timer = None
         coming = [due for due in (*self._stalls.values(), *self._stucks.values()) if due > now]
-        self._timer = self._loop.call_at(min(coming), self._look) if coming else None
+        if coming:
+            self._look_at(min(coming))
+
+    def _look_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()  # it would come later: for a socket that has been stalled since
+        self._timer = self._loop.call_at(due, self._look)
 
     def _let_go(self, attachment: Attachment) -> None:
         task = asyncio.create_task(attachment.detach())

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from tests.bayeux.site import Browser, Socket, opened, until_held
 from tests.sdk.servers import PATIENCE, Server
 
-from pixied_client import Attachment, Backend, FrontEnd, Message
+from pixied_client import Attachment, Backend, Delivery, FrontEnd, Message
 from pixied_client.bayeux import BayeuxMessage, Extension, Request, Timing
 from pixied_client.bayeux.extension import Extensions
+from pixied_client.bayeux.mail import Writer
 from pixied_client.bayeux.patience import Patience
 
 CONNECT = {"channel": "/meta/connect", "connectionType": "websocket"}
@@ -51,6 +53,18 @@ async def test_what_is_large_leaves_in_several_frames(url: str, browser: Browser
         large = [f"{number}{'x' * 300_000}" for number in range(6)]
         await asyncio.gather(*(browser.ask("/large", data=data) for data in large))
         assert sorted(await _data(socket, 6)) == large
+
+
+@pytest.mark.parametrize("extensions", [(), (Extension(),)])
+async def test_one_large_delivery_leaves_in_several_portions(extensions: tuple[Extension, ...]) -> None:
+    """Also what the backend sent as one is spread, in order: 100 messages of 10 KB would be more than clients take."""
+    filler = "x" * 10_000
+    messages = tuple(Message("/large", json.dumps([number, filler])) for number in range(100))
+    delivery = Delivery(messages, redelivered=False, number=1)
+    portions = await Writer(Extensions(extensions)).texts([delivery], cast(Request, SimpleNamespace()))
+    assert 10 < len(portions) < 20
+    assert max(map(len, portions)) < 80_000
+    assert [one["data"][0] for portion in portions for one in json.loads(f"[{portion}]")] == list(range(100))
 
 
 async def test_taking_gives_all_that_is_at_hand(server: Server) -> None:

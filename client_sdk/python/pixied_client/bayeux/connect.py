@@ -170,8 +170,8 @@ class Connects:
                 for delivery in deliveries:
                     await self._tell_lost(attachment.client_id, delivery.gaps)
                     cursor = delivery.cursor or cursor
-                # What waits goes out as one message of the socket.
-                if text := await self._writer.text(deliveries, request):
+                # What waits goes out as one message of the socket, or as few as are not too large.
+                for text in await self._writer.texts(deliveries, request):
                     await patience.send(f"[{text}]", attachment)
                 attachment.done()
         return None, cursor

@@ -15,6 +15,8 @@ from pixied_client.values import Delivery, Detached, Gap, Message
 __all__ = ["Bag", "Hold", "Holds", "Writer", "gather"]
 
 _READY_TEXTS = 64
+# A WebSocket message is closed when it has so many characters. Clients take 1 MB by default, some less.
+_PORTION = 1 << 16
 
 
 class Hold:
@@ -136,12 +138,16 @@ class Writer:
     def __init__(self, extensions: Extensions) -> None:
         self._extensions = extensions
         # The messages are kept beside their text: while they are, no other object has their id.
-        self._ready: OrderedDict[tuple[int, ...], tuple[list[tuple[Message, ...]], str]] = OrderedDict()
+        self._ready: OrderedDict[tuple[int, ...], tuple[list[tuple[Message, ...]], list[str]]] = OrderedDict()
 
     async def text(self, deliveries: Sequence[Delivery], request: Request) -> str:
         """Write the messages of deliveries as JSON texts with commas between them; empty if there are none."""
+        return ",".join(await self.texts(deliveries, request))
+
+    async def texts(self, deliveries: Sequence[Delivery], request: Request) -> list[str]:
+        """The same in portions of about 64 KB: clients refuse WebSocket messages that are too large."""
         if self._extensions.look_out:
-            return ",".join([text for one in deliveries for text in await self._extended(one, request)])
+            return _joined([text for one in deliveries for text in await self._extended(one, request)])
         key = tuple([id(delivery.messages) for delivery in deliveries])
         ready = self._ready.get(key)
         if ready is None:
@@ -155,5 +161,18 @@ class Writer:
         return [message.json() for message in passed if message is not None]
 
 
-def _written(mail: list[tuple[Message, ...]]) -> tuple[list[tuple[Message, ...]], str]:
-    return mail, ",".join([delivered(message) for messages in mail for message in messages])
+def _written(mail: list[tuple[Message, ...]]) -> tuple[list[tuple[Message, ...]], list[str]]:
+    return mail, _joined([delivered(message) for messages in mail for message in messages])
+
+
+def _joined(texts: list[str]) -> list[str]:
+    """Texts with commas between them, each portion closed when it is large enough."""
+    portions: list[list[str]] = []
+    room = 0
+    for text in texts:
+        if room <= 0:
+            portions.append([])
+            room = _PORTION
+        portions[-1].append(text)
+        room -= len(text)
+    return [",".join(portion) for portion in portions]

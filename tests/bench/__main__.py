@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     names = [row.name for row in ROWS]
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"only these: {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="one round, less work in it, stores of 100,000 clients")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, less work in it, stores of 50,000 clients, 150 sockets"
+    )
     parser.add_argument("--rounds", type=int, help="how often each side is measured (default 7)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     parser.add_argument("--pictures", type=Path, default=Path("bench"), help="the folder for the pictures")

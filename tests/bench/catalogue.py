@@ -1,6 +1,11 @@
 """All rows, in the order of the table."""
 
 from tests.bench.contest import Row
+from tests.bench.rows.bayeux import (
+    bayeux_bytes_per_socket,
+    bayeux_fanout_vs_faye_redis,
+    bayeux_latency_vs_faye_redis,
+)
 from tests.bench.rows.faye import fanout_vs_faye_memory, fanout_vs_faye_redis, latency_vs_faye_redis
 from tests.bench.rows.growth import bytes_per_client, publish_flat_away, publish_flat_clients, publish_flat_patterns
 from tests.bench.rows.link import link_vs_bare
@@ -9,7 +14,8 @@ from tests.bench.rows.storm import storm_vs_faye_redis
 
 __all__ = ["ROWS"]
 
-# `redis_fanout_vs_faye_redis`, two pixied on one Redis against faye-redis (5), comes with the redis engine.
+# With the redis engine comes: Row("redis_fanout_vs_faye_redis", "2 pixied on one Redis", "deliveries/s", 5,
+# redis_fanout_vs_faye_redis), whose function is there.
 ROWS = (
     Row("fanout_vs_faye_redis", "2 Faye servers, 100 sockets", "deliveries/s", 10, fanout_vs_faye_redis),
     Row("fanout_vs_faye_memory", "the same, 1 Faye server", "deliveries/s", 0.5, fanout_vs_faye_memory),
@@ -23,4 +29,23 @@ ROWS = (
     Row("publish_flat_patterns", "10^5 patterns, and 10", "s", 0.8, publish_flat_patterns, more_is_better=False),
     Row("storm_vs_faye_redis", "20,000 clients come back", "s", 5, storm_vs_faye_redis, more_is_better=False),
     Row("bytes_per_client", "10^6 idle clients", "bytes", 1.3, bytes_per_client, more_is_better=False, once=True),
+    Row("bayeux_fanout_vs_faye_redis", "2 pixied bayeux, 500 sockets", "deliveries/s", 1, bayeux_fanout_vs_faye_redis),
+    Row(
+        "bayeux_latency_vs_faye_redis",
+        "the same, 100 messages/s, p99",
+        "ms",
+        2,
+        bayeux_latency_vs_faye_redis,
+        more_is_better=False,
+    ),
+    # No more than told: a Python object weighs what it weighs.
+    Row(
+        "bayeux_bytes_per_socket",
+        "2,000 idle sockets, and Faye's",
+        "bytes",
+        None,
+        bayeux_bytes_per_socket,
+        more_is_better=False,
+        once=True,
+    ),
 )

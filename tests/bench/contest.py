@@ -50,7 +50,7 @@ class Row:
         name: as in `RATIO <name>`.
         work: what is done, in a few words.
         unit: of the two figures.
-        least: the ratio that it has to reach.
+        least: the ratio that it has to reach; None where it is only told.
         stage: sets the two sides up, for as long as its context lasts.
         more_is_better: the ratio is ours over the reference, or the reference over ours where less is better.
         once: measured a single time, however many rounds there are.
@@ -59,7 +59,7 @@ class Row:
     name: str
     work: str
     unit: str
-    least: float
+    least: float | None
     stage: Callable[[Scale], AbstractAsyncContextManager[Contest]]
     more_is_better: bool = True
     once: bool = False
@@ -103,7 +103,7 @@ class Outcome:
     @property
     def reached(self) -> bool:
         """Whether the ratio is what it has to be."""
-        return not self.problem and self.ratio >= self.row.least
+        return not self.problem and (self.row.least is None or self.ratio >= self.row.least)
 
 
 async def held(row: Row, scale: Scale, progress: Callable[[], None]) -> Outcome:

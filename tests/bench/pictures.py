@@ -76,9 +76,10 @@ def _latency(axes: Any, points: Points, side: str, color: str) -> None:
 
 
 def _ratios(axes: Any, outcomes: list[Outcome]) -> None:
-    names = [outcome.row.name for outcome in outcomes]
-    reached = [outcome.ratio / outcome.row.least for outcome in outcomes]
-    axes.barh(names, reached, color=[OURS if value >= 1 else REFERENCE for value in reached])
+    reached = {outcome.row.name: outcome.ratio / outcome.row.least for outcome in outcomes if outcome.row.least}
+    axes.barh(
+        list(reached), list(reached.values()), color=[OURS if value >= 1 else REFERENCE for value in reached.values()]
+    )
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(xscale="log", xlabel="the ratio, over what it has to be")
     axes.invert_yaxis()

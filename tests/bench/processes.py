@@ -11,9 +11,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 
-__all__ = ["FAYE", "PATIENT", "Server", "node", "pixied", "python", "redis", "started", "stop"]
+__all__ = [
+    "FAYE",
+    "PATIENT",
+    "Server",
+    "bayeux",
+    "node",
+    "pixied",
+    "python",
+    "redis",
+    "redis_for_pixied",
+    "resident_bytes",
+    "started",
+    "stop",
+]
 
 FAYE = Path(__file__).parent / "faye"
 PATIENT = ("--heartbeat-interval", "30min", "--silence-limit", "1h")
@@ -28,12 +42,13 @@ class Server:
     address: str
     process: Process
 
-    def resident_bytes(self) -> int:
-        """The memory it has now, from /proc."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise LookupError("VmRSS")
+
+def resident_bytes(process: Process) -> int:
+    """The memory that a process has now, from /proc."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("VmRSS")
 
 
 @asynccontextmanager
@@ -67,15 +82,35 @@ async def pixied(*flags: str) -> AsyncIterator[Server]:
     """A pixied of its own on a Unix socket."""
     with TemporaryDirectory() as folder:
         address = f"unix://{folder}/pixied.sock"
-        command = [sys.executable, "-m", "pixied_server", "serve", "--listen", address, "--log-format", "json", *flags]
-        async with started(command, stderr=PIPE) as process:
-            while b'"listening"' not in await process.stderr.readline():
-                if process.stderr.at_eof():
-                    raise RuntimeError("pixied did not start")
-            reading = asyncio.create_task(_drain(process.stderr))
+        async with _listening("serve", "--listen", address, *flags) as (process, _):
             yield Server(address, process)
-            stop(process)
-            await reading
+
+
+@asynccontextmanager
+async def bayeux(backend: str, path: str) -> AsyncIterator[Server]:
+    """A `pixied bayeux`, serving clients at a path on a port of its own. Its address is `host:port`.
+
+    Args:
+        backend: the address of its pixied.
+        path: where clients connect.
+    """
+    flags = ("--address", backend, "--listen", "127.0.0.1:0", "--path", path)
+    async with _listening("bayeux", *flags) as (process, said):
+        yield Server(str(said["address"]), process)
+
+
+@asynccontextmanager
+async def _listening(*command: str) -> AsyncIterator[tuple[Process, dict[str, object]]]:
+    """A command of `pixied` that serves, and what it has said of where it listens."""
+    arguments = [sys.executable, "-m", "pixied_server", *command, "--log-format", "json"]
+    async with started(arguments, stderr=PIPE) as process:
+        while b'"listening"' not in (line := await process.stderr.readline()):
+            if not line:
+                raise RuntimeError(f"pixied {command[0]} did not start")
+        reading = asyncio.create_task(_drain(process.stderr))
+        yield process, json.loads(line)
+        stop(process)
+        await reading
 
 
 @asynccontextmanager
@@ -105,20 +140,36 @@ async def node(script: str, *arguments: str) -> AsyncIterator[tuple[Process, dic
 @asynccontextmanager
 async def redis() -> AsyncIterator[str]:
     """A redis-server of its own that writes nothing to disk. Gives the path of its Unix socket."""
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/redis.sock"
+        async with _redis("--port", "0", "--unixsocket", path, "--dir", folder):
+            yield path
+
+
+@asynccontextmanager
+async def redis_for_pixied() -> AsyncIterator[str]:
+    """The same on a port. Gives the URL that `pixied serve --engine` takes."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with TemporaryDirectory() as folder:
+        async with _redis("--port", str(port), "--bind", "127.0.0.1", "--dir", folder):
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+@asynccontextmanager
+async def _redis(*settings: str) -> AsyncIterator[None]:
     program = shutil.which("redis-server")
     if program is None:
         raise RuntimeError("redis-server is needed, and was not found; `make bench` installs it")
-    with TemporaryDirectory() as folder:
-        path = f"{folder}/redis.sock"
-        settings = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
-        async with started([program, *settings]) as process:
-            while b"eady to accept connections" not in (line := await process.stdout.readline()):
-                if not line:
-                    raise RuntimeError("redis-server did not start")
-            reading = asyncio.create_task(_drain(process.stdout))
-            yield path
-            stop(process)
-            await reading
+    async with started([program, *settings, "--save", "", "--appendonly", "no"]) as process:
+        while b"eady to accept connections" not in (line := await process.stdout.readline()):
+            if not line:
+                raise RuntimeError("redis-server did not start")
+        reading = asyncio.create_task(_drain(process.stdout))
+        yield
+        stop(process)
+        await reading
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:

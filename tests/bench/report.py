@@ -7,7 +7,7 @@ from statistics import median
 
 from rich.console import Console
 from rich.table import Table
-from tests.bench.contest import Outcome
+from tests.bench.contest import Outcome, Row
 
 __all__ = ["print_ratios", "print_table", "write_json"]
 
@@ -23,14 +23,18 @@ def print_table(outcomes: Sequence[Outcome], console: Console, *, quick: bool) -
     for outcome in outcomes:
         row = outcome.row
         if outcome.problem:
-            table.add_row(row.name, row.work, "", "", "", f"[red]{outcome.problem}", "", f"{row.least:g}")
+            table.add_row(row.name, row.work, "", "", "", f"[red]{outcome.problem}", "", _least(row))
             continue
         low, high = outcome.spread
         color = "green" if outcome.reached else "red"
         figures = (_shown(median(outcome.ours)), _shown(median(outcome.reference)))
         ratio = f"[{color}]{outcome.ratio:.2f}"
-        table.add_row(row.name, row.work, *figures, row.unit, ratio, f"{low:.2f} to {high:.2f}", f"{row.least:g}")
+        table.add_row(row.name, row.work, *figures, row.unit, ratio, f"{low:.2f} to {high:.2f}", _least(row))
     console.print(table)
+
+
+def _least(row: Row) -> str:
+    return "" if row.least is None else f"{row.least:g}"
 
 
 def _shown(figure: float) -> str:

@@ -82,6 +82,7 @@ class Attachment:
         self._gaps: dict[str, int] = {}
         self._detached: Detached | None = None
         self._told = False
+        self._nudged = False
         self._news = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -106,10 +107,48 @@ class Attachment:
         self._taken.append(delivery.number)
         return delivery
 
+    async def take(self, room: int | None = None) -> list[Delivery] | Detached:
+        """Wait for mail and take all that is at hand, for those who send it on together.
+
+        As iteration does, it says that what was taken before has been dealt with.
+
+        Args:
+            room: so many characters of data at most, but at least one delivery.
+
+        Returns:
+            An empty list after a `nudge`. A `Detached` again and again, once it has come.
+        """
+        while not (self._waiting or self._detached or self._nudged):
+            self.done()
+            self._news.clear()
+            await self._news.wait()
+        return self.at_hand(room)
+
+    def at_hand(self, room: int | None = None) -> list[Delivery] | Detached:
+        """Take what is at hand without waiting. See `take`."""
+        self.done()
+        self._nudged = False
+        if self._detached:
+            return self._detached
+        taken: list[Delivery] = []
+        while self._waiting:
+            if room is not None and (room := room - self._waiting[0].size) < 0 and taken:
+                break
+            delivery = self._waiting.popleft()
+            taken.append(delivery)
+            self._taken.append(delivery.number)
+        return taken
+
+    def nudge(self) -> None:
+        """Let who waits in `take`, or does so next, get what is at hand, be it nothing."""
+        self._nudged = True
+        self._news.set()
+
     def done(self) -> None:
         """Say that what was taken has been dealt with. Asking for the next item says so too."""
-        taken, self._taken = self._taken, deque()
-        self._holder.release(taken)
+        if self._taken:
+            self._holder.release(self._taken)
+            self._taken.clear()
 
     def confirm(self, number: int) -> None:
         """Confirm for the client itself everything up to the delivery with this number.
@@ -147,7 +186,7 @@ class Attachment:
         return self._last if oldest is None else oldest - 1
 
     def deliver(self, delivery: Delivery) -> None:
-        """Put mail before the consumer, with the gaps that were told just before it."""
+        """Put mail before the consumer, with the gaps that were told just before it. `wake` tells it."""
         if self._gaps:
             gaps = tuple(Gap(channel, lost) for channel, lost in self._gaps.items())
             delivery = replace(delivery, gaps=gaps)
@@ -156,6 +195,9 @@ class Attachment:
         if self.explicit:
             self._cursors.append((delivery.number, delivery.cursor))
         self._waiting.append(delivery)
+
+    def wake(self) -> None:
+        """Tell the consumer of mail."""
         self._news.set()
 
     def lost(self, gap: Gap) -> None:

@@ -315,6 +315,11 @@ class Delivery:
     gaps: tuple[Gap, ...] = ()
     cursor: int = 0
 
+    @property
+    def size(self) -> int:
+        """How many characters its messages' data have."""
+        return sum([len(message.data) for message in self.messages])
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
 from tests.bench.mail import deliver, texts
-from tests.bench.processes import PATIENT, pixied
+from tests.bench.processes import PATIENT, pixied, resident_bytes
 from tests.bench.raw_front_end import Streams, streams, subscribed
 
 __all__ = ["bytes_per_client", "publish_flat_away", "publish_flat_clients", "publish_flat_patterns"]
@@ -22,7 +22,7 @@ ALLOWED_BYTES = 1_024
 @asynccontextmanager
 async def publish_flat_clients(scale: Scale) -> AsyncIterator[Contest]:
     """Publish to 10 subscribers, beside 1,000 and beside 1,000,000 other clients with a subscription each."""
-    async with _flat("/others/{}", 1_000, scale.of(1_000_000, 100_000), scale) as contest:
+    async with _flat("/others/{}", 1_000, scale.of(1_000_000, 50_000), scale) as contest:
         yield contest
 
 
@@ -43,14 +43,14 @@ async def publish_flat_patterns(scale: Scale) -> AsyncIterator[Contest]:
 @asynccontextmanager
 async def bytes_per_client(scale: Scale) -> AsyncIterator[Contest]:
     """Resident memory that an idle client takes which has one subscription, to a channel of its own."""
-    count = scale.of(1_000_000, 100_000)
+    count = scale.of(1_000_000, 50_000)
     async with pixied(*ROOMY) as server, streams(server.address) as front_end:
         await _fill(front_end, 1_000, "/warm/{}")
-        before = server.resident_bytes()
+        before = resident_bytes(server.process)
 
         async def ours() -> float:
             await _fill(front_end, count, "/idle/{}")
-            return (server.resident_bytes() - before) / count
+            return (resident_bytes(server.process) - before) / count
 
         async def allowed() -> float:
             return ALLOWED_BYTES
@@ -61,7 +61,7 @@ async def bytes_per_client(scale: Scale) -> AsyncIterator[Contest]:
 @asynccontextmanager
 async def _flat(pattern: str, few: int, many: int, scale: Scale) -> AsyncIterator[Contest]:
     """Seconds for the same publishes in a store with few others, and in one with many."""
-    data = texts(scale.of(10_000, 5_000))
+    data = texts(scale.of(10_000, 2_500))
     async with _store() as small, _store() as large:
         await _fill(small, few, pattern)
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
+from tests.bench.load import ask
 from tests.bench.processes import node, pixied, redis, stop
-from tests.bench.rows.faye import ask
 from tests.bench.tally import CheckFailed
 
 __all__ = ["storm_vs_faye_redis"]

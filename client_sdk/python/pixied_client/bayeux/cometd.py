@@ -38,7 +38,7 @@ class TimeSync(Extension):
             message.extend("timesync", {**asked, "ts": self._now()})
         return message
 
-    async def outgoing(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+    async def replying(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
         """Answer it."""
         del request
         asked = message.answers.ext.get("timesync") if message.answers else None

@@ -29,7 +29,7 @@ from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, BY_SERVER
 from pixied_client.errors import FieldInvalid
 from pixied_client.front_end import FrontEnd
-from pixied_client.values import Client, Delivery, Detached, DetachReason, Gap
+from pixied_client.values import Client, Detached, DetachReason, Gap
 
 __all__ = ["CONNECTION_TYPES", "INTERVAL", "TIMEOUT", "Connects", "acknowledged", "advice_of"]
 
@@ -54,6 +54,10 @@ _SAME_MOMENT: Final = 0.000_02
 # Seconds between the looks at a client that is still held: 0.15 in all, for what takes a round trip where nothing is
 # wrong.
 _MOMENTS: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
+
+# So many characters of data are gathered into one message of a socket: beyond that nothing is saved, and clients refuse
+# messages that are too large for them, by default at a megabyte.
+_GATHERED: Final = 1 << 16
 
 Send = Callable[[str], Awaitable[None]]
 
@@ -159,13 +163,18 @@ class Connects:
     ) -> tuple[Detached | None, int]:
         """Send mail until there is a reason to stop; give it, and the cursor of what was sent last."""
         cursor = 0
-        while isinstance(item := await self._holds.next(attachment, until), Delivery):
-            await self._tell_lost(attachment.client_id, item.gaps)
-            if texts := await self._writer.texts(item, request):
-                await patience.send(f"[{','.join(texts)}]", attachment)
-            attachment.done()
-            cursor = item.cursor or cursor
-        return item, cursor
+        with self._holds.hold(attachment, until) as hold:
+            while deliveries := await hold.take(min(self._limits.response_bytes, _GATHERED)):
+                if isinstance(deliveries, Detached):
+                    return deliveries, cursor
+                for delivery in deliveries:
+                    await self._tell_lost(attachment.client_id, delivery.gaps)
+                    cursor = delivery.cursor or cursor
+                # What waits goes out as one message of the socket, or as few as are not too large.
+                for text in await self._writer.texts(deliveries, request):
+                    await patience.send(f"[{text}]", attachment)
+                attachment.done()
+        return None, cursor
 
     async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Bag:
         until = asyncio.get_running_loop().time() + terms.seconds
@@ -178,8 +187,8 @@ class Connects:
         await exchange.enter_async_context(attachment)
         bag = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
         if bag.detached is None and bag.number:
-            for delivery in bag.deliveries:
-                exchange.mail += await self._writer.texts(delivery, request)
+            if text := await self._writer.text(bag.deliveries, request):
+                exchange.mail.append(text)
             await self._tell_lost(terms.client_id, bag.gaps)
             if terms.acks is None:
                 exchange.once_sent(lambda: attachment.confirm(bag.number))

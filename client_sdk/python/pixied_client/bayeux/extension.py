@@ -30,6 +30,14 @@ class Extension:
         del request
         return message
 
+    async def replying(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """See a reply, before `outgoing` does. None: it is not sent.
+
+        For an extension that has nothing to do with delivered messages: these stay written once for all who get them.
+        """
+        del request
+        return message
+
 
 _Step: TypeAlias = Callable[[BayeuxMessage, Request], Awaitable[BayeuxMessage | None]]
 
@@ -43,7 +51,8 @@ class Extensions:
 
     def __init__(self, extensions: Iterable[Extension] = ()) -> None:
         self._incoming: list[Extension] = []
-        self._outgoing: list[Extension] = []
+        self._outgoing: list[_Step] = []
+        self._replying: list[_Step] = []
         for extension in extensions:
             self.add(extension)
 
@@ -53,7 +62,10 @@ class Extensions:
         if type(extension).incoming is not Extension.incoming:
             self._incoming.append(extension)
         if type(extension).outgoing is not Extension.outgoing:
-            self._outgoing.insert(0, extension)
+            self._outgoing.insert(0, extension.outgoing)
+            self._replying.insert(0, extension.outgoing)
+        if type(extension).replying is not Extension.replying:
+            self._replying.insert(0, extension.replying)
 
     @property
     def look_in(self) -> bool:
@@ -62,7 +74,7 @@ class Extensions:
 
     @property
     def look_out(self) -> bool:
-        """Whether any sees what goes out."""
+        """Whether any sees delivered messages on their way out."""
         return bool(self._outgoing)
 
     async def incoming(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
@@ -70,8 +82,12 @@ class Extensions:
         return await _through([extension.incoming for extension in self._incoming], message, request)
 
     async def outgoing(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
-        """Pass a reply or message out."""
-        return await _through([extension.outgoing for extension in self._outgoing], message, request)
+        """Pass a delivered message out."""
+        return await _through(self._outgoing, message, request)
+
+    async def replying(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Pass a reply out."""
+        return await _through(self._replying, message, request)
 
 
 async def _through(steps: Sequence[_Step], message: BayeuxMessage, request: Request) -> BayeuxMessage | None:

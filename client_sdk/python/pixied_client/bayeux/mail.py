@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,9 +12,38 @@ from pixied_client.bayeux.message import delivered, parsed_mail
 from pixied_client.bayeux.request import Request
 from pixied_client.values import Delivery, Detached, Gap, Message
 
-__all__ = ["Bag", "Holds", "Writer", "gather"]
+__all__ = ["Bag", "Hold", "Holds", "Writer", "gather"]
 
 _READY_TEXTS = 64
+# A WebSocket message is closed when it has so many characters. Clients take 1 MB by default, some less.
+_PORTION = 1 << 16
+
+
+class Hold:
+    """One held connect.
+
+    Attributes:
+        over: it is to be answered; what is at hand may still go with the answer.
+    """
+
+    __slots__ = ("_attachment", "over")
+
+    def __init__(self, attachment: Attachment) -> None:
+        self._attachment = attachment
+        self.over = False
+
+    def end(self) -> None:
+        """End it now."""
+        self.over = True
+        self._attachment.nudge()
+
+    async def take(self, room: int | None = None) -> list[Delivery] | Detached:
+        """Wait for mail and take what is at hand; nothing when the hold is over.
+
+        Args:
+            room: so many characters of data at most, but at least one delivery.
+        """
+        return self._attachment.at_hand(room) if self.over else await self._attachment.take(room)
 
 
 class Holds:
@@ -22,43 +51,36 @@ class Holds:
 
     def __init__(self) -> None:
         self.draining = False
-        self._timers: set[asyncio.Timeout] = set()
+        self._held: set[Hold] = set()
 
     def __len__(self) -> int:
         """How many are held."""
-        return len(self._timers)
+        return len(self._held)
 
     @contextmanager
-    def _noted(self, timer: asyncio.Timeout) -> Iterator[asyncio.Timeout]:
-        self._timers.add(timer)
-        try:
-            yield timer
-        finally:
-            self._timers.discard(timer)
-
-    async def next(self, attachment: Attachment, until: float) -> Delivery | Detached | None:
-        """Wait for the next item of a client's mail.
+    def hold(self, attachment: Attachment, until: float) -> Iterator[Hold]:
+        """Hold a client's connect.
 
         Args:
             attachment: the client.
-            until: wait until this time of the event loop; one in the past takes only what is at hand.
-
-        Returns:
-            None if nothing came in time.
+            until: to this time of the event loop; one in the past takes only what is at hand.
         """
+        loop = asyncio.get_running_loop()
+        hold = Hold(attachment)
+        hold.over = self.draining or until <= loop.time()
+        timer = loop.call_at(until, hold.end)
+        self._held.add(hold)
         try:
-            async with asyncio.timeout_at(0.0 if self.draining else until) as timer:
-                with self._noted(timer):
-                    return await anext(attachment)
-        except TimeoutError:
-            return None
+            yield hold
+        finally:
+            timer.cancel()
+            self._held.discard(hold)
 
     def drain(self) -> None:
         """End all of them, and let no new one wait."""
         self.draining = True
-        for timer in self._timers:
-            if not timer.expired():
-                timer.reschedule(0.0)
+        for hold in self._held:
+            hold.end()
 
 
 @dataclass
@@ -89,13 +111,8 @@ class Bag:
         """What was lost."""
         return [gap for delivery in self.deliveries for gap in delivery.gaps]
 
-    @property
-    def size(self) -> int:
-        """About how many bytes its messages have."""
-        return sum(len(message.data) for delivery in self.deliveries for message in delivery.messages)
 
-
-async def gather(holds: Holds, attachment: Attachment, until: float, size: int) -> Bag:
+async def gather(holds: Holds, attachment: Attachment, until: float, room: int) -> Bag:
     """Wait for mail, and take with it what has come meanwhile, as far as one response holds it.
 
     The client must be attached with `explicit`: taking confirms nothing.
@@ -104,22 +121,15 @@ async def gather(holds: Holds, attachment: Attachment, until: float, size: int) 
         holds: the front-end's.
         attachment: the client.
         until: wait until this time of the event loop.
-        size: about so many bytes, but at least one delivery.
+        room: so many characters of data at most, but at least one delivery.
     """
-    bag = Bag()
-    item = await holds.next(attachment, until)
-    while isinstance(item, Delivery):
-        bag.deliveries.append(item)
-        if bag.size >= size:
-            break
-        item = await holds.next(attachment, 0.0)
-    if isinstance(item, Detached):
-        bag.detached = item
-    return bag
+    with holds.hold(attachment, until) as hold:
+        taken = await hold.take(room)
+    return Bag(detached=taken) if isinstance(taken, Detached) else Bag(taken)
 
 
 class Writer:
-    """Writes messages as JSON. The clients of one link get the same objects, so that each is written once for all.
+    """Writes messages as JSON. The clients of one link get the same objects, and so the same text, written once.
 
     Args:
         extensions: those that see what goes out.
@@ -128,20 +138,41 @@ class Writer:
     def __init__(self, extensions: Extensions) -> None:
         self._extensions = extensions
         # The messages are kept beside their text: while they are, no other object has their id.
-        self._texts: OrderedDict[int, tuple[tuple[Message, ...], list[str]]] = OrderedDict()
+        self._ready: OrderedDict[tuple[int, ...], tuple[list[tuple[Message, ...]], list[str]]] = OrderedDict()
 
-    async def texts(self, delivery: Delivery, request: Request) -> list[str]:
-        """Write the messages of a delivery, each as its JSON text."""
+    async def text(self, deliveries: Sequence[Delivery], request: Request) -> str:
+        """Write the messages of deliveries as JSON texts with commas between them; empty if there are none."""
+        return ",".join(await self.texts(deliveries, request))
+
+    async def texts(self, deliveries: Sequence[Delivery], request: Request) -> list[str]:
+        """The same in portions of about 64 KB: clients refuse WebSocket messages that are too large."""
         if self._extensions.look_out:
-            return await self._extended(delivery, request)
-        messages = delivery.messages
-        ready = self._texts.get(id(messages))
+            return _joined([text for one in deliveries for text in await self._extended(one, request)])
+        key = tuple([id(delivery.messages) for delivery in deliveries])
+        ready = self._ready.get(key)
         if ready is None:
-            ready = self._texts[id(messages)] = (messages, [delivered(message) for message in messages])
-            if len(self._texts) > _READY_TEXTS:
-                self._texts.popitem(last=False)
+            ready = self._ready[key] = _written([delivery.messages for delivery in deliveries])
+            if len(self._ready) > _READY_TEXTS:
+                self._ready.popitem(last=False)
         return ready[1]
 
     async def _extended(self, delivery: Delivery, request: Request) -> list[str]:
         passed = [await self._extensions.outgoing(parsed_mail(message), request) for message in delivery.messages]
         return [message.json() for message in passed if message is not None]
+
+
+def _written(mail: list[tuple[Message, ...]]) -> tuple[list[tuple[Message, ...]], list[str]]:
+    return mail, _joined([delivered(message) for messages in mail for message in messages])
+
+
+def _joined(texts: list[str]) -> list[str]:
+    """Texts with commas between them, each portion closed when it is large enough."""
+    portions: list[list[str]] = []
+    room = 0
+    for text in texts:
+        if room <= 0:
+            portions.append([])
+            room = _PORTION
+        portions[-1].append(text)
+        room -= len(text)
+    return [",".join(portion) for portion in portions]

@@ -15,6 +15,8 @@ class Patience:
     All mail of a front-end comes by one link, with a window for what is not confirmed: who takes nothing would soon
     hold up everybody. So a client whose socket stalls is given up at once, and whoever sends to it takes it again.
 
+    Nearly all sends are over at once: one timer looks at those that are not, instead of two for each.
+
     Args:
         send: sends one text.
         timing: when a socket counts as stalled, and when as stuck.
@@ -25,20 +27,46 @@ class Patience:
         self._send = send
         self._timing = timing
         self._give_up = give_up
+        self._loop = asyncio.get_running_loop()
+        self._stalls: dict[Attachment, float] = {}
+        self._stucks: dict[Attachment, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def send(self, text: str, attachment: Attachment) -> None:
         """Send a client's mail."""
-        loop = asyncio.get_running_loop()
-        stalled = loop.call_later(self._timing.stalled, self._let_go, attachment)
-        stuck = loop.call_later(self._timing.stuck, self._give_up)
+        self._stalls[attachment] = due = self._loop.time() + self._timing.stalled
+        if self._timer is None or self._timer.when() > due:
+            self._look_at(due)
         try:
             await self._send(text)
         finally:
-            stalled.cancel()
-            stuck.cancel()
+            self._stalls.pop(attachment, None)
+            self._stucks.pop(attachment, None)
+
+    def _look(self) -> None:
+        """Look at the sends under way, and come back when the next of them is due."""
+        now = self._loop.time()
+        for attachment in _due(self._stalls, now):
+            self._stucks[attachment] = self._stalls.pop(attachment) - self._timing.stalled + self._timing.stuck
+            self._let_go(attachment)
+        if _due(self._stucks, now):
+            self._give_up()
+        self._timer = None
+        coming = [due for due in (*self._stalls.values(), *self._stucks.values()) if due > now]
+        if coming:
+            self._look_at(min(coming))
+
+    def _look_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()  # it would come later: for a socket that has been stalled since
+        self._timer = self._loop.call_at(due, self._look)
 
     def _let_go(self, attachment: Attachment) -> None:
         task = asyncio.create_task(attachment.detach())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+def _due(deadlines: dict[Attachment, float], now: float) -> list[Attachment]:
+    return [attachment for attachment, due in deadlines.items() if due <= now]

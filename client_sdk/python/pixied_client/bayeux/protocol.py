@@ -140,7 +140,7 @@ class Protocol:
                 return
             await self._mark_active(passed)
             reply = await self._guarded(answer, passed, request)
-            reply = await self._extensions.outgoing(reply, request)
+            reply = await self._extensions.replying(reply, request)
         except Exception as error:  # noqa: BLE001 - an extension failed: that is one message's misfortune
             reply = self._refused(passed or message, error)
         if reply is not None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import logging
 import signal
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from random import Random
 from time import monotonic, time
@@ -19,19 +20,36 @@ from pixied_server.delivery.link import LinkLimits
 from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.abc import Engine
 from pixied_server.engine.memory import MemoryEngine, MemoryLimits
+from pixied_server.engine.redis import (
+    Address,
+    AddressInvalid,
+    Layout,
+    RedisEngine,
+    RedisLimits,
+    Severity,
+    Store,
+    StoreUnavailable,
+)
+from pixied_server.errors import EngineUnavailable
 from pixied_server.rpc.admin import Identity
 from pixied_server.rpc.attach import LinkTerms
 from pixied_server.rpc.checks import RequestLimits, Validator
 from pixied_server.rpc.server import AddressInUse, RpcServer, Transport
 from pixied_server.settings import Settings
 
-__all__ = ["VERSION", "AddressInUse", "run", "serve"]
+__all__ = ["VERSION", "AddressInUse", "EngineRefused", "run", "serve"]
 
 VERSION = version("pixied")
 
 _LAST_WORDS = 1.0
+# How often health is looked at, in seconds.
+_HEALTH = 0.25
 
 _log = structlog.get_logger(__name__)
+
+
+class EngineRefused(Exception):
+    """The engine can't be used: its address is wrong, or its store can't be reached or would lose mail."""
 
 
 def run(settings: Settings) -> None:
@@ -39,6 +57,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         AddressInUse: an address can't be listened on.
+        EngineRefused: the engine can't be used.
     """
     _spare_the_collector()
     asyncio.run(serve(settings))
@@ -53,14 +72,15 @@ async def serve(settings: Settings, *, listening: Callable[[list[str]], None] | 
 
     Raises:
         AddressInUse: an address can't be listened on.
+        EngineRefused: the engine can't be used.
     """
     clock = _clock()
-    engine = _engine(settings, clock)
-    hub = Hub(engine, Watchers(settings.watch_buffer), clock)
     random = Random()  # noqa: S311 - spreads load, guards nothing
     drain = Drain(settings.grace, lambda: _log.info("draining"), random)
-    server = _server(settings, hub, drain, clock())
     async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(_opened(settings, clock))
+        hub = Hub(engine, Watchers(settings.watch_buffer), clock)
+        server = _server(settings, hub, drain, clock())
         addresses = await server.start()
         stack.callback(_log.info, "stopped")
         stack.push_async_callback(server.stop, 0.0)
@@ -86,7 +106,9 @@ async def _until_drained(engine: Engine, server: RpcServer, drain: Drain) -> Non
     """Run the engine until the planned stop is over; an engine that fails ends the server at once."""
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(engine.run())
+        reporting = tasks.create_task(_report_health(engine, server))
         await drain.wait()
+        reporting.cancel()
         await server.set_serving(serving=False)
         in_time = await drain.finished()
         if not in_time:
@@ -94,6 +116,19 @@ async def _until_drained(engine: Engine, server: RpcServer, drain: Drain) -> Non
         # Answers that are being written have a moment; tools that keep a health check open have no more than that.
         await server.stop(_LAST_WORDS if in_time else 0.0)
         running.cancel()
+
+
+async def _report_health(engine: Engine, server: RpcServer) -> None:
+    """Tell health checks of the data services whether the engine can be used; the process itself stays alive."""
+    healthy = True
+    while True:
+        if engine.healthy != healthy:
+            healthy = engine.healthy
+            _log.log(
+                logging.INFO if healthy else logging.ERROR, "engine answers" if healthy else "engine is unavailable"
+            )
+            await server.set_data_serving(serving=healthy)
+        await asyncio.sleep(_HEALTH)
 
 
 def _stop_on_signals(drain: Drain, stack: AsyncExitStack) -> None:
@@ -109,7 +144,55 @@ def _clock() -> Callable[[], float]:
     return lambda: monotonic() + offset
 
 
-def _engine(settings: Settings, clock: Callable[[], float]) -> Engine:
+@asynccontextmanager
+async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Engine]:
+    """The engine, ready for use as long as the context lasts."""
+    if settings.engine == "memory":
+        yield _memory(settings, clock)
+        return
+    try:
+        store = Store(Address.parse(settings.engine), timeout=settings.redis_timeout)
+        await store.open()
+    except (AddressInvalid, StoreUnavailable) as error:
+        raise EngineRefused(f"the store can't be used: {error}") from None
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        await _inspect(store)
+        engine = RedisEngine(
+            store,
+            Layout(settings.redis_prefix, settings.redis_partitions),
+            RedisLimits(
+                clients=settings.max_clients,
+                subscriptions_per_client=settings.max_subscriptions_per_client,
+                namespaces=settings.max_namespaces,
+                idempotency_keys=settings.max_idempotency_keys,
+                total_bytes=settings.max_total_bytes,
+                log=Bounds(settings.max_log_messages, settings.max_log_bytes, settings.log_age),
+                creates_per_second=settings.max_creates_per_second,
+                publishes_per_second=settings.max_publishes_per_second,
+            ),
+            patience=settings.redis_timeout,
+        )
+        stack.push_async_callback(engine.close)
+        try:
+            await engine.open()
+        except EngineUnavailable as error:
+            raise EngineRefused(str(error)) from None
+        yield engine
+
+
+async def _inspect(store: Store) -> None:
+    try:
+        findings = await store.inspect()
+    except StoreUnavailable as error:
+        raise EngineRefused(f"the store can't be used: {error}") from None
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            raise EngineRefused(finding.text)
+        _log.warning(finding.text)
+
+
+def _memory(settings: Settings, clock: Callable[[], float]) -> MemoryEngine:
     limits = MemoryLimits(
         clients=settings.max_clients,
         subscriptions_per_client=settings.max_subscriptions_per_client,

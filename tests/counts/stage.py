@@ -41,13 +41,13 @@ class Stage:
     """A server whose time stands still."""
 
     def __init__(self) -> None:
-        engine = app._engine(Settings(), lambda: 1_000.0)
+        engine = app._memory(Settings(), lambda: 1_000.0)
         assert isinstance(engine, MemoryEngine)
         self.engine = engine
         self.hub = Hub(self.engine, Watchers(10), lambda: 1_000.0)
         drain = Drain(1.0, lambda: None, Random(1))
         operations = Operations(self.hub, Validator(Grammar(), _LIMITS), drain, may_wait=False)
-        self._pipeline = PipelineServicer(operations, drain, 1_000)
+        self._pipeline = PipelineServicer(operations, drain, 1_000, at_once=False)
 
     async def subscribed(self, count: int, pattern: str = CHANNEL) -> list[str]:
         """So many clients, each with one subscription; `{}` in it is a number of its own."""

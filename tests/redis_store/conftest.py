@@ -66,9 +66,15 @@ def certified() -> Iterator[Certificates]:
 
 
 @pytest.fixture(scope="module")
-def trio() -> Iterator[Trio]:
+def a_trio() -> Iterator[Trio]:
     with sentinel_trio() as trio:
         yield trio
+
+
+@pytest.fixture
+def trio(a_trio: Trio) -> Trio:
+    a_trio.settle()
+    return a_trio
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ async def test_a_master_that_dies(trio: Trio, opened: Opened) -> None:
 async def test_replicas_that_lag(trio: Trio, opened: Opened) -> None:
     """Who waits for replicas is told when they have it or are too few, and holds up no other calls."""
     replicas = [one for one in trio.servers if one is not trio.master]
-    async with opened(trio.url, timeout=1) as store:
+    async with opened(trio.url, timeout=3) as store:
         counted = await store.run(KEYS, COUNT, [])
         await store.replicated(b"test{a}:mark", 2)
         assert [int(one("GET", KEYS[0])) for one in replicas] == [counted, counted]

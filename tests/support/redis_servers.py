@@ -199,9 +199,21 @@ class Trio:
 
     def fail_over(self) -> None:
         """Have the Sentinels make another server the master, as for maintenance, and wait until they did."""
+        self.settle()
         before = self.master
         self.sentinels[0]("SENTINEL", "FAILOVER", _MASTER_NAME)
         self.await_failover(before)
+
+    def settle(self) -> None:
+        """Wait until all servers replicate one master, and no Sentinel is busy with a failover."""
+
+        def settled() -> bool:
+            master = self.master
+            master("SET", "settled", 1)
+            online = master("WAIT", 2, 500) == 2
+            return online and all(_facts_of(one)[b"flags"] == b"master" for one in self.sentinels)
+
+        eventually(settled, "rest after a failover")
 
     def await_failover(self, before: Server) -> None:
         """Wait until another server than this one is the master of all Sentinels, and knows it."""
@@ -407,9 +419,13 @@ def _await_replication(replica: Server) -> None:
 
 
 def _knows_all(sentinel: Server) -> bool:
-    told = sentinel("SENTINEL", "MASTER", _MASTER_NAME)
-    known = dict(zip(told[::2], told[1::2], strict=True))
+    known = _facts_of(sentinel)
     return bool(known[b"num-slaves"] == b"2" and known[b"num-other-sentinels"] == b"2")
+
+
+def _facts_of(sentinel: Server) -> dict[bytes, bytes]:
+    told = sentinel("SENTINEL", "MASTER", _MASTER_NAME)
+    return dict(zip(told[::2], told[1::2], strict=True))
 
 
 def _share_slots(masters: Sequence[Server]) -> None:

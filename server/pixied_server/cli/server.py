@@ -10,6 +10,7 @@ from pixied_server.cli.exits import ExitCode, fail
 from pixied_server.cli.flags import takes_settings
 from pixied_server.cli.output import table, write_json
 from pixied_server.settings import LoadedSettings, Settings
+from pixied_server.settings.kinds import Engine
 
 __all__ = ["config", "serve"]
 
@@ -21,7 +22,7 @@ def serve(loaded: LoadedSettings) -> None:
     telemetry.configure(settings.log_level, settings.log_format, sys.stderr)
     try:
         app.run(settings)
-    except app.AddressInUse as error:
+    except (app.AddressInUse, app.EngineRefused) as error:
         fail(ExitCode.REFUSED, str(error))
 
 
@@ -37,7 +38,8 @@ def config(
         value, origin = getattr(loaded.settings, name), loaded.origins[name]
         if as_json:
             source = {"from": origin.layer, "source": origin.name or None}
-            write_json({"setting": name, "value": value, "unit": setting.kind.unit or None} | source)
+            shown = setting.kind.show(value) if isinstance(setting.kind, Engine) else value
+            write_json({"setting": name, "value": shown, "unit": setting.kind.unit or None} | source)
         for_people.append((name, setting.kind.show(value), origin, setting.description))
     if not as_json:
         table(("setting", "value", "from", "meaning"), for_people)

@@ -125,6 +125,11 @@ class Link:
         return True
 
     @property
+    def waits(self) -> bool:
+        """Whether to attach a client has to wait for a store."""
+        return self._hub.engine.waits
+
+    @property
     def position(self) -> int:
         """Everything up to this position has been put into deliveries for all live clients."""
         return self._outbox.position

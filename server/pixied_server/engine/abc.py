@@ -268,11 +268,19 @@ class Engine(Protocol):
     name: str
     waits: bool
     """Whether operations wait for a store: then whoever has many does well to begin them all at once."""
-    head: int
-    """All mail up to this position has been announced."""
     counters: Counters
     listener: Listener
     """Set before anything else is called."""
+
+    @property
+    def head(self) -> int:
+        """All mail up to this position has been announced."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its store answers."""
+        ...
 
     async def run(self) -> None:
         """Do what time demands, until cancelled.

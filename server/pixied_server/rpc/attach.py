@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import groupby
 from time import monotonic
 
 import structlog
@@ -166,8 +167,13 @@ class _Conversation:
             raise StreamProtocol(
                 f"a frame of {len(commands):,} commands; {self._valid.limits.max_batch_items:,} may be"
             )
-        for command in commands[skip:]:
-            await self._do(command)
+        for kind, some in groupby(commands[skip:], _kind):
+            if kind == "attach" and self._link.waits:
+                # Each waits for the store, none for another: all of them are asked for at once.
+                await asyncio.gather(*[self._attach(command.attach) for command in some])
+            else:
+                for command in some:
+                    await self._do(command)
 
     async def _do(self, command: wire.AttachCommand) -> None:
         match command.WhichOneof("command"):
@@ -198,3 +204,8 @@ class _Conversation:
         else:
             terms = AttachTerms(explicit=explicit, expires=request.expires, cursor=request.ack_cursor)
             await self._link.attach(client_id, request.handle, terms)
+
+
+def _kind(command: wire.AttachCommand) -> str | None:
+    kind: str | None = command.WhichOneof("command")
+    return kind

@@ -107,6 +107,12 @@ class RpcServer:
         for service in _SERVICES:
             await self._health.set(service, status)
 
+    async def set_data_serving(self, *, serving: bool) -> None:
+        """What health checks of the two services are told, while the server as a whole lives."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in _SERVICES[1:]:
+            await self._health.set(service, status)
+
     async def stop(self, grace: float) -> None:
         """Stop. Calls that are still under way are cut after so many seconds."""
         await self._server.stop(grace)
@@ -126,7 +132,9 @@ class RpcServer:
         streams: dict[str, Callable[..., Any]] = {
             "deliver": DeliverServicer(hub, valid, self._drain).deliver,
             "attach": attach.attach,
-            "pipeline": PipelineServicer(pipelined, self._drain, valid.limits.max_batch_items).pipeline,
+            "pipeline": PipelineServicer(
+                pipelined, self._drain, valid.limits.max_batch_items, at_once=hub.engine.waits
+            ).pipeline,
             "watch": WatchServicer(hub, valid, self._drain).watch,
         }
         return bind(BACKEND, {**self._methods(BACKEND, operations, but=streams), **streams})

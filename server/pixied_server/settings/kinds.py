@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-__all__ = ["Address", "Addresses", "Choice", "Count", "Duration", "Kind", "Size", "Switch"]
+__all__ = ["Address", "Addresses", "Choice", "Count", "Duration", "Engine", "Kind", "Name", "Size", "Switch"]
 
 UNIX_PATH_LIMIT = 107
 """Bytes that a Unix socket's path may have on Linux (`sockaddr_un`, without its closing zero)."""
@@ -209,6 +209,60 @@ class Choice(Kind):
     def _read(self, given: object) -> str | None:
         word = given.strip().lower() if isinstance(given, str) else None
         return word if word in self.words else None
+
+
+@dataclass(frozen=True)
+class Name(Kind):
+    """A short name of letters, digits, `-`, `_` and `.`."""
+
+    metavar: ClassVar[str] = "NAME"
+
+    def range(self) -> str:
+        """Says which values are right."""
+        return "1 to 64 letters, digits, -, _ or ."
+
+    def _read(self, given: object) -> str | None:
+        return given if isinstance(given, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else None
+
+
+@dataclass(frozen=True)
+class Engine(Kind):
+    """Where the state is: `memory`, or the address of a store. A password in it is never shown."""
+
+    SCHEMES: ClassVar[tuple[str, ...]] = (
+        "redis",
+        "rediss",
+        "redis+unix",
+        "unix",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+    )
+    metavar: ClassVar[str] = "memory|URL"
+
+    def parse(self, given: object) -> object:
+        """See `Kind.parse`; the error does not repeat what was given, for it may hold a password."""
+        value = self._read(given)
+        if value is None:
+            raise ValueError(f"this is no engine; right would be {self.range()}")
+        return value
+
+    def range(self) -> str:
+        """Says which values are right."""
+        return "memory, or a URL such as redis://127.0.0.1:6379/0 (also rediss, redis+sentinel, redis+cluster, unix)"
+
+    def _read(self, given: object) -> str | None:
+        if not isinstance(given, str):
+            return None
+        text = given.strip()
+        known = text == "memory" or (text.partition("://")[0] in self.SCHEMES and "://" in text)
+        return text if known else None
+
+    def _write(self, value: Any) -> str:
+        return re.sub(r"(//[^@/]*:)[^@]*@|((?:sentinel_)?password=)[^&]*", r"\1\2***", str(value)).replace(
+            "***", "***@", 1 if "@" in str(value) else 0
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pixied_server.settings.kinds import Address, Addresses, Choice, Count, Duration, Kind, Size, Switch
+from pixied_server.settings.kinds import Address, Addresses, Choice, Count, Duration, Engine, Kind, Name, Size, Switch
 
 __all__ = ["CONTRADICTION", "ENV_PREFIX", "Setting", "Settings"]
 
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         bool,
         Setting(Switch(), "Admit addresses that other machines can reach, though there is no authentication yet"),
     ] = False
-    engine: Annotated[str, Setting(Choice(("memory",)), "What holds the state")] = "memory"
+    engine: Annotated[str, Setting(Engine(), "What holds the state")] = "memory"
     grace: Annotated[
         float, Setting(Duration(0, HOUR), "How long a planned stop waits for streams to end before it cuts them")
     ] = 10.0
@@ -138,6 +138,17 @@ class Settings(BaseSettings):
     watch_buffer: Annotated[
         int, Setting(Count(1, 10_000_000), "How many events are kept for a slow watcher before it misses some")
     ] = 10_000
+
+    redis_prefix: Annotated[
+        str,
+        Setting(Name(), "What the names of all keys begin with; installations that share a store have different ones"),
+    ] = "pixied"
+    redis_partitions: Annotated[
+        int, Setting(Count(1, 1_024), "How many parts the state has in a store; to be changed only while it is empty")
+    ] = 16
+    redis_timeout: Annotated[
+        float, Setting(Duration(0.05, 60), "How long the store may take to answer before an operation is refused")
+    ] = 2.0
 
     log_level: Annotated[
         str, Setting(Choice(("debug", "info", "warning", "error", "critical")), "The least severe log line to write")

@@ -76,6 +76,7 @@ class MemoryEngine:
 
     name = "memory"
     waits = False
+    healthy = True
     listener: Listener
 
     def __init__(self, limits: MemoryLimits, clock: Callable[[], float]) -> None:

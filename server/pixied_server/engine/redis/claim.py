@@ -1,6 +1,6 @@
 """The mail of a client of the Redis engine, and how far it has got it.
 
-How far: for each log that the client reads, a place in that log's partition. Everyone else has but one number, a position.
+How far: for each log that the client reads, a place in that log's partition. Everyone else has one number, a position.
 While the client gets its mail as it is announced, `Positions` tell what places a position stands for; while it reads,
 the claim itself does, for it numbers what it reads.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pixied_server.core.backlog import Loss
-from pixied_server.core.log import Entry
 from pixied_server.engine.abc import Keeper, Reading
 from pixied_server.engine.redis.following import Log
 from pixied_server.engine.redis.mail import entry_of
@@ -27,7 +26,7 @@ _STEPS = 1_000
 
 @dataclass(slots=True)
 class Place:
-    """How far a log has been read: everything up to a place. The offset is of the last entry there, or of one before."""
+    """How far a log has been read: everything up to a place. The offset is of its last entry, or of one before."""
 
     place: int
     offset: int
@@ -155,6 +154,15 @@ class RedisClaim:
 
     async def read(self, *, messages: int, size: int) -> Reading:
         """See `engine.abc.Claim`."""
+        while True:
+            changes, steps = self._changes, len(self.trail)
+            reading = await self._read(messages, size)
+            passed_over = not (reading.entries or reading.losses or reading.done)
+            if not passed_over or self._changes != changes or len(self.trail) == steps:
+                return reading
+            # All of it was the client's own, and not for it.
+
+    async def _read(self, messages: int, size: int) -> Reading:
         positions = self._store.positions
         changes = self._changes
         upto = {partition: positions.last(partition) for partition, _ in self._cursors}
@@ -174,7 +182,15 @@ class RedisClaim:
         redelivered = sum(wanted[:redelivered])
         end = before + messages if done else before + len(taken)
         if entries or losses or done:
-            self._note(Step(end, dict(self._cursors), False, [(part, one.place) for _, part, one in taken], before))
+            self._note(
+                Step(
+                    end,
+                    dict(self._cursors),
+                    live=False,
+                    taken=[(part, one.place) for _, part, one in taken],
+                    begin=before,
+                )
+            )
         kept = [entry for entry, is_wanted in zip(entries, wanted, strict=True) if is_wanted]
         return Reading(kept, redelivered, [Loss(pattern, count) for pattern, count in losses.items()], end, done)
 
@@ -195,14 +211,14 @@ class RedisClaim:
         for partition, logs, future in asked:
             _, reached, *found = await future
             answers += [
-                _Answer(log, int(reached), int(offset), missing, bool(more), entries)
+                _Answer(log, int(reached), int(offset), missing, entries, more=bool(more))
                 for log, (offset, missing, more, entries) in zip(logs, found, strict=True)
             ]
             del partition
         return answers
 
     def _merged(self, answers: "Iterable[_Answer]", losses: dict[str, int]) -> list[tuple[bool, int, _Found]]:
-        """What can be taken, in order: what may have been sent before comes first, and each partition keeps its own order.
+        """What can be taken, in order: first what may have been sent before; and each partition keeps its own order.
 
         Where a log of a partition has more than was read, the others are not read beyond it.
         """
@@ -333,8 +349,9 @@ class _Answer:
         reached: int,
         offset: int,
         missing: int,
+        entries: Sequence[Any],
+        *,
         more: bool,
-        entries: Sequence[Any],  # noqa: FBT001
     ) -> None:
         self.log = log
         self.reached = reached

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
-from pixied_server.core import identifiers, idempotency
+from pixied_server.core import idempotency, identifiers
 from pixied_server.core.backlog import Portion
 from pixied_server.core.channels import is_pattern, logs_of
 from pixied_server.core.log import Bounds, Entry
@@ -138,7 +138,18 @@ class RedisEngine:
         self._requests = count(1)
         self._answers: dict[str, asyncio.Future[Sequence[str]]] = {}
         self._yielded: dict[str, asyncio.Future[None]] = {}
-        self._settling: dict[str, int] = {}
+        self._news: Mapping[str, Callable[..., None]] = {
+            "G": self._hear_gone,
+            "B": self._hear_subscribed,
+            "U": self._left,
+            "Y": self._hear_wanted,
+            "R": self._hear_yielded,
+            "C": self._hear_claimed,
+            "Q": self._hear_question,
+            "A": self._hear_answer,
+            "E": self._hear_event,
+            "W": self._hear_watched,
+        }
 
     @property
     def head(self) -> int:
@@ -189,6 +200,11 @@ class RedisEngine:
     async def tick(self) -> None:
         """Do what is due at this moment."""
         await self.housekeeping.tick()
+
+    @property
+    def healthy(self) -> bool:
+        """See `engine.abc.Engine`."""
+        return all(partition.answers for partition in self.partitions) and self._following.hears
 
     @property
     def busy(self) -> bool:
@@ -475,7 +491,7 @@ class RedisEngine:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
         keyed = any(message.key for message in messages)
-        # What comes after a publish with a key waits until that is past its check: so what one caller sends stays in order.
+        # What comes after a publish with a key waits until that is past its check: what a caller sends stays in order.
         if keyed or self._in_order.locked():
             async with self._in_order:
                 if keyed:
@@ -734,12 +750,12 @@ class RedisEngine:
             for partition, pattern, place, offset in (word.split("\t") for word in words)
         }
 
-    def _answer(self, process: str, name: str, client_id: str, cursor: int) -> None:
+    def _hear_question(self, process: str, name: str, client_id: str, cursor: str) -> None:
         """Another process asks what a cursor stands for."""
 
         async def answer() -> None:
             try:
-                cursors = await self._resolved(client_id, cursor)
+                cursors = await self._resolved(client_id, int(cursor))
             except PixiedError:
                 words = ["0"]
             else:
@@ -858,34 +874,40 @@ class RedisEngine:
             self.listener.behind(claim.client_id)
         self.spawn(self.housekeeping.check(partition, mine))
 
-    def told(self, partition: int, kind: str, words: Sequence[str]) -> None:
+    def told(self, kind: str, words: Sequence[str]) -> None:
         """See `Audience`."""
-        match kind, *words:
-            case "G", client_id, parting, *reason:
-                self.gone(client_id, Parting.EXPIRED if parting == "expired" else Parting.DESTROYED, "\n".join(reason))
-            case "B", client_id:
-                self.spawn(self._reload(client_id))
-            case "U", client_id, pattern:
-                self._left(client_id, pattern)
-            case "Y", client_id, process:
-                self.spawn(self._yield(client_id, process))
-            case "R", client_id:
-                if (yielded := self._yielded.get(client_id)) is not None and not yielded.done():
-                    yielded.set_result(None)
-            case "C", client_id, number:
-                claim = self.claims.get(client_id)
-                if claim is not None and claim.number <= int(number):
-                    self.lose(claim)
-            case "Q", process, name, client_id, cursor:
-                self._answer(process, name, client_id, int(cursor))
-            case "A", name, *answer:
-                if (asked := self._answers.get(name)) is not None and not asked.done():
-                    asked.set_result(answer)
-            case "E", process, event:
-                if process != self.process:
-                    self.listener.happened(decoded_event(event))
-            case "W", watched:
-                self.housekeeping.watched = watched == "1"
+        self._news[kind](*words)
+
+    def _hear_gone(self, client_id: str, parting: str, *reason: str) -> None:
+        self.gone(client_id, Parting.EXPIRED if parting == "expired" else Parting.DESTROYED, "\n".join(reason))
+
+    def _hear_subscribed(self, client_id: str) -> None:
+        self.spawn(self._reload(client_id))
+
+    def _hear_wanted(self, client_id: str, process: str) -> None:
+        self.spawn(self._yield(client_id, process))
+
+    def _hear_yielded(self, client_id: str) -> None:
+        yielded = self._yielded.get(client_id)
+        if yielded is not None and not yielded.done():
+            yielded.set_result(None)
+
+    def _hear_claimed(self, client_id: str, number: str) -> None:
+        claim = self.claims.get(client_id)
+        if claim is not None and claim.number <= int(number):
+            self.lose(claim)
+
+    def _hear_answer(self, name: str, *answer: str) -> None:
+        asked = self._answers.get(name)
+        if asked is not None and not asked.done():
+            asked.set_result(answer)
+
+    def _hear_event(self, process: str, event: str) -> None:
+        if process != self.process:
+            self.listener.happened(decoded_event(event))
+
+    def _hear_watched(self, watched: str) -> None:
+        self.housekeeping.watched = watched == "1"
 
     async def _reload(self, client_id: str) -> None:
         """Another process has subscribed a client that is held here."""

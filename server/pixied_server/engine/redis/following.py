@@ -1,10 +1,10 @@
 """What a process is told by its partitions: mail of the logs that it follows, and news of the clients that it holds.
 
 It comes by sharded pub/sub, on one connection for each server. In a partition everything is told in the order of its
-places, so one number says how far a partition has been heard. Pub/sub promises nothing: a connection may break, be cut for
-being slow, or live on and be silent. So whoever begins to follow waits for a mark that the partition sends on demand; the
-offset of each message tells whether one is missing; and what is missing is read from the logs before anything younger
-is passed on.
+places, so one number says how far a partition has been heard. Pub/sub promises nothing: a connection may break, be cut
+for being slow, or live on and be silent. So whoever begins to follow waits for a mark that the partition sends on
+demand; the offset of each message tells whether one is missing; and what is missing is read from the logs before
+anything younger is passed on.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Log = tuple[int, str]
 _READ_LOGS = 100
 _READ_MESSAGES = 500
 _READ_BYTES = 1_000_000
-# So many of a log's last offsets are remembered, to tell exactly how many messages a client has lost since it confirmed.
+# So many of a log's last offsets are remembered, to tell how many messages exactly a client has lost.
 _RECENT = 32
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -54,7 +54,7 @@ class Audience(Protocol):
         """Mail of a followed pattern that is gone before anyone could read it."""
         ...
 
-    def told(self, partition: int, kind: str, words: Sequence[str]) -> None:
+    def told(self, kind: str, words: Sequence[str]) -> None:
         """Anything else that a process is told."""
         ...
 
@@ -183,10 +183,15 @@ class Following:
         for feed in self._feeds.values():
             await feed.close()
 
+    @property
+    def hears(self) -> bool:
+        """Whether all partitions are heard."""
+        return all(ear.held_back is None for ear in self._ears)
+
     # Following
 
     async def follow(self, logs: Iterable[Log]) -> None:
-        """Follow logs: when this returns everything that is appended to them will be told, and `positions` knows from where on.
+        """Follow logs: once this returns all that is appended to them will be told, and `positions` knows from where.
 
         Raises:
             EngineUnavailable: the store did not confirm it in time. They are followed all the same.
@@ -410,7 +415,7 @@ class Following:
                     if mark.exception() is None:
                         topic.ready.set_result(None)
                     elif ear.mending is None:
-                        # The mark could not be asked for: the topic is confirmed, and asked about again when it is next wanted.
+                        # The mark could not be asked for; whatever is the matter, reading what was missed mends it.
                         self._mend(ear, "no mark came")
 
         self._marked(ear).add_done_callback(marked)
@@ -419,7 +424,7 @@ class Following:
 
     def _hear(self, data: bytes, channel: bytes) -> None:
         if channel.endswith(b":events"):
-            self._audience.told(0, "E", data.decode().split("\n"))
+            self._audience.told("E", data.decode().split("\n"))
             return
         head, _, rest = data.partition(b"\n")
         kind = head[:1]
@@ -431,7 +436,7 @@ class Following:
             name, place = rest.decode().split("\n")
             self._mark(self._ears[int(head[1:])], name, int(place))
         else:
-            self._audience.told(-1, kind.decode(), rest.decode().split("\n"))
+            self._audience.told(kind.decode(), rest.decode().split("\n"))
 
     def _mail(self, ear: _Ear, rest: bytes) -> None:
         if ear.held_back is None and int(rest[: rest.index(b"\n")]) <= ear.heard:
@@ -484,6 +489,11 @@ class Following:
         if upto < ear.heard:
             await self._raise_places(ear)
             upto = int((await ear.partition.do("hello"))[1])
+        await self._read_missed(ear, upto)
+        self._let_through(ear, upto)
+
+    async def _read_missed(self, ear: _Ear, upto: int) -> None:
+        """Pass on what the logs hold beyond what was heard, and tell what they do not hold any more."""
         found: dict[int, Announcement] = {}
         gaps: list[tuple[str, int]] = []
         topics = list(ear.topics.items())
@@ -494,6 +504,9 @@ class Following:
                 self._audience.missed(pattern, self._positions.reserve(1) + 1)
         for place in sorted(found):
             self._pass_on(ear, found[place])
+
+    def _let_through(self, ear: _Ear, upto: int) -> None:
+        """All up to a place was read: pass on what was held back and is younger, and see to those who wait."""
         ear.heard = max(ear.heard, upto)
         self._positions.reach(ear.partition.number, ear.heard)
         held_back, ear.held_back = ear.held_back or [], None
@@ -532,16 +545,16 @@ class Following:
                 arguments += (pattern, place, offset)
             _, _, *logs = await ear.partition.do("read", *arguments)
             following: dict[str, tuple[int, int]] = {}
-            for (pattern, (place, _)), (offset, missing, more, entries) in zip(reached.items(), logs, strict=True):
+            for pattern, (offset, missing, more, entries) in zip(reached, logs, strict=True):
                 if missing:
                     gaps.append((pattern, missing))
                 for name, at, stored in entries:
-                    place, this = map(int, name.split(b"-"))
-                    told = found.setdefault(place, Announcement(place, [], at, stored))
+                    last, this = map(int, name.split(b"-"))
+                    told = found.setdefault(last, Announcement(last, [], at, stored))
                     told.logs.append((pattern, this))
                 ear.topics[pattern].offset = int(offset) if pattern in ear.topics else -1
                 if more:
-                    following[pattern] = (place, int(offset))
+                    following[pattern] = (int(entries[-1][0].split(b"-")[0]), int(offset))
             reached = following
 
     async def _raise_places(self, ear: _Ear) -> None:

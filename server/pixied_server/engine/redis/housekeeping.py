@@ -1,7 +1,7 @@
 """What a process of the Redis engine does by the clock.
 
-Each process says that it lives, writes down what its links have confirmed, and probes what it is told by. One of them, who
-holds the lease, ends sessions in time, takes old mail away, and puts in order what a dead process has left.
+Each process says that it lives, writes down what its links have confirmed, and probes what it is told by. One of them,
+who holds the lease, ends sessions in time, takes old mail away, and puts in order what a dead process has left.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class Housekeeping:
     async def _lead(self) -> None:
         if self._leads:
             while await self._end_sessions():
-                await asyncio.sleep(0)
+                pass
 
     async def _each_second(self) -> None:
         await self.beat()

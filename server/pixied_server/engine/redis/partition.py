@@ -21,8 +21,35 @@ _SCRIPT = Script("#!lua\n" + _SOURCE)
 # For operations that free memory, when there is none left.
 _FREEING = Script("#!lua flags=allow-oom\n" + _SOURCE)
 _FREES = frozenset(
-    """alive bereave beat buried confirm declare destroy expire forget_keys free free_key hello joined lease leave part
-    pending ping process_of progress_of read release shrink subscribes sweep sync unsubscribe""".split()
+    {
+        "alive",
+        "beat",
+        "bereave",
+        "buried",
+        "confirm",
+        "declare",
+        "destroy",
+        "expire",
+        "forget_keys",
+        "free",
+        "free_key",
+        "hello",
+        "joined",
+        "lease",
+        "leave",
+        "part",
+        "pending",
+        "ping",
+        "process_of",
+        "progress_of",
+        "read",
+        "release",
+        "shrink",
+        "subscribes",
+        "sweep",
+        "sync",
+        "unsubscribe",
+    }
 )
 # One call does not stop the others of the server for long: about 1 ms, or as much as a megabyte takes.
 _OPERATIONS = 200
@@ -66,12 +93,14 @@ class Partition:
 
     Attributes:
         holds: what it held when it last answered.
+        answers: whether it did when it was last asked.
     """
 
     def __init__(self, store: Store, base: str, number: int, process: str, clock: Callable[[], float] | None) -> None:
         self.base = base
         self.number = number
         self.holds = Holds()
+        self.answers = True
         self._store = store
         self._process = process
         self._clock = clock
@@ -129,6 +158,7 @@ class Partition:
         except StoreFull as error:
             await self._free(portion, error)
         except StoreUnavailable as error:
+            self.answers = False
             # Whoever waited behind them would only wait as long again.
             self._fail([*portion, *self._asked], error)
             self._asked.clear()
@@ -159,6 +189,7 @@ class Partition:
         return answer
 
     def _answer(self, portion: list[_Asked], answer: list[Any]) -> None:
+        self.answers = True
         self.holds = Holds(*map(int, answer[0]))
         for one, result in zip(portion, answer[1:], strict=True):
             if not one.result.done():

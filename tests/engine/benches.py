@@ -1,11 +1,8 @@
-"""The engines under test, and how each is set up, told the time and given a moment.
-
-A further engine is one more entry of `BENCHES`.
-"""
+"""The engines under test, and how each is set up, told the time and given a moment."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,7 +16,7 @@ from pixied_server.engine.redis.address import Address
 from pixied_server.engine.redis.layout import Layout
 from pixied_server.engine.redis.store import Store
 
-__all__ = ["BENCHES", "Bench", "Clock", "Limits", "OpenBench"]
+__all__ = ["Bench", "Clock", "Limits", "OpenBench", "RedisBench", "open_memory", "open_redis"]
 
 
 class Clock:
@@ -139,8 +136,14 @@ _TURNS = 10
 _names = count(1)
 
 
-def open_redis(url: str, partitions: int) -> OpenBench:
-    """Redis engines on a server or a cluster."""
+def open_redis(url: str, partitions: int = 4, prefix: str = "") -> OpenBench:
+    """Redis engines on a server or a cluster.
+
+    Args:
+        url: its address.
+        partitions: how many.
+        prefix: of all keys; "" for one of its own for each engine.
+    """
 
     @asynccontextmanager
     async def opened(limits: Limits) -> AsyncIterator[Bench]:
@@ -148,7 +151,7 @@ def open_redis(url: str, partitions: int) -> OpenBench:
         store = Store(Address.parse(url), timeout=5.0)
         engine = RedisEngine(
             store,
-            Layout(f"test{os.getpid()}-{next(_names)}", partitions),
+            Layout(prefix or f"test{os.getpid()}-{next(_names)}", partitions),
             RedisLimits(
                 clients=limits.clients,
                 subscriptions_per_client=limits.subscriptions_per_client,
@@ -170,8 +173,3 @@ def open_redis(url: str, partitions: int) -> OpenBench:
             await store.close()
 
     return opened
-
-
-BENCHES: Mapping[str, OpenBench] = {"memory": open_memory}
-if os.environ.get("R"):
-    BENCHES = {"redis": open_redis(os.environ["R"], int(os.environ.get("P", "4")))}

@@ -119,6 +119,14 @@ class FrontEnd:
         """The messages that a client got, in order."""
         return [receipt.text for receipt in self.got[name]]
 
+    def numbers(self, name: str) -> list[int]:
+        """The numbers that a client got, sorted. Those of one channel came in order; of several, no order is promised."""
+        by_channel: defaultdict[str, list[int]] = defaultdict(list)
+        for receipt in self.got[name]:
+            by_channel[receipt.channel].append(int(receipt.text))
+        assert all(numbers == sorted(numbers) for numbers in by_channel.values())
+        return sorted(number for numbers in by_channel.values() for number in numbers)
+
     def marked(self, name: str) -> list[str]:
         """Those among them that were marked as redelivered."""
         return [receipt.text for receipt in self.got[name] if receipt.redelivered]

@@ -136,18 +136,19 @@ _TURNS = 10
 _names = count(1)
 
 
-def open_redis(url: str, partitions: int = 4, prefix: str = "") -> OpenBench:
+def open_redis(url: str, partitions: int = 4, prefix: str = "", clock: Clock | None = None) -> OpenBench:
     """Redis engines on a server or a cluster.
 
     Args:
         url: its address.
         partitions: how many.
         prefix: of all keys; "" for one of its own for each engine.
+        clock: tells the time; None for one of its own for each engine.
     """
 
     @asynccontextmanager
     async def opened(limits: Limits) -> AsyncIterator[Bench]:
-        clock = Clock()
+        time = clock or Clock()
         store = Store(Address.parse(url), timeout=5.0)
         engine = RedisEngine(
             store,
@@ -162,12 +163,12 @@ def open_redis(url: str, partitions: int = 4, prefix: str = "") -> OpenBench:
                 creates_per_second=limits.creates_per_second,
                 publishes_per_second=limits.publishes_per_second,
             ),
-            clock=clock,
+            clock=time,
         )
         await store.open()
         try:
             await engine.open()
-            yield RedisBench(engine, clock)
+            yield RedisBench(engine, time)
         finally:
             await engine.close()
             await store.close()

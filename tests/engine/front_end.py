@@ -120,7 +120,7 @@ class FrontEnd:
         return [receipt.text for receipt in self.got[name]]
 
     def numbers(self, name: str) -> list[int]:
-        """The numbers that a client got, sorted. Those of one channel came in order; of several, no order is promised."""
+        """The numbers that a client got, sorted: each channel's came in order; of several no order is promised."""
         by_channel: defaultdict[str, list[int]] = defaultdict(list)
         for receipt in self.got[name]:
             by_channel[receipt.channel].append(int(receipt.text))

@@ -119,7 +119,7 @@ class Housekeeping:
         self.watched = watchers > int(engine.listener.watching)
         if self._leads:
             for process in dead:
-                await self._bereave(process.decode())
+                await self.bereave(process.decode())
 
     async def enter(self) -> None:
         """This process has come."""
@@ -169,7 +169,7 @@ class Housekeeping:
                 if cursor == b"0":
                     break
 
-    async def _bereave(self, process: str) -> None:
+    async def bereave(self, process: str) -> None:
         """A process is dead: its clients' mail stays, and their session timeouts begin to run."""
         engine = self._engine
         _log.warning("a pixied is gone, its clients are let go of", process=process)

@@ -1,0 +1,70 @@
+"""Two sites that share a store, their clients and the time: `here` and `there`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+
+from tests.engine.benches import Clock, Limits, RedisBench, open_redis
+from tests.engine.front_end import FrontEnd
+from tests.engine.site import Site
+
+from pixied_server.engine.redis import RedisEngine
+
+__all__ = ["Pair", "opened"]
+
+_names = count(1)
+
+
+class Pair:
+    """See the module.
+
+    Args:
+        here: one of them.
+        there: the other one.
+        stack: closes them.
+    """
+
+    def __init__(self, here: Site, there: Site, stack: AsyncExitStack) -> None:
+        self.here = here
+        self.there = there
+        self._stack = stack
+        there.ids = here.ids
+
+    async def settle(self) -> None:
+        """Let both hear what the other has told, and what follows from that, and from that."""
+        for _ in range(3):
+            for site in (self.here, self.there):
+                await site.bench.settle()
+
+    async def read(self, *fronts: FrontEnd) -> None:
+        """Read until nothing comes any more."""
+        await self.settle()
+        for front in fronts:
+            await front.drain()
+
+    async def die(self, site: Site) -> None:
+        """One of them is gone without a word: what it holds stays as it is in the store."""
+        engine = site.engine
+        assert isinstance(engine, RedisEngine)
+        await engine.following.close()
+
+    async def bereave(self, heir: Site, dead: Site) -> None:
+        """The other one finds that it is gone."""
+        engine, gone = heir.engine, dead.engine
+        assert isinstance(engine, RedisEngine)
+        assert isinstance(gone, RedisEngine)
+        await engine.housekeeping.bereave(gone.process)
+
+
+@asynccontextmanager
+async def opened(url: str, limits: Limits | None = None) -> AsyncIterator[Pair]:
+    """Two sites over a store."""
+    async with AsyncExitStack() as stack:
+        clock = Clock()
+        prefix = f"pair{id(stack)}-{next(_names)}"
+        benches = [
+            await stack.enter_async_context(open_redis(url, prefix=prefix, clock=clock)(limits or Limits()))
+            for _ in range(2)
+        ]
+        assert all(isinstance(bench, RedisBench) for bench in benches)
+        yield Pair(Site(benches[0]), Site(benches[1]), stack)

@@ -1,0 +1,204 @@
+"""What one does, the other one's clients and watchers see."""
+
+import pytest
+from tests.distributed.pair import Pair
+from tests.engine.site import page, reason_of, texts
+
+from pixied_server.core.message import Message
+from pixied_server.delivery.events import DetachReason
+from pixied_server.delivery.watch import Filter
+from pixied_server.engine.abc import EventKind
+from pixied_server.errors import Reason
+
+
+async def test_what_is_published_there_is_delivered_here(pair: Pair) -> None:
+    """A live client gets each message once, in order, unmarked, from whichever pixied it was published on."""
+    await pair.there.create("ann")
+    await pair.there.subscribe("ann", "/a", "/**")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    for number in range(20):
+        site = (pair.here, pair.there)[number % 2]
+        await site.publish("/a", str(number))
+    await pair.read(front)
+    assert front.texts("ann") == [str(number) for number in range(20)]
+    assert front.marked("ann") == []
+
+
+async def test_mail_of_its_own_finds_a_client_wherever_it_is(pair: Pair) -> None:
+    """QueueFor on the other pixied reaches a client that is attached here."""
+    await pair.here.create("ann")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    await pair.there.queue_for("ann", "1", "2")
+    await pair.read(front)
+    assert front.texts("ann") == ["1", "2"]
+    assert (await pair.there.look_at("ann")).pending == 0
+
+
+async def test_subscriptions_change_from_afar(pair: Pair) -> None:
+    """From Subscribe's answer on to Unsubscribe's, given by the other pixied, a client gets what is published."""
+    await pair.here.create("ann")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    await pair.there.publish("/a", "before")
+    await pair.there.subscribe("ann", "/a", "/b/**")
+    await pair.there.publish("/a", "1")
+    await pair.here.publish("/b/c", "2")
+    await pair.read(front)
+    await pair.there.unsubscribe("ann", "/a")
+    await pair.settle()
+    await pair.there.publish("/a", "after")
+    await pair.there.publish("/b/c", "3")
+    await pair.read(front)
+    assert front.numbers("ann") == [1, 2, 3]
+
+
+async def test_a_client_is_taken_over(pair: Pair) -> None:
+    """The last attach wins, the loser is told; what was confirmed there does not come again, the rest comes marked."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    old, new = pair.here.front_end("old"), pair.there.front_end("new")
+    await pair.here.attach("ann", old)
+    await old.read()
+    await pair.there.publish("/a", "1", "2")
+    await pair.read(old)
+    await pair.there.publish("/a", "3")
+    await pair.settle()
+    await old.read()
+    await pair.there.attach("ann", new)
+    await pair.read(new)
+    await old.read()
+    assert [(name, reason) for name, reason, _ in old.detached] == [("ann", DetachReason.TAKEN_OVER)]
+    assert new.texts("ann") == new.marked("ann") == ["3"]
+    await pair.here.publish("/a", "4")
+    await pair.read(new)
+    assert new.texts("ann") == ["3", "4"]
+    assert (await pair.here.look_at("ann")).front_end == "new"
+
+
+async def test_a_client_confirms_by_a_cursor_of_the_other(pair: Pair) -> None:
+    """A position that one pixied has handed out is good at the other as long as the first lives."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    old, new = pair.here.front_end(), pair.there.front_end()
+    await pair.here.attach("ann", old, explicit=True)
+    await old.read()
+    await pair.here.publish("/a", *"123")
+    await pair.settle()
+    await old.read()
+    entries = [entry for delivery in old.deliveries for batch in delivery.batches for entry in batch.entries]
+    await old.lose()
+    await pair.there.attach("ann", new, explicit=True, cursor=entries[1].position)
+    await pair.read(new)
+    assert new.texts("ann") == new.marked("ann") == ["3"]
+    never = pair.there.front_end()
+    await pair.there.attach("ann", never, explicit=True, cursor=entries[2].position + 10_000)
+    await never.read()
+    assert never.failed["ann"].reason is Reason.FIELD_INVALID
+
+
+async def test_a_client_is_destroyed_from_afar(pair: Pair) -> None:
+    """DestroyClient on any pixied ends the session everywhere, and says why."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    await pair.there.destroy("ann", "enough")
+    await pair.read(front)
+    assert front.detached == [("ann", DetachReason.DESTROYED, "enough")]
+    assert await reason_of(pair.here.look_at("ann")) is Reason.CLIENT_UNKNOWN
+    assert (await pair.here.engine.holdings()).channels == 0
+
+
+async def test_a_session_ends_once(pair: Pair) -> None:
+    """However many look, a session that is over is ended by one of them."""
+    await pair.here.create("ann", "bob", timeout=1.0)
+    pair.here.bench.clock.advance(1.1)
+    for site in (pair.here, pair.there):
+        await site.elapse(0.0)
+    expired = [site.engine.counters.clients_expired for site in (pair.here, pair.there)]
+    assert sum(expired) == 2
+    assert (await pair.there.engine.holdings()).clients == 0
+
+
+async def test_events_are_seen_everywhere(pair: Pair) -> None:
+    """A watcher sees what happens on either pixied, each event once."""
+    with pair.here.watchers.watching(Filter()) as watcher:
+        await pair.here.engine.watch()
+        await pair.there.create("ann")
+        await pair.there.subscribe("ann", "/a")
+        await pair.settle()
+        await pair.here.publish("/a", "1")
+        await pair.there.destroy("ann")
+        await pair.settle()
+        events = watcher.take(100).events
+    assert [one.kind for one in events] == [
+        EventKind.CLIENT_CREATED,
+        EventKind.CHANNEL_CREATED,
+        EventKind.SUBSCRIBED,
+        EventKind.PUBLISHED,
+        EventKind.UNSUBSCRIBED,
+        EventKind.CHANNEL_DESTROYED,
+        EventKind.CLIENT_DESTROYED,
+    ]
+
+
+async def test_a_key_is_known_everywhere(pair: Pair) -> None:
+    """A publish that is retried on the other pixied is done once."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    keyed = [Message("/a", b"1", key="k")]
+    assert not (await pair.here.engine.publish(keyed))[0].duplicate
+    assert (await pair.there.engine.publish(keyed))[0].duplicate
+    assert texts(await pair.there.dequeue("ann")) == ["1"]
+    other = pair.there.engine.publish([Message("/b", b"1", key="k")])
+    assert await reason_of(other) is Reason.IDEMPOTENCY_KEY_REUSED
+
+
+async def test_lists_are_of_all(pair: Pair) -> None:
+    """Either lists the clients and channels of both."""
+    await pair.here.create("ann")
+    await pair.there.create("bob")
+    await pair.here.subscribe("ann", "/a")
+    await pair.there.subscribe("bob", "/a", "/b")
+    for site in (pair.here, pair.there):
+        assert (await site.engine.subscribers_of("/a", page())).items == sorted(site.ids.values())
+        assert [one.pattern for one in (await site.engine.list_channels(page(), pattern="")).items] == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_the_clients_of_a_dead_pixied_go_on_at_the_other(pair: Pair, *, noticed: bool) -> None:
+    """What its links had confirmed, as it last wrote down, does not come again; what they had not comes, marked."""
+    await pair.here.create("ann", "bob", timeout=5.0)
+    await pair.here.subscribe("ann", "/a")
+    await pair.here.subscribe("bob", "/**")
+    old = pair.here.front_end("old")
+    for name in ("ann", "bob"):
+        await pair.here.attach(name, old)
+    await pair.read(old)
+    await pair.there.publish("/a", "1", "2")
+    await pair.read(old)
+    await pair.here.engine.tick()
+    await pair.there.publish("/a", "3")
+    await pair.settle()
+    await old.read()
+    await pair.die(pair.here)
+    await pair.there.publish("/a", "4")
+    if noticed:
+        await pair.bereave(pair.there, pair.here)
+        assert (await pair.there.look_at("ann")).front_end == ""
+    new = pair.there.front_end("new")
+    for name in ("ann", "bob"):
+        await pair.there.attach(name, new)
+    await new.read()
+    for name in ("ann", "bob"):
+        assert new.texts(name) == ["3", "4"]
+        assert "3" in new.marked(name)
+    await new.lose()
+    await pair.there.elapse(5.1)
+    assert not await pair.there.lives("ann")

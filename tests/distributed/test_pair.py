@@ -181,9 +181,10 @@ async def test_the_clients_of_a_dead_pixied_go_on_at_the_other(pair: Pair, *, no
     for name in ("ann", "bob"):
         await pair.here.attach(name, old)
     await pair.read(old)
+    await pair.here.elapse(0.0)
     await pair.there.publish("/a", "1", "2")
     await pair.read(old)
-    await pair.here.engine.tick()
+    await pair.here.elapse(0.0)
     await pair.there.publish("/a", "3")
     await pair.settle()
     await old.read()

@@ -315,11 +315,12 @@ class Following:
 
     def _mend(self, ear: _Ear, why: str) -> None:
         """Connect a partition anew, and read what was missed; what is told meanwhile is held back."""
+        if why and self.hears and not self._closed:
+            # One line for all partitions: they are lost together, or one leads to the others.
+            _log.warning("the store is not heard", partition=ear.partition.number, why=why)
         if ear.held_back is None:
             ear.held_back = []
         if ear.mending is None and not self._closed:
-            if why:
-                _log.warning("partition is not heard", partition=ear.partition.number, why=why)
             ear.mending = asyncio.get_running_loop().create_task(self._mended(ear, again=bool(why)))
 
     async def _mended(self, ear: _Ear, *, again: bool) -> None:
@@ -330,13 +331,13 @@ class Following:
                     await self._catch_up(ear)
                     break
                 except (StoreUnavailable, PixiedError, TimeoutError) as error:
-                    if attempt == 0:
-                        _log.warning("store is not reached", partition=ear.partition.number, why=str(error))
+                    _log.debug("the store is not reached", partition=ear.partition.number, why=str(error))
                     await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
         finally:
             ear.mending = None
         if again:
-            _log.info("partition is heard again", partition=ear.partition.number)
+            if self.hears:
+                _log.info("the store is heard again")
             self._audience.restored(ear.partition.number)
 
     async def _connect(self, ear: _Ear) -> None:

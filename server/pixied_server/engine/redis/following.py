@@ -250,9 +250,17 @@ class Following:
     # Marks
 
     async def sync(self, partitions: Collection[int] | None = None) -> None:
-        """Wait until everything that these partitions have told by now has been heard; None for all partitions."""
+        """Wait until everything that these partitions have told by now has been heard; None for all partitions.
+
+        Raises:
+            EngineUnavailable: the store did not answer in time.
+        """
         ears = self._ears if partitions is None else [self._ears[number] for number in partitions]
-        await asyncio.gather(*[self._marked(ear) for ear in ears])
+        done, late = await asyncio.wait([self._marked(ear) for ear in ears], timeout=2 * self._patience)
+        if late:
+            raise EngineUnavailable("it did not tell in time how far it is")
+        for one in done:
+            one.result()
 
     def silent(self, now: float, limit: float) -> list[int]:
         """The partitions from which no mark has come for so many seconds."""
@@ -491,6 +499,8 @@ class Following:
             await self._raise_places(ear)
             upto = int((await ear.partition.do("hello"))[1])
         await self._read_missed(ear, upto)
+        if ear.feed is None:
+            raise StoreUnavailable("the connection broke again")
         self._let_through(ear, upto)
 
     async def _read_missed(self, ear: _Ear, upto: int) -> None:

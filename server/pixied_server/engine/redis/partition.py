@@ -154,7 +154,7 @@ class Partition:
         if not portion:
             return
         try:
-            answer = await self._run(_SCRIPT, portion)
+            self._answer(portion, await self._run(_SCRIPT, portion))
         except StoreFull as error:
             await self._free(portion, error)
         except StoreUnavailable as error:
@@ -166,8 +166,6 @@ class Partition:
             for one in portion:
                 if not one.result.done():
                     one.result.set_exception(error)
-        else:
-            self._answer(portion, answer)
 
     async def _free(self, portion: list[_Asked], error: StoreFull) -> None:
         """The store is full: what needs no room is done, so that there is some again."""

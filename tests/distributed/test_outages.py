@@ -1,0 +1,150 @@
+"""What happens when the store is away, forgets, or stops to tell."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+from tests.distributed.pair import Pair, opened
+from tests.engine.site import Site, reason_of
+from tests.support.redis_servers import single
+
+from pixied_server.delivery.events import DetachReason
+from pixied_server.errors import Reason
+
+PATIENCE = 30.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        for _ in count():
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def heard(pair: Pair) -> None:
+    """Wait until both hear the store again, and it answers."""
+    for site in (pair.here, pair.there):
+        await until(lambda engine=site.engine: engine.following.hears)  # type: ignore[misc]
+        async with asyncio.timeout(PATIENCE):
+            for _ in count():
+                if await reason_of(site.engine.holdings()) is None:
+                    break
+
+
+async def test_a_store_that_is_started_again_has_lost_nothing() -> None:
+    """Operations are refused meanwhile; then live clients get what they missed and what comes, once and in order."""
+    with single(aof=True) as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            await pair.here.subscribe("ann", "/a")
+            front = pair.here.front_end()
+            await pair.here.attach("ann", front)
+            await pair.read(front)
+            await pair.there.publish("/a", "1")
+            await pair.read(front)
+            await pair.there.publish("/a", "2")
+            await asyncio.to_thread(server.kill)
+            assert await reason_of(pair.there.publish("/a", "x")) is Reason.ENGINE_UNAVAILABLE
+            assert await reason_of(pair.here.look_at("ann")) is Reason.ENGINE_UNAVAILABLE
+            assert not pair.here.engine.healthy
+            await asyncio.to_thread(server.start)
+            await heard(pair)
+            await pair.there.publish("/a", "3")
+            await pair.there.queue_for("ann", "4")
+            await pair.read(front)
+            assert pair.here.engine.healthy
+            assert [text for text in front.texts("ann") if text != "x"] == ["1", "2", "3", "4"]
+            assert not front.lost
+
+
+async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
+    """Who was attached is told that the session is gone, and new sessions can begin."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            front = pair.here.front_end()
+            await pair.here.attach("ann", front)
+            await pair.read(front)
+            await asyncio.to_thread(server.kill)
+            await until_away(pair.here)
+            await asyncio.to_thread(server.start)
+            await heard(pair)
+            await pair.read(front)
+            assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.DESTROYED)]
+            await pair.there.create("bob")
+            assert await pair.here.lives("bob")
+
+
+async def test_mail_that_no_one_told_is_read() -> None:
+    """A subscription connection that is cut while mail comes loses nothing, and repeats nothing."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            await pair.here.subscribe("ann", "/a", "/**")
+            front = pair.here.front_end()
+            await pair.here.attach("ann", front)
+            await pair.read(front)
+            for number in range(60):
+                if number % 20 == 10:
+                    server("CLIENT", "KILL", "TYPE", "pubsub")
+                await pair.there.publish("/a", str(number))
+                await pair.there.queue_for("ann", str(number))
+            await heard(pair)
+            await pair.read(front)
+            for channel in ("/a", "/service/own"):
+                got = [receipt.text for receipt in front.got["ann"] if receipt.channel == channel]
+                assert got == [str(number) for number in range(60)]
+            assert not front.lost
+
+
+async def test_a_connection_that_is_silent_is_given_up() -> None:
+    """A subscription connection that lives and tells nothing is replaced once no mark has come for long enough."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            await pair.here.subscribe("ann", "/a")
+            front = pair.here.front_end()
+            await pair.here.attach("ann", front)
+            await pair.read(front)
+            following = pair.here.engine.following  # type: ignore[attr-defined]
+            for ear in following._ears:
+                ear.feed._wire.pause()
+            await pair.there.publish("/a", "1")
+            for number in following.silent(float("inf"), 15.0):
+                following.distrust(number)
+            await heard(pair)
+            await pair.read(front)
+            assert front.texts("ann") == ["1"]
+
+
+async def test_scripts_that_are_forgotten_are_sent_again() -> None:
+    """SCRIPT FLUSH is not noticed."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            server("SCRIPT", "FLUSH")
+            assert await pair.there.lives("ann")
+
+
+async def test_a_full_store_takes_nothing_more_and_lets_go() -> None:
+    """What needs room is refused and nothing of it is done; what frees some is done, and then there is room again."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            await pair.here.subscribe("ann", "/a")
+            await pair.here.publish("/a", "x" * 100_000)
+            server("CONFIG", "SET", "maxmemory", "1")
+            assert await reason_of(pair.here.publish("/a", "1")) is Reason.ENGINE_UNAVAILABLE
+            assert await reason_of(pair.there.create("bob")) is Reason.ENGINE_UNAVAILABLE
+            await pair.here.unsubscribe("ann", "/a")
+            await pair.there.destroy("ann")
+            server("CONFIG", "SET", "maxmemory", "0")
+            held = await pair.here.engine.holdings()
+            assert (held.clients, held.channels, held.messages, held.bytes) == (0, 0, 0, 0)
+
+
+async def until_away(site: Site) -> None:
+    """Wait until a site has noticed that its store is away."""
+    await until(lambda: not site.engine.following.hears)  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """Which server a command talks to, and what is said when nobody answers there."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -17,6 +18,10 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 RETRIES = Retries(attempts=4)
 """Enough for a server that is just being started again; whoever finds none shall be told so within a second or two."""
+
+
+_FAREWELL = 1.0
+"""Seconds that a connection may take to close."""
 
 
 def _checked(address: str) -> str:
@@ -64,9 +69,23 @@ def reaching(address: str | None) -> Iterator[str]:
 
 
 @contextmanager
+def _closing(opened: sync.Backend) -> Iterator[sync.Backend]:
+    """Close a connection at the end, as far as that can be waited for.
+
+    gRPC waits without end for a call that Ctrl-C has cut short in the very thread that would have finished it.
+    """
+    try:
+        yield opened
+    finally:
+        closing = threading.Thread(target=opened.close, daemon=True)
+        closing.start()
+        closing.join(_FAREWELL)
+
+
+@contextmanager
 def backend(address: str | None) -> Iterator[sync.Backend]:
     """The operations of the server at an address."""
-    with reaching(address) as known, sync.Backend(known, retries=RETRIES) as opened:
+    with reaching(address) as known, _closing(sync.Backend(known, retries=RETRIES)) as opened:
         yield opened
 
 

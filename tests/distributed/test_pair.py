@@ -203,3 +203,25 @@ async def test_the_clients_of_a_dead_pixied_go_on_at_the_other(pair: Pair, *, no
     await new.lose()
     await pair.there.elapse(5.1)
     assert not await pair.there.lives("ann")
+
+
+async def test_what_a_client_read_and_its_link_had_not_confirmed_comes_again(pair: Pair) -> None:
+    """A link's progress counts for a client only when that has confirmed what the client had to read first."""
+    await pair.here.create("ann", "late")
+    await pair.here.subscribe("ann", "/a")
+    await pair.here.subscribe("late", "/a")
+    old = pair.here.front_end("old")
+    await pair.here.attach("ann", old)
+    await pair.read(old)
+    await pair.there.publish("/a", "1")
+    await pair.read(old)
+    await pair.here.attach("late", old)
+    await pair.settle()
+    await old.read()
+    assert old.texts("late") == ["1"]
+    await pair.here.elapse(0.0)
+    await pair.die(pair.here)
+    new = pair.there.front_end("new")
+    await pair.there.attach("late", new)
+    await new.read()
+    assert new.texts("late") == new.marked("late") == ["1"]

@@ -233,10 +233,15 @@ class Housekeeping:
     async def _write_joined(self, claim: RedisClaim) -> None:
         engine = self._engine
         progress = engine.listener.progress(claim.client_id)
-        cursors = claim.cursors_at(progress[0]) if progress is not None else {}
+        confirmed = progress[0] if progress is not None else 0
+        cursors = claim.cursors_at(confirmed) if confirmed else {}
+        # What it had to read first went by itself: until that is confirmed, its keeper's progress says nothing of it.
+        joined = claim.live and confirmed >= claim.farthest
+        if claim.live and not joined and not claim.lost:
+            self._changed.setdefault(claim.client_id, claim)
         words = [word for log, at in cursors.items() for word in (f"{log[1]}\0{log[0]}", at.place, at.offset)]
         await engine.home(claim.client_id).do(
-            "joined", claim.client_id, claim.number, int(claim.live), len(cursors), *words
+            "joined", claim.client_id, claim.number, int(joined), len(cursors), *words
         )
 
     def _places(self, keeper: Keeper) -> str:

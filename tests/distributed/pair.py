@@ -1,5 +1,6 @@
 """Two sites that share a store, their clients and the time: `here` and `there`."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
@@ -21,13 +22,13 @@ class Pair:
     Args:
         here: one of them.
         there: the other one.
-        stack: closes them.
+        prefix: of their keys.
     """
 
-    def __init__(self, here: Site, there: Site, stack: AsyncExitStack) -> None:
+    def __init__(self, here: Site, there: Site, prefix: str) -> None:
         self.here = here
         self.there = there
-        self._stack = stack
+        self.prefix = prefix
         there.ids = here.ids
 
     async def settle(self) -> None:
@@ -57,14 +58,14 @@ class Pair:
 
 
 @asynccontextmanager
-async def opened(url: str, limits: Limits | None = None) -> AsyncIterator[Pair]:
-    """Two sites over a store."""
+async def opened(url: str, limits: Limits | None = None, *, prefix: str = "") -> AsyncIterator[Pair]:
+    """Two sites over a store, with the keys of others if their prefix is given."""
     async with AsyncExitStack() as stack:
         clock = Clock()
-        prefix = f"pair{id(stack)}-{next(_names)}"
+        prefix = prefix or f"pair{os.getpid()}-{next(_names)}"
         benches = [
             await stack.enter_async_context(open_redis(url, prefix=prefix, clock=clock)(limits or Limits()))
             for _ in range(2)
         ]
         assert all(isinstance(bench, RedisBench) for bench in benches)
-        yield Pair(Site(benches[0]), Site(benches[1]), stack)
+        yield Pair(Site(benches[0]), Site(benches[1]), prefix)

@@ -60,7 +60,7 @@ async def test_a_store_that_is_started_again_has_lost_nothing() -> None:
 
 
 async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
-    """Who was attached is told that the session is gone, and new sessions can begin."""
+    """Who was attached is told that the session is gone; new sessions can begin, and further pixied can start."""
     with single() as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann")
@@ -75,6 +75,10 @@ async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
             assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.DESTROYED)]
             await pair.there.create("bob")
             assert await pair.here.lives("bob")
+            await pair.settle()
+            async with opened(server.url, prefix=pair.prefix) as later:
+                heads = {site.hub.head >> 40 for site in (pair.here, pair.there, later.here, later.there)}
+                assert len(heads) == 4
 
 
 async def test_mail_that_no_one_told_is_read() -> None:

@@ -869,10 +869,15 @@ class RedisEngine:
 
     def restored(self, partition: int) -> None:
         """See `Audience`."""
+        self.spawn(self._remind(partition))
         mine = [claim for client_id, claim in self.claims.items() if self.layout.of(client_id) == partition]
         for claim in mine:
             self.listener.behind(claim.client_id)
         self.spawn(self.housekeeping.check(partition, mine))
+
+    async def _remind(self, partition: int) -> None:
+        ordinal = self.positions.head >> BITS
+        await self.partitions[partition].do("remind", VERSION, self.layout.partitions, ordinal)
 
     def told(self, kind: str, words: Sequence[str]) -> None:
         """See `Audience`."""

@@ -390,6 +390,9 @@ class Following:
                         self._mend(ear, "its server gave it away")
         except StoreUnavailable as error:
             why = str(error)
+        except Exception:  # noqa: BLE001 - the next connection is to be heard all the same
+            _log.exception("what the store told could not be dealt with")
+            why = "see the error before"
         finally:
             self._feeds.pop(feed.node, None)
             await feed.close()

@@ -89,6 +89,8 @@ class Housekeeping:
                 await work()
             except PixiedError as error:
                 _log.debug("store does not answer", why=str(error))
+            except Exception:  # noqa: BLE001 - what is due tomorrow is to be done all the same
+                _log.exception("housekeeping failed, and is tried again")
             await asyncio.sleep(pause)
 
     async def tick(self) -> None:

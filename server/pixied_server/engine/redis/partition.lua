@@ -802,6 +802,16 @@ function operations.layout(a)
   return {1, ARGV[a], ARGV[a + 1]}
 end
 
+-- A store that has lost everything is told again what it was: version, partitions, the caller's ordinal.
+function operations.remind(a)
+  local ordinal = tonumber(ARGV[a + 2])
+  redis.call('HSETNX', META, 'layout', ARGV[a])
+  redis.call('HSETNX', META, 'partitions', ARGV[a + 1])
+  if tonumber(redis.call('HGET', META, 'ordinals') or 0) < ordinal then redis.call('HSET', META, 'ordinals', ordinal) end
+  redis.call('HSETNX', B .. 'ordinals', ordinal, ME)
+  return {1}
+end
+
 local results, at = {0}, 4
 while at <= #ARGV do
   local operation, count = operations[ARGV[at]], tonumber(ARGV[at + 1])

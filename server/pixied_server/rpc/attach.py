@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import groupby
 from time import monotonic
 
 import structlog
@@ -167,13 +166,30 @@ class _Conversation:
             raise StreamProtocol(
                 f"a frame of {len(commands):,} commands; {self._valid.limits.max_batch_items:,} may be"
             )
-        for kind, some in groupby(commands[skip:], _kind):
-            if kind == "attach" and self._link.waits:
-                # Each waits for the store, none for another: all of them are asked for at once.
-                await asyncio.gather(*[self._attach(command.attach) for command in some])
+        if not self._link.waits:
+            for command in commands[skip:]:
+                await self._do(command)
+            return
+        # To attach a client has to wait for the store, but not for other clients: as many are asked for at once as
+        # stand together in the frame and bear different handles.
+        attaches: dict[int, wire.AttachClient] = {}
+        for command in commands[skip:]:
+            is_attach = command.WhichOneof("command") == "attach"
+            if not is_attach or command.attach.handle in attaches:
+                await self._attach_all(attaches)
+            if is_attach:
+                attaches[command.attach.handle] = command.attach
             else:
-                for command in some:
-                    await self._do(command)
+                await self._do(command)
+        await self._attach_all(attaches)
+
+    async def _attach_all(self, attaches: dict[int, wire.AttachClient]) -> None:
+        """Attach clients, and forget that it was to be done."""
+        asked = [self._attach(request) for request in attaches.values()]
+        attaches.clear()
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _do(self, command: wire.AttachCommand) -> None:
         match command.WhichOneof("command"):
@@ -204,8 +220,3 @@ class _Conversation:
         else:
             terms = AttachTerms(explicit=explicit, expires=request.expires, cursor=request.ack_cursor)
             await self._link.attach(client_id, request.handle, terms)
-
-
-def _kind(command: wire.AttachCommand) -> str | None:
-    kind: str | None = command.WhichOneof("command")
-    return kind

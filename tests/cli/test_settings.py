@@ -18,6 +18,7 @@ from pixied_server.settings import (
     load,
     variable,
 )
+from pixied_server.settings.kinds import Engine
 from pixied_server.settings.reference import page, table
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +120,7 @@ def test_a_switch_is_written_as_people_do(given: object, on: bool) -> None:  # n
         ("max_total_bytes", "0.3B", ["not a size"]),
         ("max_message_bytes", "1GiB", ["out of range", "1KiB to 256MiB"]),
         ("engine", "oracle", ["'oracle' is not known", "memory"]),
+        ("engine", "redis2://u:secret@h/0", ["this address is not known", "redis://"]),
         ("log_level", "loud", ["debug, info, warning, error or critical"]),
         ("insecure", "perhaps", ["not a switch", "true or false"]),
         ("listen", "nonsense", ["'nonsense' is not an address", "host:port"]),
@@ -139,6 +141,20 @@ def test_a_wrong_value_is_named_with_what_would_be_right(name: str, given: objec
     assert "\n" not in text
     for part in [*parts, "right would be"]:
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("redis://u:s3cret@h:1/0", "redis://u:***@h:1/0"),
+        ("rediss://:s3cret@h/0?ca=x", "rediss://:***@h/0?ca=x"),
+        ("redis+sentinel://a:1,b:2/m/0?sentinel_password=s3cret", "redis+sentinel://a:1,b:2/m/0?sentinel_password=***"),
+        ("redis://h:1/0", "redis://h:1/0"),
+    ],
+)
+def test_a_password_of_an_engine_is_not_shown(given: str, shown: str) -> None:
+    """`pixied config` and errors show the address without it."""
+    assert Engine().show(given) == shown
 
 
 @pytest.mark.parametrize(

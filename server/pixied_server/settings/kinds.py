@@ -242,10 +242,11 @@ class Engine(Kind):
     metavar: ClassVar[str] = "memory|URL"
 
     def parse(self, given: object) -> object:
-        """See `Kind.parse`; the error does not repeat what was given, for it may hold a password."""
+        """See `Kind.parse`; the error does not repeat what may hold a password."""
         value = self._read(given)
         if value is None:
-            raise ValueError(f"this is no engine; right would be {self.range()}")
+            shown = "this address" if "://" in str(given) else repr(given)
+            raise ValueError(f"{shown} is not known; right would be {self.range()}")
         return value
 
     def range(self) -> str:
@@ -260,9 +261,8 @@ class Engine(Kind):
         return text if known else None
 
     def _write(self, value: Any) -> str:
-        return re.sub(r"(//[^@/]*:)[^@]*@|((?:sentinel_)?password=)[^&]*", r"\1\2***", str(value)).replace(
-            "***", "***@", 1 if "@" in str(value) else 0
-        )
+        text = re.sub(r"(//[^@/]*:)[^@]*@", r"\1***@", str(value))
+        return re.sub(r"(password=)[^&]*", r"\1***", text)
 
 
 @dataclass(frozen=True)

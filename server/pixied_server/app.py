@@ -19,13 +19,13 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import LinkLimits
 from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.abc import Engine
-from pixied_server.engine.memory import MemoryEngine, MemoryLimits
+from pixied_server.engine.limits import EngineLimits
+from pixied_server.engine.memory import MemoryEngine
 from pixied_server.engine.redis import (
     Address,
     AddressInvalid,
     Layout,
     RedisEngine,
-    RedisLimits,
     Severity,
     Store,
     StoreUnavailable,
@@ -148,7 +148,7 @@ def _clock() -> Callable[[], float]:
 async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Engine]:
     """The engine, ready for use as long as the context lasts."""
     if settings.engine == "memory":
-        yield _memory(settings, clock)
+        yield MemoryEngine(_limits(settings), clock)
         return
     try:
         store = Store(Address.parse(settings.engine), timeout=settings.redis_timeout)
@@ -161,16 +161,7 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
         engine = RedisEngine(
             store,
             Layout(settings.redis_prefix, settings.redis_partitions),
-            RedisLimits(
-                clients=settings.max_clients,
-                subscriptions_per_client=settings.max_subscriptions_per_client,
-                namespaces=settings.max_namespaces,
-                idempotency_keys=settings.max_idempotency_keys,
-                total_bytes=settings.max_total_bytes,
-                log=Bounds(settings.max_log_messages, settings.max_log_bytes, settings.log_age),
-                creates_per_second=settings.max_creates_per_second,
-                publishes_per_second=settings.max_publishes_per_second,
-            ),
+            _limits(settings),
             patience=settings.redis_timeout,
         )
         stack.push_async_callback(engine.close)
@@ -192,8 +183,8 @@ async def _inspect(store: Store) -> None:
         _log.warning(finding.text)
 
 
-def _memory(settings: Settings, clock: Callable[[], float]) -> MemoryEngine:
-    limits = MemoryLimits(
+def _limits(settings: Settings) -> EngineLimits:
+    return EngineLimits(
         clients=settings.max_clients,
         subscriptions_per_client=settings.max_subscriptions_per_client,
         namespaces=settings.max_namespaces,
@@ -203,7 +194,6 @@ def _memory(settings: Settings, clock: Callable[[], float]) -> MemoryEngine:
         creates_per_second=settings.max_creates_per_second,
         publishes_per_second=settings.max_publishes_per_second,
     )
-    return MemoryEngine(limits, clock)
 
 
 def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float) -> RpcServer:

@@ -54,7 +54,7 @@ class Pair:
         engine, gone = heir.engine, dead.engine
         assert isinstance(engine, RedisEngine)
         assert isinstance(gone, RedisEngine)
-        await engine.housekeeping.bereave(gone.process)
+        await engine.housekeeping.bereave(gone.process.name)
 
 
 @asynccontextmanager

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from pixied_server.core.log import Bounds
 from pixied_server.engine.abc import Engine
-from pixied_server.engine.memory import MemoryEngine, MemoryLimits
-from pixied_server.engine.redis import RedisEngine, RedisLimits
+from pixied_server.engine.limits import EngineLimits
+from pixied_server.engine.memory import MemoryEngine
+from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.address import Address
 from pixied_server.engine.redis.layout import Layout
 from pixied_server.engine.redis.store import Store
@@ -49,6 +50,20 @@ class Limits:
     creates_per_second: float = 0.0
     publishes_per_second: float = 0.0
 
+    @property
+    def of_engine(self) -> EngineLimits:
+        """The same as an engine takes them."""
+        return EngineLimits(
+            clients=self.clients,
+            subscriptions_per_client=self.subscriptions_per_client,
+            namespaces=self.namespaces,
+            idempotency_keys=self.idempotency_keys,
+            total_bytes=self.total_bytes,
+            log=Bounds(self.log_messages, self.log_bytes, self.log_age),
+            creates_per_second=self.creates_per_second,
+            publishes_per_second=self.publishes_per_second,
+        )
+
 
 class Bench(Protocol):
     """One engine under test."""
@@ -74,16 +89,7 @@ class MemoryBench:
     def __init__(self, limits: Limits) -> None:
         self.clock = Clock()
         self.engine: MemoryEngine = MemoryEngine(
-            MemoryLimits(
-                clients=limits.clients,
-                subscriptions_per_client=limits.subscriptions_per_client,
-                namespaces=limits.namespaces,
-                idempotency_keys=limits.idempotency_keys,
-                total_bytes=limits.total_bytes,
-                log=Bounds(limits.log_messages, limits.log_bytes, limits.log_age),
-                creates_per_second=limits.creates_per_second,
-                publishes_per_second=limits.publishes_per_second,
-            ),
+            limits.of_engine,
             self.clock,
         )
 
@@ -153,16 +159,7 @@ def open_redis(url: str, partitions: int = 4, prefix: str = "", clock: Clock | N
         engine = RedisEngine(
             store,
             Layout(prefix or f"test{os.getpid()}-{next(_names)}", partitions),
-            RedisLimits(
-                clients=limits.clients,
-                subscriptions_per_client=limits.subscriptions_per_client,
-                namespaces=limits.namespaces,
-                idempotency_keys=limits.idempotency_keys,
-                total_bytes=limits.total_bytes,
-                log=Bounds(limits.log_messages, limits.log_bytes, limits.log_age),
-                creates_per_second=limits.creates_per_second,
-                publishes_per_second=limits.publishes_per_second,
-            ),
+            limits.of_engine,
             clock=time,
         )
         await store.open()

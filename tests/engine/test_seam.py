@@ -345,6 +345,7 @@ async def test_mail_larger_than_a_log_is_not_lost_in_silence(open_site: OpenSite
         assert front.texts("live") == ["x" * 2_000]
         await site.publish("/a", "1")
         await site.publish("/a", "y" * 2_000)
+        await site.bench.settle()
         await front.drain()
         assert front.texts("live")[1:] == ["1"]
         assert front.lost["live"] == {"/a": 1, "/*": 1}

@@ -1,5 +1,5 @@
 """The memory engine: everything in this process, gone with it."""
 
-from pixied_server.engine.memory.engine import MemoryEngine, MemoryLimits
+from pixied_server.engine.memory.engine import MemoryEngine
 
-__all__ = ["MemoryEngine", "MemoryLimits"]
+__all__ = ["MemoryEngine"]

@@ -1,14 +1,13 @@
 """The memory engine."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pixied_server.core import identifiers
 from pixied_server.core.backlog import Backlog, Portion, Source
 from pixied_server.core.channels import is_pattern, logs_of, meets
 from pixied_server.core.idempotency import IdempotencyWindow
-from pixied_server.core.log import Bounds, Entry, Log
+from pixied_server.core.log import Entry, Log
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest, next_keys
 from pixied_server.core.rate import TokenBucket
@@ -27,6 +26,7 @@ from pixied_server.engine.abc import (
     PublishOutcome,
     QueueOutcome,
 )
+from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.memory.claim import MemoryClaim
 from pixied_server.engine.memory.retention import Retention
 from pixied_server.engine.memory.session import INBOX, Session, Topic
@@ -42,26 +42,12 @@ from pixied_server.errors import (
     RateLimited,
 )
 
-__all__ = ["MemoryEngine", "MemoryLimits"]
+__all__ = ["MemoryEngine"]
 
 T = TypeVar("T")
 
 # How often a draw may hit a taken namespace before its length counts as used up.
 _DRAWS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryLimits:
-    """What the memory engine holds at most; see the settings of the same names, with `max_` before them."""
-
-    clients: int
-    subscriptions_per_client: int
-    namespaces: int
-    idempotency_keys: int
-    total_bytes: int
-    log: Bounds
-    creates_per_second: float = 0.0
-    publishes_per_second: float = 0.0
 
 
 class MemoryEngine:
@@ -79,7 +65,7 @@ class MemoryEngine:
     healthy = True
     listener: Listener
 
-    def __init__(self, limits: MemoryLimits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: EngineLimits, clock: Callable[[], float]) -> None:
         self.counters = Counters()
         self._limits = limits
         self._now = clock

@@ -1,7 +1,7 @@
 """The Redis engine: any number of processes over one Redis or Valkey."""
 
 from pixied_server.engine.redis.address import Address, AddressInvalid
-from pixied_server.engine.redis.engine import RedisEngine, RedisLimits
+from pixied_server.engine.redis.engine import RedisEngine
 from pixied_server.engine.redis.layout import Layout
 from pixied_server.engine.redis.store import Severity, Store, StoreUnavailable
 
@@ -10,7 +10,6 @@ __all__ = [
     "AddressInvalid",
     "Layout",
     "RedisEngine",
-    "RedisLimits",
     "Severity",
     "Store",
     "StoreUnavailable",

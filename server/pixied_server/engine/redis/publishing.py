@@ -1,0 +1,198 @@
+"""Publishing and queueing: each message is one operation of its channel's or its client's partition."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from pixied_server.core import idempotency
+from pixied_server.core.channels import logs_of
+from pixied_server.core.message import Message
+from pixied_server.core.rate import TokenBucket
+from pixied_server.engine.abc import Event, EventKind, PublishOutcome, QueueOutcome
+from pixied_server.engine.redis.clients import Clients
+from pixied_server.engine.redis.events import Events
+from pixied_server.engine.redis.mail import encoded
+from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.records import look
+from pixied_server.errors import ClientUnknown, IdempotencyKeyReused, LimitMemory, PixiedError, RateLimited
+
+__all__ = ["Publishing"]
+
+
+class Publishing:
+    """See the module.
+
+    Args:
+        process: this process.
+        clients: know what a client has pending.
+        events: shows what happens.
+    """
+
+    def __init__(self, process: Process, clients: Clients, events: Events) -> None:
+        self._process = process
+        self._clients = clients
+        self._events = events
+        self._publishes = TokenBucket(process.limits.publishes_per_second)
+        self._in_order = asyncio.Lock()
+
+    async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
+        """See `engine.abc.Engine`."""
+        self._check_room(messages)
+        keyed = any(message.key for message in messages)
+        # What comes after a publish with a key waits until that is past its check: what a caller sends stays in order.
+        if keyed or self._in_order.locked():
+            async with self._in_order:
+                if keyed:
+                    await self._reserve("", messages)
+                answers = self._published(messages)
+        else:
+            answers = self._published(messages)
+        outcomes = [
+            PublishOutcome(int(matched), bool(duplicate)) for _, matched, duplicate in await asyncio.gather(*answers)
+        ]
+        now = self._process.now()
+        for message, outcome in zip(messages, outcomes, strict=True):
+            if outcome.duplicate:
+                self._process.counters.duplicates += 1
+            else:
+                self._process.counters.published += 1
+                self._tell_published(message, now, message.publisher, outcome.matched)
+        await self._shrink()
+        return outcomes
+
+    def _published(self, messages: Sequence[Message]) -> list[Awaitable[list[Any]]]:
+        if wait := self._publishes.take(len(messages), self._process.now()):
+            raise RateLimited("publishes", self._publishes.rate, wait)
+        return [self._publish(message) for message in messages]
+
+    def _publish(self, message: Message) -> Awaitable[list[Any]]:
+        patterns = logs_of(message.channel)
+        bounds = self._process.limits.log
+        key = _key("", message) if message.key else ""
+        return self._process.partitions[self._process.layout.of(message.channel)].do(
+            "publish", key, bounds.messages, bounds.bytes, message.size, encoded(message), len(patterns), *patterns
+        )
+
+    async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
+        """See `engine.abc.Engine`."""
+        self._check_room(messages)
+        home = self._process.home(client_id)
+        if any(message.key for message in messages):
+            await look(self._process, client_id)
+            await self._reserve(client_id, messages)
+        bounds = self._process.limits.log
+        answers = await asyncio.gather(
+            *[
+                home.do(
+                    "queue",
+                    client_id,
+                    _key(client_id, message) if message.key else "",
+                    bounds.messages,
+                    bounds.bytes,
+                    message.size,
+                    encoded(message),
+                )
+                for message in messages
+            ]
+        )
+        if not all(answer[0] for answer in answers):
+            raise ClientUnknown(client_id)
+        now = self._process.now()
+        duplicates = 0
+        for message, (_, duplicate) in zip(messages, answers, strict=True):
+            duplicates += bool(duplicate)
+            if not duplicate:
+                self._process.counters.queued += 1
+                self._tell_published(message, now, client_id, 1)
+        self._process.counters.duplicates += duplicates
+        await self._shrink()
+        _, cursors = await look(self._process, client_id)
+        return QueueOutcome(await self._clients.pending(client_id, cursors), duplicates)
+
+    def _check_room(self, messages: Sequence[Message]) -> None:
+        size = sum(message.size for message in messages)
+        if size > self._process.limits.total_bytes:
+            raise LimitMemory(
+                f"these messages take {size:,} bytes; max_total_bytes is {self._process.limits.total_bytes:,}: "
+                "send smaller batches",
+                field="messages",
+            )
+
+    async def _reserve(self, scope: str, messages: Sequence[Message]) -> None:
+        """Have each key stand for its message, or, if one of them stands for another, none."""
+        room = not await self._process.at_limit(lambda holds: holds.keys, self._process.limits.idempotency_keys)
+        taken: list[str] = []
+        try:
+            for index, message in enumerate(messages):
+                if not message.key:
+                    continue
+                key = _key(scope, message)
+                done, *answer = await self._process.partitions[self._process.layout.of(key)].do(
+                    "reserve_key", key, _fingerprint(message), int(room)
+                )
+                if not done:
+                    raise self._no_key(index, answer)
+                if not answer[0]:
+                    taken.append(key)
+                    room = not await self._process.at_limit(
+                        lambda holds: holds.keys, self._process.limits.idempotency_keys
+                    )
+        except PixiedError:
+            await asyncio.gather(
+                *[self._process.partitions[self._process.layout.of(key)].do("free_key", key) for key in taken]
+            )
+            raise
+
+    def _no_key(self, index: int, answer: Sequence[bytes]) -> PixiedError:
+        if answer[0] == b"REUSED":
+            return IdempotencyKeyReused(f"messages[{index}].idempotency_key")
+        return LimitMemory(
+            f"max_idempotency_keys ({self._process.limits.idempotency_keys:,}) are in use; "
+            "try again when the oldest is 5 minutes old",
+            retry_after=float(answer[1]) + idempotency.SECONDS - self._process.now() if answer[1] else None,
+        )
+
+    async def _shrink(self) -> None:
+        """Take the oldest mail away while there is too much."""
+        while (
+            excess := sum(partition.holds.bytes for partition in self._process.partitions)
+            - self._process.limits.total_bytes
+        ) > 0:
+            await self._process.refresh()
+            excess = (
+                sum(partition.holds.bytes for partition in self._process.partitions) - self._process.limits.total_bytes
+            )
+            if excess <= 0:
+                return
+            oldest = await asyncio.gather(*[partition.do("shrink", 0, 0) for partition in self._process.partitions])
+            ages = sorted((int(place), number) for number, (_, _, place) in enumerate(oldest) if place)
+            if not ages:
+                return
+            upto = ages[1][0] if len(ages) > 1 else 1 << 53
+            await self._process.partitions[ages[0][1]].do("shrink", excess, upto)
+
+    def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
+        if self._events.wanted:
+            self._events.show(
+                Event(
+                    EventKind.PUBLISHED,
+                    at,
+                    client_id=client_id,
+                    channel=message.channel,
+                    message_id=message.id,
+                    recipients=recipients,
+                )
+            )
+
+
+def _key(scope: str, message: Message) -> str:
+    return f"{scope}\n{message.key}"
+
+
+def _fingerprint(message: Message) -> str:
+    mark = blake2b(digest_size=12)
+    for part in (message.channel.encode(), message.publisher.encode(), message.body):
+        mark.update(len(part).to_bytes(4, "big") + part)
+    mark.update(bytes([message.exclude_publisher]))
+    return mark.hexdigest()

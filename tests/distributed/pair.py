@@ -43,6 +43,13 @@ class Pair:
         for front in fronts:
             await front.drain()
 
+    async def beat(self) -> None:
+        """Both say that they live, as they do each second."""
+        for site in (self.here, self.there):
+            engine = site.engine
+            assert isinstance(engine, RedisEngine)
+            await engine.housekeeping.beat()
+
     async def die(self, site: Site) -> None:
         """One of them is gone without a word: what it holds stays as it is in the store."""
         engine = site.engine

@@ -148,6 +148,19 @@ async def test_events_are_seen_everywhere(pair: Pair) -> None:
     ]
 
 
+async def test_only_what_is_watched_for_is_told(pair: Pair) -> None:
+    """Events of kinds that nobody wants cost the other pixied nothing; the last watcher's end is noticed."""
+    with pair.here.watchers.watching(Filter(kinds=frozenset({EventKind.CLIENT_DESTROYED}))) as watcher:
+        await pair.here.engine.watch()
+        assert [kind for kind in EventKind if pair.there.engine.watched(kind)] == [EventKind.CLIENT_DESTROYED]
+        await pair.there.create("ann")
+        await pair.there.destroy("ann")
+        await pair.settle()
+        assert [one.kind for one in watcher.take(100).events] == [EventKind.CLIENT_DESTROYED]
+    await pair.beat()
+    assert not any(pair.there.engine.watched(kind) for kind in EventKind)
+
+
 async def test_a_key_is_known_everywhere(pair: Pair) -> None:
     """A publish that is retried on the other pixied is done once."""
     await pair.here.create("ann")

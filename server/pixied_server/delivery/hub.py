@@ -1,6 +1,6 @@
 """The hub: hears what happens in the engine and tells those whom it concerns."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pixied_server.core.log import Entry
@@ -94,9 +94,9 @@ class Hub:
     # What the engine announces (`engine.abc.Listener`)
 
     @property
-    def watching(self) -> bool:
-        """Whether anyone watches."""
-        return bool(self.watchers)
+    def wanted(self) -> Collection[EventKind]:
+        """See `engine.abc.Listener`."""
+        return self.watchers.wanted
 
     def progress(self, client_id: str) -> tuple[int, int] | None:
         """See `engine.abc.Listener`."""
@@ -175,7 +175,7 @@ class Hub:
         """Count messages that so many clients each got, and show them to watchers."""
         self.counters.delivered += len(entries) * recipients
         self.counters.redelivered += redelivered * recipients
-        if not self.engine.watched:
+        if not self.engine.watched(EventKind.DELIVERED):
             return
         now = self._now()
         for entry in entries:

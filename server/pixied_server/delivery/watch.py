@@ -91,14 +91,15 @@ class Watchers:
 
     Args:
         room: how many events may wait for one.
+
+    Attributes:
+        wanted: the kinds of events that they watch for.
     """
 
     def __init__(self, room: int) -> None:
+        self.wanted: frozenset[EventKind] = frozenset()
         self._room = room
-        self._watchers: list[Watcher] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._watchers)
+        self._watchers: dict[Watcher, Filter] = {}
 
     def happened(self, event: Event) -> None:
         """Show an event to all."""
@@ -109,8 +110,13 @@ class Watchers:
     def watching(self, wanted: Filter) -> Iterator[Watcher]:
         """A watcher, as long as the context lasts."""
         watcher = Watcher(wanted, self._room)
-        self._watchers.append(watcher)
+        self._watchers[watcher] = wanted
+        self._look_around()
         try:
             yield watcher
         finally:
-            self._watchers.remove(watcher)
+            del self._watchers[watcher]
+            self._look_around()
+
+    def _look_around(self) -> None:
+        self.wanted = frozenset(kind for wanted in self._watchers.values() for kind in wanted.kinds or EventKind)

@@ -209,8 +209,8 @@ class Listener(Protocol):
     """Who is told what happens in an engine."""
 
     @property
-    def watching(self) -> bool:
-        """Whether anyone wants `happened`; engines make no events otherwise."""
+    def wanted(self) -> Collection[EventKind]:
+        """The kinds of events that anyone watches for; of others engines need not tell."""
         ...
 
     def progress(self, client_id: str) -> tuple[int, int] | None:
@@ -289,9 +289,8 @@ class Engine(Protocol):
         """
         ...
 
-    @property
-    def watched(self) -> bool:
-        """Whether anyone wants events, here or in another process."""
+    def watched(self, kind: EventKind) -> bool:
+        """Whether anyone wants events of this kind, here or in another process."""
         ...
 
     def show(self, event: Event) -> None:

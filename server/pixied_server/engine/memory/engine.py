@@ -429,10 +429,9 @@ class MemoryEngine:
 
     # Events
 
-    @property
-    def watched(self) -> bool:
+    def watched(self, kind: EventKind) -> bool:
         """See `engine.abc.Engine`."""
-        return self.listener.watching
+        return kind in self.listener.wanted
 
     def show(self, event: Event) -> None:
         """See `engine.abc.Engine`."""
@@ -442,11 +441,11 @@ class MemoryEngine:
         """See `engine.abc.Engine`."""
 
     def _tell(self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
-        if self.listener.watching:
+        if kind in self.listener.wanted:
             self.listener.happened(Event(kind, at, client_id=client_id, channel=channel, reason=reason))
 
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
-        if self.listener.watching:
+        if EventKind.PUBLISHED in self.listener.wanted:
             self.listener.happened(
                 Event(
                     EventKind.PUBLISHED,

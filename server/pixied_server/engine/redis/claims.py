@@ -3,10 +3,10 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 from pixied_server.engine.abc import NOT_HANDED_OUT, Claim, Keeper, Parting
+from pixied_server.engine.redis.asking import Asking
 from pixied_server.engine.redis.claim import Cursors, Place, RedisClaim
 from pixied_server.engine.redis.following import Following, Log
 from pixied_server.engine.redis.positions import BITS
@@ -30,22 +30,22 @@ class Claims:
         process: this process.
         following: what it is told.
         progress: writes down how far clients are.
+        asking: asks other processes.
 
     Attributes:
         held: the claims of this process, by client.
         partitions, positions: the process's.
     """
 
-    def __init__(self, process: Process, following: Following, progress: Progress) -> None:
+    def __init__(self, process: Process, following: Following, progress: Progress, asking: Asking) -> None:
         self.held: dict[str, RedisClaim] = {}
         self.partitions = process.partitions
         self.positions = process.positions
         self._process = process
         self._following = following
         self._progress = progress
+        self._asking = asking
         self._past: OrderedDict[str, RedisClaim] = OrderedDict()
-        self._requests = count(1)
-        self._answers: dict[str, asyncio.Future[Sequence[str]]] = {}
         self._yielded: dict[str, asyncio.Future[None]] = {}
 
     async def claim(
@@ -206,7 +206,7 @@ class Claims:
         return self._following.offset_at(log, place)
 
     async def _resolved(self, client_id: str, cursor: int) -> Cursors:
-        """What a cursor stands for: this process may have handed it out, or another.
+        """What a cursor stands for: this process may have handed it out, or another. Nothing, if that is no more.
 
         Raises:
             ClientUnknown, FieldInvalid.
@@ -225,23 +225,10 @@ class Claims:
         _, process = await self._process.partitions[0].do("process_of", ordinal)
         if not process:
             raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
-        return await self._asked(process.decode(), client_id, cursor)
-
-    async def _asked(self, process: str, client_id: str, cursor: int) -> Cursors:
-        """What a cursor of another process stands for; nothing, if that process is no more."""
-        name = str(next(self._requests))
-        answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
-        self._answers[name] = answer
-        try:
-            await self._process.partitions[0].do(
-                "tell", process, "\n".join(("Q", self._process.name, name, client_id, str(cursor)))
-            )
-            async with asyncio.timeout(_YIELD):
-                known, *words = await answer
-        except TimeoutError:
+        answer = await self._asking.ask(process.decode(), "Q", client_id, str(cursor))
+        if answer is None:
             return {}
-        finally:
-            del self._answers[name]
+        known, *words = answer
         if known != "1":
             raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
         return {
@@ -261,15 +248,9 @@ class Claims:
                 words = ["0"]
             else:
                 words = ["1", *(f"{log[0]}\t{log[1]}\t{at.place}\t{at.offset}" for log, at in cursors.items())]
-            await self._process.partitions[0].do("tell", process, "\n".join(("A", name, *words)))
+            await self._asking.answer(process, name, *words)
 
         self._process.spawn(answer())
-
-    def hear_answer(self, name: str, *answer: str) -> None:
-        """What a cursor stands for that this process has asked about."""
-        asked = self._answers.get(name)
-        if asked is not None and not asked.done():
-            asked.set_result(answer)
 
     def hear_wanted(self, client_id: str, process: str) -> None:
         """Another process wants a client that is held here."""

@@ -12,6 +12,7 @@ from pixied_server.engine.abc import (
     Claim,
     Client,
     Event,
+    EventKind,
     Holdings,
     Keeper,
     Listener,
@@ -20,6 +21,7 @@ from pixied_server.engine.abc import (
     QueueOutcome,
 )
 from pixied_server.engine.limits import EngineLimits
+from pixied_server.engine.redis.asking import Asking
 from pixied_server.engine.redis.behind import Behind
 from pixied_server.engine.redis.claim import RedisClaim
 from pixied_server.engine.redis.claims import Claims
@@ -74,8 +76,9 @@ class RedisEngine:
             store, self.process.partitions, self.process.positions, self.process.name, self, patience
         )
         self._progress = Progress(self.process)
-        self._claims = Claims(self.process, self.following, self._progress)
-        self._events = Events(self.process)
+        asking = Asking(self.process)
+        self._claims = Claims(self.process, self.following, self._progress, asking)
+        self._events = Events(self.process, asking)
         self._subscriptions = Subscriptions(self.process, self._claims, self._events)
         self._clients = Clients(self.process, self._claims, self._subscriptions, self._events)
         self._publishing = Publishing(self.process, self._clients, self._events)
@@ -97,7 +100,7 @@ class RedisEngine:
             "R": self._claims.hear_yielded,
             "C": self._claims.hear_claimed,
             "Q": self._claims.hear_question,
-            "A": self._claims.hear_answer,
+            "A": asking.hear_answer,
             "E": self._events.hear,
             "W": self._events.hear_watched,
         }
@@ -283,10 +286,9 @@ class RedisEngine:
             namespaces=sum(one.namespaces for one in held),
         )
 
-    @property
-    def watched(self) -> bool:
+    def watched(self, kind: EventKind) -> bool:
         """See `engine.abc.Engine`."""
-        return self._events.wanted
+        return self._events.watched(kind)
 
     def show(self, event: Event) -> None:
         """See `engine.abc.Engine`."""

@@ -1,4 +1,4 @@
-"""Events, and how processes tell each other of them."""
+"""Events, and how processes tell each other of them: only those of kinds that somebody watches for."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pixied_server.engine.abc import Event, EventKind
+from pixied_server.engine.redis.asking import Asking
 from pixied_server.engine.redis.process import Process
 
 __all__ = ["Events"]
@@ -19,30 +20,36 @@ class Events:
 
     Args:
         process: this process.
+        asking: asks the others.
 
     Attributes:
-        watched: whether anyone watches in another process.
+        others: which kinds other processes want, one bit each.
     """
 
-    def __init__(self, process: Process) -> None:
-        self.watched = False
+    def __init__(self, process: Process, asking: Asking) -> None:
+        self.others = 0
         self._process = process
+        self._asking = asking
         self._waiting: list[str] = []
 
     @property
-    def wanted(self) -> bool:
-        """Whether anyone watches."""
-        return self.watched or self._process.listener.watching
+    def own(self) -> int:
+        """Which kinds are wanted here, one bit each."""
+        return sum(_BITS[kind] for kind in self._process.listener.wanted)
+
+    def watched(self, kind: EventKind) -> bool:
+        """Whether anyone wants events of this kind."""
+        return kind in self._process.listener.wanted or bool(self.others & _BITS[kind])
 
     def tell(self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
         """Something happened."""
-        if self.wanted:
+        if self.watched(kind):
             self.show(Event(kind, at, client_id=client_id, channel=channel, reason=reason))
 
     def show(self, event: Event) -> None:
         """Show an event to all who watch."""
         self._process.listener.happened(event)
-        if self.watched:
+        if self.others & _BITS[event.kind]:
             if not self._waiting:
                 self._process.spawn(self._send())
             self._waiting.append(_encoded(event))
@@ -55,18 +62,23 @@ class Events:
             await self._process.partitions[0].do("events", len(some), self._process.name, *some)
 
     async def ask_for(self) -> None:
-        """Someone begins to watch here: tell it to all processes."""
+        """Somebody begins to watch here: once this returns, all processes that live show what is wanted."""
         _, processes = await self._process.partitions[0].do("processes")
-        await asyncio.gather(*[self._process.partitions[0].do("tell", process, "W\n1") for process in processes])
+        others = {process.decode() for process in processes} - {self._process.name}
+        await asyncio.gather(*[self._asking.ask(process, "W", str(self.own)) for process in others])
 
-    def hear_watched(self, watched: str) -> None:
-        """Another process has watchers."""
-        self.watched = watched == "1"
+    def hear_watched(self, process: str, name: str, kinds: str) -> None:
+        """Somebody begins to watch at another process."""
+        self.others |= int(kinds)
+        self._process.spawn(self._asking.answer(process, name))
 
     def hear(self, process: str, text: str) -> None:
         """Something happened in a process."""
         if process != self._process.name:
             self._process.listener.happened(_decoded(text))
+
+
+_BITS = {kind: 1 << kind.value for kind in EventKind}
 
 
 def _encoded(event: Event) -> str:

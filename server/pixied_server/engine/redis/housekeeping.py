@@ -117,17 +117,14 @@ class Housekeeping:
 
     async def beat(self) -> None:
         """Say that this process lives."""
-        _, dead, watchers = await self._process.partitions[0].do(
-            "beat", repr(_DEAD), int(self._process.listener.watching)
-        )
-        self._events.watched = watchers > int(self._process.listener.watching)
+        _, dead, self._events.others = await self._process.partitions[0].do("beat", repr(_DEAD), self._events.own)
         if self._leads:
             for process in dead:
                 await self.bereave(process.decode())
 
     async def enter(self) -> None:
         """This process has come."""
-        await self._process.partitions[0].do("beat", repr(_DEAD), 0)
+        _, _, self._events.others = await self._process.partitions[0].do("beat", repr(_DEAD), 0)
 
     async def leave(self) -> None:
         """This process is going."""

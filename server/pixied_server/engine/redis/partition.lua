@@ -677,15 +677,20 @@ function operations.events(a)
   return {1}
 end
 
--- This process lives. Its ordinal, and the processes that have not said so for so many seconds. Whether anyone watches.
+-- This process lives: after so many seconds without a word one is dead; the kinds of events that it wants, one bit each. Returns
+-- who is dead, and what kinds others want.
 function operations.beat(a)
-  local silent, watching = tonumber(ARGV[a]), ARGV[a + 1]
-  local key = B .. 'processes'
-  redis.call('ZADD', key, num(MICRO / 1000000), ME)
-  if watching == '1' then redis.call('ZADD', B .. 'watchers', num(MICRO / 1000000), ME)
-  else redis.call('ZREM', B .. 'watchers', ME) end
-  redis.call('ZREMRANGEBYSCORE', B .. 'watchers', '-inf', num(MICRO / 1000000 - silent))
-  return {1, redis.call('ZRANGEBYSCORE', key, '-inf', num(MICRO / 1000000 - silent)), redis.call('ZCARD', B .. 'watchers')}
+  local now, wanted = MICRO / 1000000, ARGV[a + 1]
+  local silent = now - tonumber(ARGV[a])
+  redis.call('ZADD', B .. 'processes', num(now), ME)
+  if wanted == '0' then redis.call('HDEL', B .. 'watchers', ME) else redis.call('HSET', B .. 'watchers', ME, num(now) .. ' ' .. wanted) end
+  local others, all = 0, redis.call('HGETALL', B .. 'watchers')
+  for index = 1, #all, 2 do
+    local at, kinds = string.match(all[index + 1], '^(%S+) (%d+)$')
+    if tonumber(at) < silent then redis.call('HDEL', B .. 'watchers', all[index])
+    elseif all[index] ~= ME then others = bit.bor(others, tonumber(kinds)) end
+  end
+  return {1, redis.call('ZRANGEBYSCORE', B .. 'processes', '-inf', num(silent)), others}
 end
 
 function operations.ordinal(a)
@@ -703,7 +708,7 @@ end
 function operations.leave(a)
   local process = ARGV[a]
   redis.call('ZREM', B .. 'processes', process)
-  redis.call('ZREM', B .. 'watchers', process)
+  redis.call('HDEL', B .. 'watchers', process)
   redis.call('DEL', B .. 'links:' .. process)
   return {1}
 end

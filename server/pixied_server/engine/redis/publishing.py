@@ -173,7 +173,7 @@ class Publishing:
             await self._process.partitions[ages[0][1]].do("shrink", excess, upto)
 
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
-        if self._events.wanted:
+        if self._events.watched(EventKind.PUBLISHED):
             self._events.show(
                 Event(
                     EventKind.PUBLISHED,

@@ -1,10 +1,14 @@
-"""How hard the property tests try, and whether each run tries the same.
+"""Stores that all tests of a worker share, and how hard the property tests try.
 
 By default every run has the same examples, so that a failure is the change's and not the day's.
 `--hypothesis-profile=thorough` tries others each time, and many more: for a night, or after a change of the core.
 """
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+from tests.support.redis_servers import cluster, single
 
 # A loaded machine must not fail a test, so no example has a deadline.
 settings.register_profile(
@@ -18,3 +22,17 @@ settings.register_profile(
     derandomize=False,
 )
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server: each test has a prefix of its own there."""
+    with single() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """A cluster of three masters, in the same way."""
+    with cluster() as servers:
+        yield servers.url

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,10 +32,11 @@ from pixied_server.engine.redis import (
     StoreUnavailable,
 )
 from pixied_server.errors import EngineUnavailable
+from pixied_server.rpc.addresses import AddressInUse
 from pixied_server.rpc.admin import Identity
 from pixied_server.rpc.attach import LinkTerms
 from pixied_server.rpc.checks import RequestLimits, Validator
-from pixied_server.rpc.server import AddressInUse, RpcServer, Transport
+from pixied_server.rpc.server import RpcServer, Transport
 from pixied_server.settings import Settings
 
 __all__ = ["VERSION", "AddressInUse", "EngineRefused", "run", "serve"]
@@ -52,22 +54,29 @@ class EngineRefused(Exception):
     """The engine can't be used: its address is wrong, or its store can't be reached or would lose mail."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, shared: bool = False) -> None:
     """Serve until a planned stop (SIGTERM, SIGINT or AdminService.Drain) is finished.
+
+    Args:
+        settings: the settings.
+        shared: other processes of this installation listen on the same addresses.
 
     Raises:
         AddressInUse: an address can't be listened on.
         EngineRefused: the engine can't be used.
     """
     _spare_the_collector()
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, shared=shared))
 
 
-async def serve(settings: Settings, *, listening: Callable[[list[str]], None] | None = None) -> None:
+async def serve(
+    settings: Settings, *, shared: bool = False, listening: Callable[[list[str]], None] | None = None
+) -> None:
     """As `run`, within a running loop.
 
     Args:
         settings: the settings.
+        shared: as for `run`.
         listening: is called with the addresses, once the server is reached there.
 
     Raises:
@@ -80,12 +89,12 @@ async def serve(settings: Settings, *, listening: Callable[[list[str]], None] | 
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(_opened(settings, clock))
         hub = Hub(engine, Watchers(settings.watch_buffer), clock)
-        server = _server(settings, hub, drain, clock())
+        server = _server(settings, hub, drain, clock(), shared=shared)
         addresses = await server.start()
         stack.callback(_log.info, "stopped")
         stack.push_async_callback(server.stop, 0.0)
         _stop_on_signals(drain, stack)
-        _log.info("listening", addresses=addresses, engine=engine.name, version=VERSION)
+        _log.info("listening", addresses=addresses, engine=engine.name, version=VERSION, process_id=os.getpid())
         if listening is not None:
             listening(addresses)
         await _until_drained(engine, server, drain)
@@ -196,7 +205,7 @@ def _limits(settings: Settings) -> EngineLimits:
     )
 
 
-def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float) -> RpcServer:
+def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float, *, shared: bool) -> RpcServer:
     limits = RequestLimits(
         default_session_timeout=settings.default_session_timeout,
         min_session_timeout=settings.min_session_timeout,
@@ -216,5 +225,5 @@ def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float) -> Rp
             VERSION,
         ),
         Identity(VERSION, started_at),
-        Transport(settings.listen, settings.max_request_bytes),
+        Transport(settings.listen, settings.max_request_bytes, shared),
     )

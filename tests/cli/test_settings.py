@@ -251,6 +251,11 @@ def test_a_named_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
         ({"max_request_bytes": "512KiB"}, "max_message_bytes (1MiB) must not exceed max_request_bytes (512KiB)"),
         ({"max_log_bytes": "512KiB"}, "max_message_bytes (1MiB) must not exceed max_log_bytes (512KiB)"),
         ({"max_total_bytes": "32MiB"}, "max_log_bytes (64MiB) must not exceed max_total_bytes (32MiB)"),
+        ({"workers": "2"}, "workers (2): processes can't share the engine memory"),
+        (
+            {"workers": "2", "engine": "redis://127.0.0.1:6379/0", "listen": ("unix:///tmp/a",)},
+            "workers (2): processes can't share the Unix socket unix:///tmp/a",
+        ),
         (
             {"silence_limit": "10"},
             "silence_limit (10s) must be longer than heartbeat_interval (10s), or every link would be dropped",

@@ -1,24 +1,9 @@
 """Fixtures: each test runs on a server and on a cluster."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.distributed.pair import Pair, opened
-from tests.support.redis_servers import cluster, single
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Redis server for all tests of a worker."""
-    with single() as server:
-        yield server.url
-
-
-@pytest.fixture(scope="session")
-def cluster_url() -> Iterator[str]:
-    """A cluster of three masters."""
-    with cluster() as servers:
-        yield servers.url
 
 
 @pytest.fixture(params=["redis", "cluster"])

@@ -1,28 +1,13 @@
 """Fixtures for the tests of engines: each test runs on each engine."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 from tests.engine.benches import Limits, OpenBench, open_memory, open_redis
 from tests.engine.site import Site
-from tests.support.redis_servers import cluster, single
 
 OpenSite = Callable[..., Awaitable[Site]]
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Redis server for all tests of a worker: each has a prefix of its own there."""
-    with single() as server:
-        yield server.url
-
-
-@pytest.fixture(scope="session")
-def cluster_url() -> Iterator[str]:
-    """A cluster of three masters, in the same way."""
-    with cluster() as servers:
-        yield servers.url
 
 
 @pytest.fixture(params=["memory", "redis", "cluster"])

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pixied_server import app, telemetry
+from pixied_server import app, telemetry, workers
 from pixied_server.cli.exits import ExitCode, fail
 from pixied_server.cli.flags import takes_settings
 from pixied_server.cli.output import table, write_json
@@ -21,8 +21,11 @@ def serve(loaded: LoadedSettings) -> None:
     settings = loaded.settings
     telemetry.configure(settings.log_level, settings.log_format, sys.stderr)
     try:
-        app.run(settings)
-    except (app.AddressInUse, app.EngineRefused) as error:
+        if settings.workers == 1:
+            app.run(settings)
+        else:
+            workers.run(settings)
+    except (app.AddressInUse, app.EngineRefused, workers.WorkerRefused) as error:
         fail(ExitCode.REFUSED, str(error))
 
 

@@ -1,10 +1,7 @@
 """The gRPC server: services, health, reflection, transport settings."""
 
-import os
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,6 +14,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from pixied.v1 import admin_service_pb2, backend_service_pb2
 from pixied_server.admin import Drain
 from pixied_server.delivery.hub import Hub
+from pixied_server.rpc.addresses import AddressInUse, unusable
 from pixied_server.rpc.admin import AdminServicer, Identity
 from pixied_server.rpc.attach import AttachServicer, LinkTerms
 from pixied_server.rpc.calls import method_name
@@ -27,7 +25,7 @@ from pixied_server.rpc.pipeline import PipelineServicer
 from pixied_server.rpc.services import bind
 from pixied_server.rpc.watch import WatchServicer
 
-__all__ = ["AddressInUse", "RpcServer", "Transport"]
+__all__ = ["RpcServer", "Transport"]
 
 BACKEND = backend_service_pb2.DESCRIPTOR.services_by_name["BackendService"]
 ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
@@ -45,23 +43,12 @@ class Transport:
     Attributes:
         addresses: `host:port` or `unix:///path`; port 0 for any free one.
         max_request_bytes: how large a request or frame may be.
+        shared: other processes of this installation listen there too, and the system spreads connections over them.
     """
 
     addresses: Sequence[str]
     max_request_bytes: int
-
-
-class AddressInUse(Exception):
-    """An address can't be listened on.
-
-    Args:
-        address: the address.
-        why: what stands in the way.
-    """
-
-    def __init__(self, address: str, why: str) -> None:
-        super().__init__(f"can't listen on {address}: {why}")
-        self.address = address
+    shared: bool = False
 
 
 class RpcServer:
@@ -118,7 +105,7 @@ class RpcServer:
         await self._server.stop(grace)
 
     def _listen(self, address: str) -> str:
-        if why := _unusable(address):
+        if not self._transport.shared and (why := unusable(address)):
             raise AddressInUse(address, why)
         try:
             port = self._server.add_insecure_port(address)
@@ -154,33 +141,6 @@ class RpcServer:
         return under_way
 
 
-def _unusable(address: str) -> str:
-    """Why an address can't be used, where gRPC would not say, or would take another server's place without a word."""
-    if address.startswith("unix:"):
-        return _unusable_path(Path(address.removeprefix("unix:").removeprefix("//")))
-    host, _, port = address.rpartition(":")
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(found[0][4])
-    except OSError as error:
-        return (error.strerror or "it can't be used").lower()
-    return ""
-
-
-def _unusable_path(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return f"this user may not write in {path.parent}"
-    if path.exists() and not path.is_socket():
-        return "there is a file of this name, and it is no socket"
-    with socket.socket(socket.AF_UNIX) as probe:
-        # A socket that nobody answers on is replaced.
-        return "it is in use" if probe.connect_ex(str(path)) == 0 else ""
-
-
 def _reflection() -> tuple[grpc.GenericRpcHandler, ...]:
     """Reflection under both names: the library knows v1alpha alone, and not every client falls back. Same messages."""
     servicer = ReflectionServicer((BACKEND.full_name, ADMIN.full_name, _HEALTH, *_REFLECTION))
@@ -196,8 +156,8 @@ def _options(transport: Transport) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", transport.max_request_bytes + _FRAMING),
         ("grpc.max_send_message_length", -1),
-        # A second server on the same port is a mistake that must be seen, not a way to share its calls.
-        ("grpc.so_reuseport", 0),
+        # A second server on the same port is a mistake that must be seen, unless it is meant.
+        ("grpc.so_reuseport", int(transport.shared)),
         # When thousands of front-ends come back at once: of 2,000 streams opened together some 200 failed without
         # these.
         ("grpc.server.max_pending_requests", 1_000_000),

@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         Setting(Switch(), "Admit addresses that other machines can reach, though there is no authentication yet"),
     ] = False
     engine: Annotated[str, Setting(Engine(), "What holds the state")] = "memory"
+    workers: Annotated[
+        int,
+        Setting(
+            Count(1, 1_024), "How many processes serve the addresses together; more than 1 need a store they share"
+        ),
+    ] = 1
     grace: Annotated[
         float, Setting(Duration(0, HOUR), "How long a planned stop waits for streams to end before it cuts them")
     ] = 10.0
@@ -205,6 +211,19 @@ class Settings(BaseSettings):
             text = f"{self._shown('silence_limit')} must be longer than {self._shown('heartbeat_interval')}"
             yield ("silence_limit", "heartbeat_interval"), f"{text}, or every link would be dropped"
         yield from self._exposed()
+        if self.workers > 1:
+            yield from self._unshared()
+
+    def _unshared(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.engine == "memory":
+            text = (
+                f"{self._shown('workers')}: processes can't share the engine memory, each would have its own clients;"
+            )
+            yield ("workers", "engine"), text + " right would be --engine redis://HOST:6379/0, or 1 worker"
+        sockets = [address for address in self.listen if address.startswith("unix:")]
+        if sockets:
+            text = f"{self._shown('workers')}: processes can't share the Unix socket {sockets[0]};"
+            yield ("workers", "listen"), text + " right would be HOST:PORT, or 1 worker"
 
     def _exposed(self) -> Iterator[tuple[tuple[str, ...], str]]:
         reachable = [address for address in self.listen if not Address.parse(address).local]

@@ -166,12 +166,13 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
         raise EngineRefused(f"the store can't be used: {error}") from None
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        await _inspect(store)
+        await _inspect(store, settings.redis_min_replicas)
         engine = RedisEngine(
             store,
             Layout(settings.redis_prefix, settings.redis_partitions),
             _limits(settings),
             patience=settings.redis_timeout,
+            replicas=settings.redis_min_replicas,
         )
         stack.push_async_callback(engine.close)
         try:
@@ -181,9 +182,9 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
         yield engine
 
 
-async def _inspect(store: Store) -> None:
+async def _inspect(store: Store, replicas: int) -> None:
     try:
-        findings = await store.inspect()
+        findings = await store.inspect(replicas=replicas)
     except StoreUnavailable as error:
         raise EngineRefused(f"the store can't be used: {error}") from None
     for finding in findings:

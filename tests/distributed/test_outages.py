@@ -1,26 +1,15 @@
 """What happens when the store is away, forgets, or stops to tell."""
 
 import asyncio
-from collections.abc import Callable
 from itertools import count
 
+from tests.distributed.outage import PATIENCE, until
 from tests.distributed.pair import Pair, opened
 from tests.engine.site import Site, reason_of
 from tests.support.redis_servers import single
 
 from pixied_server.delivery.events import DetachReason
 from pixied_server.errors import Reason
-
-PATIENCE = 30.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE):
-        for _ in count():
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def heard(pair: Pair) -> None:

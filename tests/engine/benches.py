@@ -142,7 +142,9 @@ _TURNS = 10
 _names = count(1)
 
 
-def open_redis(url: str, partitions: int = 4, prefix: str = "", clock: Clock | None = None) -> OpenBench:
+def open_redis(
+    url: str, partitions: int = 4, prefix: str = "", clock: Clock | None = None, replicas: int = 0, timeout: float = 5.0
+) -> OpenBench:
     """Redis engines on a server or a cluster.
 
     Args:
@@ -150,17 +152,20 @@ def open_redis(url: str, partitions: int = 4, prefix: str = "", clock: Clock | N
         partitions: how many.
         prefix: of all keys; "" for one of its own for each engine.
         clock: tells the time; None for one of its own for each engine.
+        replicas: what changes something is only answered when so many replicas have it.
+        timeout: seconds that the store has to answer.
     """
 
     @asynccontextmanager
     async def opened(limits: Limits) -> AsyncIterator[Bench]:
         time = clock or Clock()
-        store = Store(Address.parse(url), timeout=5.0)
+        store = Store(Address.parse(url), timeout=timeout)
         engine = RedisEngine(
             store,
             Layout(prefix or f"test{os.getpid()}-{next(_names)}", partitions),
             limits.of_engine,
             clock=time,
+            replicas=replicas,
         )
         await store.open()
         try:

@@ -46,14 +46,14 @@ async def test_replicas_that_lag(trio: Trio, opened: Opened) -> None:
     """Who waits for replicas is told when they have it or are too few, and holds up no other calls."""
     replicas = [one for one in trio.servers if one is not trio.master]
     async with opened(trio.url, timeout=3) as store:
-        counted = await store.run(KEYS, COUNT, [])
-        await store.replicated(b"test{a}:mark", 2)
+        counted, wire = await store.run_on(KEYS, COUNT, [])
+        await store.replicated(wire, b"test{a}:mark", 2)
         assert [int(one("GET", KEYS[0])) for one in replicas] == [counted, counted]
         replicas[0].freeze()
         try:
             await store.run(KEYS, COUNT, [])
-            await store.replicated(b"test{a}:mark", 1)
-            waiting = asyncio.create_task(store.replicated(b"test{a}:mark", 2))
+            await store.replicated(wire, b"test{a}:mark", 1)
+            waiting = asyncio.create_task(store.replicated(wire, b"test{a}:mark", 2))
             await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(100)])
             assert not waiting.done()
             with pytest.raises(StoreUnavailable, match="1 of its replicas") as failure:

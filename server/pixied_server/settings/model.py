@@ -156,6 +156,14 @@ class Settings(BaseSettings):
         float, Setting(Duration(0.05, 60), "How long the store may take to answer before an operation is refused")
     ] = 2.0
 
+    redis_min_replicas: Annotated[
+        int,
+        Setting(
+            Count(0, 100, zero="the store's own answer is enough"),
+            "How many replicas of the store must have what changed before that is answered",
+        ),
+    ] = 0
+
     log_level: Annotated[
         str, Setting(Choice(("debug", "info", "warning", "error", "critical")), "The least severe log line to write")
     ] = "info"

@@ -55,6 +55,7 @@ class RedisEngine:
         layout: where things are in it.
         limits: what it holds at most.
         patience: so many seconds a mark of the store may take.
+        replicas: what changes something is only answered when so many replicas have it.
         clock: tells the time in seconds since the epoch; None for the store's own.
     """
 
@@ -68,9 +69,10 @@ class RedisEngine:
         limits: EngineLimits,
         *,
         patience: float = 2.0,
+        replicas: int = 0,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.process = Process(store, layout, limits, clock)
+        self.process = Process(store, layout, limits, replicas, clock)
         self.counters = self.process.counters
         self.following = Following(
             store, self.process.partitions, self.process.positions, self.process.name, self, patience
@@ -81,7 +83,7 @@ class RedisEngine:
         self._events = Events(self.process, asking)
         self._subscriptions = Subscriptions(self.process, self._claims, self._events)
         self._clients = Clients(self.process, self._claims, self._subscriptions, self._events)
-        self._publishing = Publishing(self.process, self._clients, self._events)
+        self._publishing = Publishing(self.process, self.following, self._clients, self._events)
         self._listing = Listing(layout, self.process.partitions)
         self._behind = Behind(
             self.process.partitions,
@@ -165,7 +167,7 @@ class RedisEngine:
     @property
     def healthy(self) -> bool:
         """See `engine.abc.Engine`."""
-        return all(partition.answers for partition in self.process.partitions) and self.following.hears
+        return self.following.hears and all(one.answers and one.replicated for one in self.process.partitions)
 
     @property
     def busy(self) -> bool:

@@ -8,8 +8,8 @@ anything younger is passed on.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import count
 from time import monotonic
 from typing import Any, Protocol
@@ -36,6 +36,10 @@ _READ_MESSAGES = 500
 _READ_BYTES = 1_000_000
 # So many of a log's last offsets are remembered, to tell how many messages exactly a client has lost.
 _RECENT = 32
+# For so many logs of each partition that this process appended to it is known how far they were.
+_APPENDED = 4_000
+# So many of them are told to a store that came back in one call.
+_RAISED = 1_000
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -102,6 +106,8 @@ class _Ear:
 
     Attributes:
         heard: everything up to this place has been passed on.
+        appended: the last place that this process knows of because it appended there.
+        last_appended: the last offsets of such logs, the youngest last.
         topics: the logs that are followed, by pattern.
         unconfirmed: how many confirmations each channel has yet to get.
         marks: what is waiting for marks, by their names.
@@ -112,6 +118,8 @@ class _Ear:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.heard = 0
+        self.appended = 0
+        self.last_appended: OrderedDict[str, int] = OrderedDict()
         self.topics: dict[str, _Topic] = {}
         self.unconfirmed: dict[bytes, int] = {}
         self.marks: dict[str, list[asyncio.Future[None]]] = {}
@@ -246,6 +254,20 @@ class Following:
                 self._subscribe(ear, [_events(ear)])
             else:
                 ear.feed.unsubscribe(_events(ear))
+
+    def appended(self, partition: int, place: int, offsets: Mapping[str, int]) -> None:
+        """This process has appended to logs, followed or not, and was told that it did.
+
+        What a store has lost when it comes back is known by this too, for some time.
+        """
+        ear = self._ears[partition]
+        ear.appended = max(ear.appended, place)
+        for log, offset in offsets.items():
+            # The last ones stay longest.
+            ear.last_appended[log] = offset
+            ear.last_appended.move_to_end(log)
+        while len(ear.last_appended) > _APPENDED:
+            ear.last_appended.popitem(last=False)
 
     # Marks
 
@@ -498,7 +520,7 @@ class Following:
 
     async def _catch_up(self, ear: _Ear) -> None:
         upto = int((await ear.partition.do("hello"))[1])
-        if upto < ear.heard:
+        if upto < max(ear.heard, ear.appended):
             await self._raise_places(ear)
             upto = int((await ear.partition.do("hello"))[1])
         await self._read_missed(ear, upto)
@@ -574,9 +596,15 @@ class Following:
     async def _raise_places(self, ear: _Ear) -> None:
         """The store went back in time: what it lost is noted in its logs, so that each reader finds it missing."""
         _log.error("the store lost mail", partition=ear.partition.number)
-        known = [(pattern, topic.offset) for pattern, topic in ear.topics.items() if topic.offset >= 0]
-        arguments = [word for pair in known for word in pair]
-        await ear.partition.do("lost", ear.heard, len(known), *arguments)
+        known = dict(ear.last_appended)
+        for pattern, topic in ear.topics.items():
+            if topic.offset >= 0:
+                known[pattern] = max(topic.offset, known.get(pattern, 0))
+        last = max(ear.heard, ear.appended)
+        pairs = list(known.items())
+        for begin in range(0, len(pairs) or 1, _RAISED):
+            some = pairs[begin : begin + _RAISED]
+            await ear.partition.do("lost", last, len(some), *(word for pair in some for word in pair))
 
 
 def _channel(ear: _Ear, pattern: str) -> bytes:

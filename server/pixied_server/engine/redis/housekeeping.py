@@ -80,6 +80,7 @@ class Housekeeping:
                 (self._lead, _TICK),
                 (self._progress.write_down, _WRITE_DOWN),
                 (self._each_second, _SECOND),
+                (self._look_for_replicas, _SECOND),
                 (self._probe, _PROBE),
             ):
                 tasks.create_task(self._repeat(work, pause))
@@ -114,6 +115,9 @@ class Housekeeping:
         if self._leads:
             await self._sweep()
             await self._bury_the_dead()
+
+    async def _look_for_replicas(self) -> None:
+        await asyncio.gather(*[partition.look_for_replicas() for partition in self._process.partitions])
 
     async def beat(self) -> None:
         """Say that this process lives."""

@@ -12,9 +12,9 @@ __all__ = ["COMMANDS", "Finding", "Severity", "facts", "inspected"]
 _OLDEST = (7, 0)
 # What scripts and feeds use.
 COMMANDS = tuple(
-    """DEL EXISTS EXPIRE GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSCAN HSET HSETNX PEXPIRE SADD SCARD SET
-    SISMEMBER SPUBLISH SRANDMEMBER SREM SSUBSCRIBE SUNSUBSCRIBE TIME XADD XDEL XLEN XRANGE XREVRANGE XTRIM ZADD ZCARD
-    ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE ZSCORE""".split()  # noqa: SIM905 - easier to read than 40 strings
+    """DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSCAN HSET HSETNX SADD SCARD SET
+    SISMEMBER SPUBLISH SRANDMEMBER SREM TIME XADD XDEL XLEN XRANGE XREVRANGE ZADD ZCARD
+    ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREM""".split()  # noqa: SIM905 - easier to read than 40 strings
 )
 # A command that is unknown, renamed or forbidden; how a server answers for its own users, which no INFO tells.
 _MISSING = """#!lua
@@ -53,7 +53,7 @@ def facts(info: bytes) -> Mapping[str, str]:
     return {name: value for name, _, value in lines}
 
 
-async def inspected(node: str, ask: Ask, key: bytes, *, cluster: bool) -> Sequence[Finding]:
+async def inspected(node: str, ask: Ask, key: bytes, *, cluster: bool, replicas: int) -> Sequence[Finding]:
     """Inspect one server.
 
     Args:
@@ -61,6 +61,7 @@ async def inspected(node: str, ask: Ask, key: bytes, *, cluster: bool) -> Sequen
         ask: sends it a command.
         key: one of ours that it has, or would have.
         cluster: whether it is used as one of a cluster.
+        replicas: so many replicas it should have.
 
     Raises:
         StoreUnavailable: if it does not answer.
@@ -72,6 +73,7 @@ async def inspected(node: str, ask: Ask, key: bytes, *, cluster: bool) -> Sequen
     else:
         about = facts(info)
         found += (*_about_version(about), *_about_mode(about, cluster=cluster), *_about_memory(about))
+        found += _about_replicas(about, replicas)
         found += await _about_persistence(ask, about)
     return [Finding(one.severity, f"{node}: {one.text}") for one in found]
 
@@ -122,6 +124,13 @@ def _about_memory(about: Mapping[str, str]) -> Sequence[Finding]:
                 f"maxmemory-policy is {policy}: it would delete mail and clients without a word; set it to noeviction"
             )
         ]
+    return []
+
+
+def _about_replicas(about: Mapping[str, str], wanted: int) -> Sequence[Finding]:
+    has = int(about.get("connected_slaves", 0))
+    if has < wanted:
+        return [_risk(f"it has {has} replicas and {wanted} are wanted: until they are there, changes are refused")]
     return []
 
 

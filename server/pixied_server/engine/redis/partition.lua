@@ -375,16 +375,17 @@ local function remember(key, outcome)
   end
 end
 
--- key or "", bounds of a log (messages, bytes), size, message, the patterns that its channel matches
+-- key or "", bounds of a log (messages, bytes), size, message, the patterns that its channel matches. Returns how many
+-- subscriptions it matched, whether it was known, its place, and for each log that has it: the log and its offset there.
 function operations.publish(a)
   local key, most, largest, size, blob = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4]
   local known = done_before(key)
-  if known then return {1, tonumber(known), 1} end
+  if known then return {1, tonumber(known), 1, 0} end
   local count = tonumber(ARGV[a + 5])
   local patterns = {}
   for index = 1, count do patterns[index] = ARGV[a + 5 + index] end
   local counts = redis.call('HMGET', COUNTS, unpack(patterns))
-  local matched, logs = 0, {}
+  local matched, logs, offsets, place = 0, {}, {}, nil
   for index = 1, count do
     if counts[index] then
       matched = matched + tonumber(string.match(counts[index], '%d+$'))
@@ -392,7 +393,7 @@ function operations.publish(a)
     end
   end
   if #logs > 0 then
-    local place = next_place()
+    place = next_place()
     redis.call('HINCRBY', META, 'bytes', size)
     redis.call('HINCRBY', META, 'messages', 1)
     if #logs > 1 then redis.call('HSET', SHARED, place, #logs) end
@@ -400,6 +401,8 @@ function operations.publish(a)
     for _, log in ipairs(logs) do
       local offset, exceeds = append(log, place, size, blob, most, largest)
       names[#names + 1] = log .. '\t' .. offset
+      offsets[#offsets + 1] = log
+      offsets[#offsets + 1] = offset
       if exceeds then long[#long + 1] = log end
     end
     local announced = mail('M', place, table.concat(names, '\t'), blob)
@@ -407,7 +410,7 @@ function operations.publish(a)
     for _, log in ipairs(long) do trim(log, most, largest) end
   end
   remember(key, matched)
-  return {1, matched, 0}
+  return {1, matched, 0, place or 0, unpack(offsets)}
 end
 
 -- id, key or "", bounds of a log, size, message
@@ -416,7 +419,7 @@ function operations.queue(a)
   local blob = ARGV[a + 5]
   local is = alive(id)
   if not is then return UNKNOWN end
-  if done_before(key) then return {1, 1} end
+  if done_before(key) then return {1, 1, 0, 0} end
   redis.call('HSETNX', cursors_key(id), '\0' .. PART, '0:0')
   local place = next_place()
   redis.call('HINCRBY', META, 'bytes', size)
@@ -425,7 +428,7 @@ function operations.queue(a)
   tell(is.process, mail('I', place, id .. '\t' .. offset, blob))
   if exceeds then trim(id, most, largest) end
   remember(key, 1)
-  return {1, 0}
+  return {1, 0, place, offset}
 end
 
 -- A key stands for one message: key, fingerprint, whether there is room for a new one. Returns whether it was known.
@@ -789,7 +792,8 @@ function operations.lost(a)
   if place > position() then redis.call('HSET', META, 'position', int(place)) end
   for index = a + 2, a + 2 * count, 2 do
     local log, offset = ARGV[index], tonumber(ARGV[index + 1])
-    if redis.call('HEXISTS', COUNTS, log) == 1 and tonumber(redis.call('HGET', OFFSETS, log) or 0) < offset then
+    local is_read = redis.call('HEXISTS', COUNTS, log) == 1 or redis.call('EXISTS', client_key(log)) == 1
+    if is_read and tonumber(redis.call('HGET', OFFSETS, log) or 0) < offset then
       redis.call('HSET', OFFSETS, log, offset)
       redis.call('HSET', CUTS, log, int(place))
     end

@@ -3,12 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixied_server.engine.redis.failures import StoreFull, StoreUnavailable
 from pixied_server.engine.redis.store import Script, Store
+from pixied_server.engine.redis.wire import Wire
 from pixied_server.errors import EngineUnavailable
 
 __all__ = ["Argument", "Holds", "Partition"]
@@ -51,6 +53,25 @@ _FREES = frozenset(
         "unsubscribe",
     }
 )
+# What is only answered when enough replicas have it, where that is asked for. What is not here can be done again, or
+# costs no more than mail that comes twice.
+_PROMISES = frozenset(
+    {
+        "create",
+        "declare",
+        "destroy",
+        "free",
+        "join",
+        "part",
+        "ping",
+        "publish",
+        "queue",
+        "reserve",
+        "reserve_key",
+        "subscribe",
+        "unsubscribe",
+    }
+)
 # One call does not stop the others of the server for long: about 1 ms, or as much as a megabyte takes.
 _OPERATIONS = 200
 _BYTES = 1_000_000
@@ -90,20 +111,34 @@ class Partition:
         number: its own.
         process: names this process.
         clock: tells the time in seconds since the epoch; None for the store's own.
+        replicas: what changes something is only answered when so many replicas of its server have it.
 
     Attributes:
         holds: what it held when it last answered.
         answers: whether it did when it was last asked.
+        replicated: whether enough replicas had what they were last to have.
     """
 
-    def __init__(self, store: Store, base: str, number: int, process: str, clock: Callable[[], float] | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        base: str,
+        number: int,
+        process: str,
+        clock: Callable[[], float] | None,
+        replicas: int = 0,
+    ) -> None:
         self.base = base
         self.number = number
         self.holds = Holds()
         self.answers = True
+        self.replicated = True
         self._store = store
         self._process = process
         self._clock = clock
+        self._replicas = replicas
+        self._mark = f"{base}replicated".encode()
+        self._promising: set[asyncio.Task[None]] = set()
         self._keys = (f"{base}meta".encode(), f"{base}absent".encode())
         self._asked: deque[_Asked] = deque()
         self._calling: asyncio.Task[None] | None = None
@@ -116,7 +151,7 @@ class Partition:
     @property
     def busy(self) -> bool:
         """Whether an answer is waited for."""
-        return self._calling is not None
+        return self._calling is not None or bool(self._promising)
 
     def do(self, name: str, *arguments: Argument) -> "asyncio.Future[list[Any]]":
         """Do an operation of `partition.lua`.
@@ -154,7 +189,8 @@ class Partition:
         if not portion:
             return
         try:
-            self._answer(portion, await self._run(_SCRIPT, portion))
+            answer, wire = await self._run(_SCRIPT, portion)
+            self._answer(portion, answer, wire)
         except StoreFull as error:
             await self._free(portion, error)
         except StoreUnavailable as error:
@@ -174,24 +210,52 @@ class Partition:
         if not freeing:
             return
         try:
-            self._answer(freeing, await self._run(_FREEING, freeing))
+            answer, wire = await self._run(_FREEING, freeing)
+            self._answer(freeing, answer, wire)
         except StoreUnavailable as again:
             self._fail(freeing, again)
 
-    async def _run(self, script: Script, portion: list[_Asked]) -> list[Any]:
+    async def _run(self, script: Script, portion: list[_Asked]) -> tuple[list[Any], Wire]:
         now = "" if self._clock is None else repr(self._clock())
         arguments: list[Argument] = [now, self._process, self.number]
         for one in portion:
             arguments += (one.name, len(one.arguments), *one.arguments)
-        answer: list[Any] = await self._store.run(self._keys, script, arguments)
-        return answer
+        return await self._store.run_on(self._keys, script, arguments)
 
-    def _answer(self, portion: list[_Asked], answer: list[Any]) -> None:
+    def _answer(self, portion: list[_Asked], answer: list[Any], wire: Wire) -> None:
         self.answers = True
         self.holds = Holds(*map(int, answer[0]))
+        promised: list[tuple[_Asked, list[Any]]] = []
         for one, result in zip(portion, answer[1:], strict=True):
-            if not one.result.done():
+            if self._replicas and one.name in _PROMISES:
+                promised.append((one, result))
+            elif not one.result.done():
                 one.result.set_result(result)
+        if promised:
+            promising = asyncio.get_running_loop().create_task(self._promise(promised, wire))
+            self._promising.add(promising)
+            promising.add_done_callback(self._promising.discard)
+
+    async def _promise(self, promised: list[tuple[_Asked, list[Any]]], wire: Wire) -> None:
+        """Answer what was done as soon as enough replicas have it."""
+        try:
+            await self._store.replicated(wire, self._mark, self._replicas)
+        except StoreUnavailable as error:
+            self.replicated = False
+            self._fail([one for one, _ in promised], error)
+        else:
+            self.replicated = True
+            for one, result in promised:
+                if not one.result.done():
+                    one.result.set_result(result)
+
+    async def look_for_replicas(self) -> None:
+        """See whether enough replicas are there again, after too few were."""
+        if not self.replicated:
+            with suppress(StoreUnavailable):
+                _, wire = await self._run(_SCRIPT, [])
+                await self._store.replicated(wire, self._mark, self._replicas)
+                self.replicated = True
 
     def _fail(self, some: list[_Asked], error: StoreUnavailable) -> None:
         for one in some:

@@ -25,6 +25,7 @@ class Process:
         store: the store.
         layout: where things are in it.
         limits: what all processes hold at most.
+        replicas: what changes something is only answered when so many replicas have it.
         clock: tells the time in seconds since the epoch; None for the store's own.
 
     Attributes:
@@ -37,12 +38,14 @@ class Process:
 
     listener: Listener
 
-    def __init__(self, store: Store, layout: Layout, limits: EngineLimits, clock: Callable[[], float] | None) -> None:
+    def __init__(
+        self, store: Store, layout: Layout, limits: EngineLimits, replicas: int, clock: Callable[[], float] | None
+    ) -> None:
         self.name = identifiers.Letters().draw(16)
         self.layout = layout
         self.limits = limits
         self.partitions: Sequence[Partition] = [
-            Partition(store, base, number, self.name, clock) for number, base in enumerate(layout.bases)
+            Partition(store, base, number, self.name, clock, replicas) for number, base in enumerate(layout.bases)
         ]
         self.positions = Positions(0, layout.partitions)
         self.counters = Counters()

@@ -12,6 +12,7 @@ from pixied_server.core.rate import TokenBucket
 from pixied_server.engine.abc import Event, EventKind, PublishOutcome, QueueOutcome
 from pixied_server.engine.redis.clients import Clients
 from pixied_server.engine.redis.events import Events
+from pixied_server.engine.redis.following import Following
 from pixied_server.engine.redis.mail import encoded
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.records import look
@@ -25,12 +26,14 @@ class Publishing:
 
     Args:
         process: this process.
+        following: what it is told.
         clients: know what a client has pending.
         events: shows what happens.
     """
 
-    def __init__(self, process: Process, clients: Clients, events: Events) -> None:
+    def __init__(self, process: Process, following: Following, clients: Clients, events: Events) -> None:
         self._process = process
+        self._following = following
         self._clients = clients
         self._events = events
         self._publishes = TokenBucket(process.limits.publishes_per_second)
@@ -49,7 +52,8 @@ class Publishing:
         else:
             answers = self._published(messages)
         outcomes = [
-            PublishOutcome(int(matched), bool(duplicate)) for _, matched, duplicate in await asyncio.gather(*answers)
+            self._published_as(message, answer)
+            for message, answer in zip(messages, await asyncio.gather(*answers), strict=True)
         ]
         now = self._process.now()
         for message, outcome in zip(messages, outcomes, strict=True):
@@ -60,6 +64,13 @@ class Publishing:
                 self._tell_published(message, now, message.publisher, outcome.matched)
         await self._shrink()
         return outcomes
+
+    def _published_as(self, message: Message, answer: Sequence[Any]) -> PublishOutcome:
+        _, matched, duplicate, place, *logs = answer
+        if logs:
+            offsets = {log.decode(): int(offset) for log, offset in zip(logs[::2], logs[1::2], strict=True)}
+            self._following.appended(self._process.layout.of(message.channel), int(place), offsets)
+        return PublishOutcome(int(matched), bool(duplicate))
 
     def _published(self, messages: Sequence[Message]) -> list[Awaitable[list[Any]]]:
         if wait := self._publishes.take(len(messages), self._process.now()):
@@ -100,9 +111,10 @@ class Publishing:
             raise ClientUnknown(client_id)
         now = self._process.now()
         duplicates = 0
-        for message, (_, duplicate) in zip(messages, answers, strict=True):
+        for message, (_, duplicate, place, offset) in zip(messages, answers, strict=True):
             duplicates += bool(duplicate)
             if not duplicate:
+                self._following.appended(home.number, int(place), {client_id: int(offset)})
                 self._process.counters.queued += 1
                 self._tell_published(message, now, client_id, 1)
         self._process.counters.duplicates += duplicates

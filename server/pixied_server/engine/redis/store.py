@@ -4,18 +4,18 @@ Whatever Redis answers about itself (a script that it has forgotten, a slot that
 not done is tried again for as long as the store's timeout lasts; what may have been done never is.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha1
 from typing import Any
 
 from pixied_server.engine.redis.address import Address, Endpoint, Kind
 from pixied_server.engine.redis.answers import meaning, was_not_done
+from pixied_server.engine.redis.attempts import Attempts
 from pixied_server.engine.redis.failures import ScriptError, StoreFault, StoreFull, StoreRefuses, StoreUnavailable
 from pixied_server.engine.redis.feed import Feed
 from pixied_server.engine.redis.inspection import Finding, Severity, facts, inspected
+from pixied_server.engine.redis.node import Node
 from pixied_server.engine.redis.topology import pointed_to, topology
 from pixied_server.engine.redis.wire import Command, Refusal, Terms, Wire
 
@@ -31,9 +31,6 @@ __all__ = [
     "StoreRefuses",
     "StoreUnavailable",
 ]
-
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.2
 
 
 class Script:
@@ -70,7 +67,7 @@ class Store:
         tls = address.tls.context() if address.tls else None
         self._terms = Terms(timeout, credentials=address.credentials, db=address.db, tls=tls)
         self._topology = topology(address, self._asking_terms())
-        self._nodes: dict[Endpoint, _Node] = {}
+        self._nodes: dict[Endpoint, Node] = {}
 
     async def open(self) -> None:
         """Connect to all servers that have keys.
@@ -78,7 +75,7 @@ class Store:
         Raises:
             StoreUnavailable: if one is not reached within the timeout.
         """
-        attempts = _Attempts(self._timeout)
+        attempts = Attempts(self._timeout)
         while True:
             try:
                 async with attempts.limit(self.address):
@@ -112,13 +109,20 @@ class Store:
             StoreUnavailable: if the store did not do it in time, or may have done it (`ambiguous`).
             StoreFault: if the store's answer makes no sense.
         """
+        reply, _ = await self.run_on(keys, script, args)
+        return reply
+
+    async def run_on(
+        self, keys: Sequence[bytes], script: Script, args: Sequence[bytes | int | str]
+    ) -> tuple[Any, Wire]:
+        """As `run`. Returns the reply, and the connection that it came on."""
         words = (len(keys), *keys, *args)
-        attempts = _Attempts(self._timeout)
+        attempts = Attempts(self._timeout)
         command: Command = (b"EVALSHA", script.sha1, *words)
         while True:
-            reply = await self._request(keys[0], command, attempts)
+            reply, wire = await self._request(keys[0], command, attempts)
             if not isinstance(reply, Refusal):
-                return reply
+                return reply, wire
             if reply.code != "NOSCRIPT":
                 raise meaning(reply)
             # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
@@ -130,7 +134,7 @@ class Store:
         Raises:
             StoreUnavailable: if it is not reached within the timeout.
         """
-        attempts = _Attempts(self._timeout)
+        attempts = Attempts(self._timeout)
         while True:
             try:
                 async with attempts.limit(self.address):
@@ -139,31 +143,21 @@ class Store:
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 
-    async def replicated(self, key: bytes, replicas: int) -> None:
-        """Wait until what this server answered before is on so many of its replicas.
+    async def replicated(self, wire: Wire, key: bytes, replicas: int) -> None:
+        """Wait until what a server answered before is on so many of its replicas.
 
         Args:
-            key: says which server; it is written to, as only a write's place can be waited for.
+            wire: the connection that it answered on; see `run_on`.
+            key: one that the server has; it is written to, as only a write's place can be waited for.
             replicas: how many.
 
         Raises:
             StoreUnavailable: if it is not within the timeout; what was done is done all the same (`ambiguous`).
         """
-        attempts = _Attempts(self._timeout)
-        endpoint = await self._locate(key, attempts)
-        async with attempts.limit(endpoint):
-            wire = await self._node(endpoint).second.connect()
-        # It holds up all that follows it on its connection: so it has one where nothing else is.
-        written = wire.request((b"SET", key, b""), attempts.deadline)
-        waited = wire.request((b"WAIT", replicas, round(attempts.left * 900)), attempts.deadline)
-        for reply in (await written, await waited):
-            if isinstance(reply, Refusal):
-                raise meaning(reply)
-            if isinstance(reply, StoreUnavailable):
-                raise reply
-        if (reached := waited.result()) < replicas:
-            why = f"{endpoint} has it on {reached} of its replicas in time, not on {replicas}"
-            raise StoreUnavailable(why, ambiguous=True)
+        await self._node(wire.endpoint).replicated(key, replicas, self._timeout)
+        if not wire.alive:
+            # A server that was started again meanwhile may not have it any more, nor what it has now from it.
+            raise StoreUnavailable(f"{wire.endpoint} was left before its replicas had it", ambiguous=True)
 
     async def node_of(self, key: bytes) -> str:
         """The name of the server that has a key, by what is known for at most a second.
@@ -171,7 +165,7 @@ class Store:
         Raises:
             StoreUnavailable: if that can't be found out within the timeout.
         """
-        attempts = _Attempts(self._timeout)
+        attempts = Attempts(self._timeout)
         while True:
             try:
                 async with attempts.limit(self.address):
@@ -194,21 +188,22 @@ class Store:
         Raises:
             StoreUnavailable: if one does not answer within the timeout.
         """
-        attempts = _Attempts(self._timeout)
+        attempts = Attempts(self._timeout)
         async with attempts.limit(self.address):
             endpoints = await self._topology.masters()
             return {str(endpoint): facts(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
 
-    async def inspect(self, key: bytes = b"{pixied}:meta") -> list[Finding]:
+    async def inspect(self, key: bytes = b"{pixied}:meta", *, replicas: int = 0) -> list[Finding]:
         """Look for what is wrong or risky about the servers that have keys.
 
         Args:
             key: one of ours: whether scripts may use it is looked at too.
+            replicas: so many replicas each should have.
 
         Raises:
             StoreUnavailable: if one does not answer within the timeout.
         """
-        attempts = _Attempts(self._timeout)
+        attempts = Attempts(self._timeout)
         cluster = self.address.kind is Kind.CLUSTER
         found: list[Finding] = []
         async with attempts.limit(self.address):
@@ -217,12 +212,14 @@ class Store:
                 wire = await self._node(endpoint).connect()
                 # A cluster's server answers only for keys that it has; any other's permissions are the same.
                 theirs = key if endpoint == own else b""
-                found += await inspected(str(endpoint), self._asking(wire, attempts), theirs, cluster=cluster)
+                found += await inspected(
+                    str(endpoint), self._asking(wire, attempts), theirs, cluster=cluster, replicas=replicas
+                )
             if (uncovered := self._topology.uncovered()) and cluster:
                 found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
         return found
 
-    def _asking(self, wire: Wire, attempts: "_Attempts") -> Callable[[Command], Awaitable[Any]]:
+    def _asking(self, wire: Wire, attempts: Attempts) -> Callable[[Command], Awaitable[Any]]:
         async def ask(command: Command) -> Any:
             reply = await wire.request(command, attempts.deadline)
             if isinstance(reply, StoreUnavailable):
@@ -232,12 +229,12 @@ class Store:
         return ask
 
     async def _ask(self, key: bytes, command: Command) -> Any:
-        reply = await self._request(key, command, _Attempts(self._timeout))
+        reply, _ = await self._request(key, command, Attempts(self._timeout))
         if isinstance(reply, Refusal):
             raise meaning(reply)
         return reply
 
-    async def _say(self, endpoint: Endpoint, command: Command, attempts: "_Attempts") -> Any:
+    async def _say(self, endpoint: Endpoint, command: Command, attempts: Attempts) -> Any:
         wire = await self._node(endpoint).connect()
         reply = await wire.request(command, attempts.deadline)
         if isinstance(reply, Refusal):
@@ -246,7 +243,7 @@ class Store:
             raise reply
         return reply
 
-    async def _request(self, key: bytes, command: Command, attempts: "_Attempts") -> Any:
+    async def _request(self, key: bytes, command: Command, attempts: Attempts) -> tuple[Any, Wire]:
         """Send a command until it is answered with something that only its author understands."""
         while True:
             wire = self._ready(key) or await self._reach(key, attempts)
@@ -258,7 +255,7 @@ class Store:
             elif isinstance(reply, Refusal) and self._passes(reply, wire):
                 await attempts.pause(StoreUnavailable(f"{wire.endpoint} answers {reply.text}"))
             else:
-                return reply
+                return reply, wire
 
     def _passes(self, refusal: Refusal, wire: Wire) -> bool:
         """Whether this is the answer of a server that did nothing now, and it or another one may a moment later."""
@@ -284,7 +281,7 @@ class Store:
         node = self._nodes.get(endpoint) if endpoint else None
         return node.wire if node else None
 
-    async def _reach(self, key: bytes, attempts: "_Attempts") -> Wire:
+    async def _reach(self, key: bytes, attempts: Attempts) -> Wire:
         while True:
             endpoint = await self._locate(key, attempts)
             try:
@@ -294,7 +291,7 @@ class Store:
                 self._topology.doubt(endpoint)
                 await attempts.pause(failure)
 
-    async def _locate(self, key: bytes, attempts: "_Attempts") -> Endpoint:
+    async def _locate(self, key: bytes, attempts: Attempts) -> Endpoint:
         while True:
             if endpoint := self._topology.endpoint(key):
                 return endpoint
@@ -304,10 +301,10 @@ class Store:
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 
-    def _node(self, endpoint: Endpoint) -> "_Node":
+    def _node(self, endpoint: Endpoint) -> Node:
         node = self._nodes.get(endpoint)
         if node is None:
-            node = self._nodes[endpoint] = _Node(lambda: self._open(endpoint))
+            node = self._nodes[endpoint] = Node(lambda: self._open(endpoint))
         return node
 
     async def _open(self, endpoint: Endpoint) -> Wire:
@@ -317,98 +314,3 @@ class Store:
             wire.abort()
             raise StoreUnavailable(f"{endpoint} is no master")
         return wire
-
-
-class _Node:
-    """A server, and the connection to it that all commands share."""
-
-    def __init__(self, open_wire: Callable[[], Awaitable[Wire]]) -> None:
-        self._open = open_wire
-        self._wire: Wire | None = None
-        self._connecting = asyncio.Lock()
-        self._failure: tuple[float, StoreUnavailable] | None = None
-        self._second: _Node | None = None
-
-    @property
-    def wire(self) -> Wire | None:
-        """The connection, if there is one."""
-        return self._wire if self._wire and self._wire.alive else None
-
-    async def connect(self) -> Wire:
-        """Give the connection; make it, if nobody else does already.
-
-        Raises:
-            StoreUnavailable: if the server can't be reached, or could not a moment ago.
-        """
-        async with self._connecting:
-            if wire := self.wire:
-                return wire
-            self._hold_back()
-            try:
-                self._wire = await self._open()
-            except StoreUnavailable as failure:
-                self._failure = (asyncio.get_running_loop().time(), failure)
-                raise
-            return self._wire
-
-    @property
-    def second(self) -> "_Node":
-        """Another connection to the same server, for what would hold this one up."""
-        if self._second is None:
-            self._second = _Node(self._open)
-        return self._second
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._second:
-            await self._second.close()
-        if self._wire:
-            await self._wire.close()
-
-    def _hold_back(self) -> None:
-        """However many wait for a server that is down, it is tried once per pause."""
-        if self._failure and asyncio.get_running_loop().time() - self._failure[0] < _FIRST_PAUSE:
-            raise type(self._failure[1])(str(self._failure[1]))
-
-
-class _Attempts:
-    """How long one call goes on trying."""
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
-        self._pause = _FIRST_PAUSE
-        self._failure: StoreUnavailable | None = None
-        self.deadline = self._loop.time() + timeout
-
-    @property
-    def left(self) -> float:
-        """Seconds that there still are."""
-        return max(0.0, self.deadline - self._loop.time())
-
-    async def pause(self, failure: StoreUnavailable) -> None:
-        """Wait a moment, each time longer.
-
-        Raises:
-            StoreUnavailable: if trying again can't help, or the time is up.
-        """
-        if isinstance(failure, StoreRefuses):
-            raise failure
-        self._failure = failure
-        if not self.left:
-            raise StoreUnavailable(f"{failure} (tried for {self._timeout:g} s)")
-        await asyncio.sleep(min(self._pause, self.left))
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
-    @asynccontextmanager
-    async def limit(self, where: object) -> AsyncIterator[None]:
-        """A context that takes no longer than there is time.
-
-        Raises:
-            StoreUnavailable: in place of a TimeoutError.
-        """
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                yield
-        except TimeoutError:
-            raise self._failure or StoreUnavailable(f"{where} does not answer") from None

@@ -1,0 +1,118 @@
+"""What a failover loses, and what it does not where replicas were waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count, repeat
+
+import pytest
+from tests.distributed.outage import until
+from tests.engine.benches import Limits, open_redis
+from tests.engine.site import Site, reason_of, texts
+from tests.support.redis_servers import Server, Trio, sentinel_trio
+
+from pixied_server.engine.redis import RedisEngine
+from pixied_server.errors import Reason
+
+_names = count(1)
+
+
+@pytest.fixture
+def trio() -> Iterator[Trio]:
+    """A master, two replicas, three Sentinels."""
+    with sentinel_trio() as servers:
+        yield servers
+
+
+@asynccontextmanager
+async def opened(trio: Trio, replicas: int) -> AsyncIterator[Site]:
+    """A site that waits for so many replicas, at most for 2 seconds."""
+    async with open_redis(trio.url, prefix=f"replicas{next(_names)}", replicas=replicas, timeout=2.0)(
+        Limits()
+    ) as bench:
+        yield Site(bench)
+
+
+@contextmanager
+def cut_off(trio: Trio) -> Iterator[Server]:
+    """The master, whose replicas get nothing more until the context is left."""
+    master = trio.master
+    replicas = [one for one in trio.servers if one is not master]
+    for one in replicas:
+        one.freeze()
+    # What is in their sockets already they would still read.
+    master("CLIENT", "KILL", "TYPE", "replica")
+    try:
+        yield master
+    finally:
+        for one in replicas:
+            one.thaw()
+
+
+async def restored(site: Site, trio: Trio, killed: Server) -> None:
+    """Wait for the failover, and until the site has found the new master."""
+    await asyncio.to_thread(trio.await_failover, killed)
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+    await until(lambda: engine.following.hears)
+    async with asyncio.timeout(30):
+        for pause in repeat(0.05):
+            if await reason_of(site.engine.holdings()) is None:
+                return
+            await asyncio.sleep(pause)
+
+
+async def test_a_failover_loses_what_no_replica_had_and_says_so(trio: Trio) -> None:
+    """Replication is asynchronous: a publish that was answered is gone, and whoever did not get it is told of a gap."""
+    async with opened(trio, replicas=0) as site:
+        await site.create("ann")
+        await site.subscribe("ann", "/a")
+        await site.publish("/a", "1")
+        await asyncio.to_thread(trio.settle)
+        async with site.attached("ann") as front:
+            await front.drain()
+            await front.lose()
+        with cut_off(trio) as master:
+            assert await reason_of(site.publish("/a", "lost")) is None
+            await site.bench.settle()
+            master.kill()
+        await restored(site, trio, master)
+        await site.publish("/a", "2")
+        mail = await site.dequeue("ann")
+        assert texts(mail) == ["2"]
+        assert [(loss.pattern, loss.count) for loss in mail.losses] == [("/a", 1)]
+
+
+async def test_what_replicas_were_waited_for_survives(trio: Trio) -> None:
+    """Nothing that was answered is lost; what too few replicas have is refused, and may be there or not."""
+    async with opened(trio, replicas=1) as site:
+        await site.create("ann")
+        await site.subscribe("ann", "/a")
+        await site.publish("/a", *map(str, range(100)))
+        with cut_off(trio) as master:
+            assert await reason_of(site.publish("/a", "refused")) is Reason.ENGINE_UNAVAILABLE
+            assert not site.engine.healthy
+            assert await reason_of(site.look_at("ann")) is None
+            master.kill()
+        await restored(site, trio, master)
+        mail = await site.dequeue("ann")
+        assert [text for text in texts(mail) if text != "refused"] == [str(number) for number in range(100)]
+        assert not mail.losses
+
+
+async def test_replicas_that_come_back_end_the_refusals(trio: Trio) -> None:
+    """Health follows without anyone publishing."""
+    async with opened(trio, replicas=2) as site:
+        engine = site.engine
+        assert isinstance(engine, RedisEngine)
+        await site.create("ann")
+        with cut_off(trio):
+            assert await reason_of(site.subscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+            assert not engine.healthy
+            running = asyncio.create_task(engine.run())
+        try:
+            await until(lambda: engine.healthy)
+            assert await reason_of(site.subscribe("ann", "/a")) is None
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

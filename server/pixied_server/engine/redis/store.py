@@ -215,9 +215,8 @@ class Store:
             own = await self._topology.find(key)
             for endpoint in await self._topology.masters():
                 wire = await self._node(endpoint).connect()
-                # A cluster's server answers only for keys that it has; any other's permissions are the same.
-                theirs = key if endpoint == own else b""
-                found += await inspected(str(endpoint), self._asking(wire, attempts), theirs, cluster=cluster)
+                ask = self._asking(wire, attempts)
+                found += await inspected(str(endpoint), ask, key, has_key=endpoint == own, cluster=cluster)
             if (uncovered := self._topology.uncovered()) and cluster:
                 found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
         return found

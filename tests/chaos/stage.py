@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 import grpc
-from tests.sdk.servers import Server, running_server
+from tests.sdk.servers import PIXIED, Server, running_server
 from tests.support.caller import Caller, message, until, within
 from tests.support.history import History, Holding
 from tests.support.redis_servers import single
@@ -27,6 +27,7 @@ __all__ = ["CHANNELS", "FrontEnd", "Stage", "over", "servers", "staged"]
 _ROOT = Path(__file__).parents[2]
 CHANNELS = ("/a", "/a/b", "/b")
 _PATTERNS = (*CHANNELS, "/a/*", "/a/**", "/**")
+_ALTERED = Path(__file__).with_name("altered.py")
 _LINE = 1 << 22
 _IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 100)]
 _PAUSE = 0.02
@@ -46,10 +47,21 @@ def servers(engine: str, *flags: str) -> Iterator[list[Server]]:
 
 
 @contextmanager
-def over(url: str, *flags: str) -> Iterator[list[Server]]:
-    """Two servers over a store."""
-    terms = ("--engine", url, "--redis-partitions", "4", "--redis-timeout", "1s", *flags)
-    with running_server(*terms) as one, running_server(*terms) as other:
+def over(url: str, *flags: str, last: str = "", altered: Mapping[str, float] | None = None) -> Iterator[list[Server]]:
+    """Two servers over a store.
+
+    Args:
+        url: the store.
+        flags: of both.
+        last: where the second one finds the store, if not there too.
+        altered: what is altered of the second one; see that script.
+    """
+    terms = ("--redis-partitions", "4", "--redis-timeout", "1s", *flags)
+    program = (str(_ALTERED), json.dumps(altered)) if altered else PIXIED
+    with (
+        running_server("--engine", url, *terms) as one,
+        running_server("--engine", last or url, *terms, program=program) as other,
+    ):
         yield [one, other]
 
 

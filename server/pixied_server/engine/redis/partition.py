@@ -44,6 +44,8 @@ _FREES = frozenset(
         "progress_of",
         "read",
         "release",
+        "resume",
+        "settle",
         "shrink",
         "subscribes",
         "sweep",

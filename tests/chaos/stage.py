@@ -1,31 +1,81 @@
-"""What the chaos tests act with: front-ends as processes, publishers, and the history of it all."""
+"""What the chaos tests act with: servers over a store, front-ends as processes, publishers, and the history of it all.
+
+Whatever may or may not have been done, for a server was killed or its store was away, is asked for again until it is
+answered: so at the end of a test nothing is in doubt.
+"""
 
 import asyncio
 import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import grpc
-from tests.support.caller import Caller, until, within
+from tests.sdk.servers import PIXIED, Server, running_server
+from tests.support.caller import Caller, message, until, within
 from tests.support.history import History, Holding
+from tests.support.redis_servers import single
 
-__all__ = ["CHANNELS", "FrontEnd", "Stage", "front_end", "staged"]
+__all__ = ["CHANNELS", "FrontEnd", "Stage", "over", "servers", "staged"]
 
 _ROOT = Path(__file__).parents[2]
 CHANNELS = ("/a", "/a/b", "/b")
 _PATTERNS = (*CHANNELS, "/a/*", "/a/**", "/**")
+_ALTERED = Path(__file__).with_name("altered.py")
 _LINE = 1 << 22
+_IMPATIENT = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 100)]
+_PAUSE = 0.02
+# The reasons for which a front-end may lose a client in these tests.
+_TAKEN_OVER = frozenset({"DETACH_REASON_TAKEN_OVER", "TAKEN_OVER"})
+
+
+@contextmanager
+def servers(engine: str, *flags: str) -> Iterator[list[Server]]:
+    """The servers of an engine: one of `memory`, two of `redis` over a store that loses nothing."""
+    with ExitStack() as stack:
+        if engine == "memory":
+            yield [stack.enter_context(running_server(*flags))]
+        else:
+            store = stack.enter_context(single(aof=True))
+            yield stack.enter_context(over(store.url, *flags))
+
+
+@contextmanager
+def over(url: str, *flags: str, last: str = "", altered: Mapping[str, float] | None = None) -> Iterator[list[Server]]:
+    """Two servers over a store.
+
+    Args:
+        url: the store.
+        flags: of both.
+        last: where the second one finds the store, if not there too.
+        altered: what is altered of the second one; see that script.
+    """
+    terms = ("--redis-partitions", "4", "--redis-timeout", "1s", *flags)
+    program = (str(_ALTERED), json.dumps(altered)) if altered else PIXIED
+    with (
+        running_server("--engine", url, *terms) as one,
+        running_server("--engine", last or url, *terms, program=program) as other,
+    ):
+        yield [one, other]
 
 
 class FrontEnd:
-    """A front-end process, as the test sees it: what it says becomes history."""
+    """A front-end process, as the test sees it: what it says becomes history.
+
+    Attributes:
+        got: how many copies it got.
+        lost: how many it was told are lost.
+        attached: how often it took a client.
+        detached: how many clients it has lost.
+        broke: why its streams broke.
+        failed: why the store did not let it take a client, which it tried again.
+    """
 
     def __init__(self, process: Process, history: History, clients: Sequence[str]) -> None:
         self._process = process
@@ -33,18 +83,30 @@ class FrontEnd:
         self._clients = clients
         self._holdings: dict[int, Holding] = {}
         self._changed = asyncio.Condition()
-        self._reading = asyncio.create_task(self._read())
         self.got = 0
         self.lost = 0
         self.attached = 0
         self.detached = 0
+        self.broke: list[str] = []
+        self.failed: list[str] = []
+        self._reading = asyncio.create_task(self._read())
 
-    async def reaches(self, *, got: int = 0, attached: int = 0, detached: int = 0) -> None:
+    async def reaches(self, *, got: int = 0, attached: int = 0, detached: int = 0, broke: int = 0) -> None:
         """Wait until it has told of so much."""
         async with within(), self._changed:
             await self._changed.wait_for(
-                lambda: self.got >= got and self.attached >= attached and self.detached >= detached
+                lambda: (
+                    self._reading.done()
+                    or (
+                        self.got >= got
+                        and self.attached >= attached
+                        and self.detached >= detached
+                        and len(self.broke) >= broke
+                    )
+                )
             )
+        if self._reading.done():
+            self._reading.result()
 
     async def kill(self) -> None:
         """SIGKILL; what it told before is still read."""
@@ -66,8 +128,10 @@ class FrontEnd:
         # A last line without its end was being written when the process was killed: it was not confirmed either.
         while (line := await self._process.stdout.readline()).endswith(b"\n"):
             async with self._changed:
-                self._take_down(json.loads(line))
-                self._changed.notify_all()
+                try:
+                    self._take_down(json.loads(line))
+                finally:
+                    self._changed.notify_all()
 
     def _take_down(self, told: dict[str, Any]) -> None:
         for handle in told.get("attached", ()):
@@ -79,40 +143,92 @@ class FrontEnd:
         for handle in told.get("handles", ()):
             self._history.lost(self._clients[handle], told["lost"])
             self.lost += told["lost"]
-        self.detached += "detached" in told
-
-
-@asynccontextmanager
-async def front_end(
-    address: str, history: History, clients: Sequence[str], *, name: str = "edge", window: int = 8, hold: int = 0
-) -> AsyncIterator[FrontEnd]:
-    """A front-end that has attached these clients; killed, if it still lives, when the context is left."""
-    command = (sys.executable, "-m", "tests.chaos.front_end")
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=_ROOT, limit=_LINE)
-    terms = {"address": address, "name": name, "clients": list(clients), "window": window, "hold": hold}
-    assert process.stdin
-    process.stdin.write(json.dumps(terms).encode() + b"\n")
-    started = FrontEnd(process, history, clients)
-    try:
-        await started.reaches(attached=len(clients))
-        yield started
-    finally:
-        await started.kill()
+        if "detached" in told:
+            assert told["why"] in _TAKEN_OVER, told
+            self.detached += 1
+        if "failed" in told:
+            self.failed.append(told["why"])
+        if "broke" in told:
+            self.broke.append(told["broke"])
 
 
 class Stage:
-    """A server, its clients, and who publishes."""
+    """Servers, their clients, and who publishes.
 
-    def __init__(self, address: str, caller: Caller, history: History) -> None:
-        self.address = address
-        self.caller = caller
+    Publishers prefer the first server and front-ends the last one; all else is asked of any.
+
+    Args:
+        addresses: the servers'.
+        callers: one for each.
+        history: what happens.
+    """
+
+    def __init__(self, addresses: Sequence[str], callers: Sequence[Caller], history: History) -> None:
+        self.addresses = addresses
         self.history = history
         self.random = Random(history.seed)
         self.clients: list[str] = []
+        self._callers = callers
+        self._publishing = 0
+
+    @asynccontextmanager
+    async def front_end(
+        self,
+        clients: Sequence[str],
+        *,
+        at: Sequence[str] = (),
+        name: str = "edge",
+        window: int = 8,
+        hold: int = 0,
+    ) -> AsyncIterator[FrontEnd]:
+        """A front-end that has attached these clients; killed, if it still lives, when the context is left.
+
+        Args:
+            clients: the clients.
+            at: the addresses it uses, one after the other; all servers', the last one first, by default.
+            name: its name.
+            window: so many deliveries it takes unconfirmed.
+            hold: so many deliveries it leaves unconfirmed.
+        """
+        command = (sys.executable, "-m", "tests.chaos.front_end")
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=_ROOT, limit=_LINE)
+        terms = {
+            "addresses": [*(at or reversed(self.addresses))],
+            "name": name,
+            "clients": [*clients],
+            "window": window,
+            "hold": hold,
+        }
+        assert process.stdin
+        process.stdin.write(json.dumps(terms).encode() + b"\n")
+        started = FrontEnd(process, self.history, clients)
+        try:
+            await started.reaches(attached=len(clients))
+            yield started
+        finally:
+            await started.kill()
+
+    async def call(self, rpc: str, first: int | None = None, **fields: Any) -> Any:
+        """Call an RPC until it is answered, at one server after the other.
+
+        Args:
+            rpc: its name.
+            first: the server to begin with; any by default.
+            fields: of its request.
+        """
+        attempt = self.random.randrange(len(self._callers)) if first is None else first
+        while True:
+            try:
+                return await self._callers[attempt % len(self._callers)](rpc, **fields)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            attempt += 1
+            await asyncio.sleep(_PAUSE)
 
     async def create_clients(self, count: int, *patterns: str) -> list[str]:
         """Clients with these subscriptions; without any, each with some of its own."""
-        created = [await self.caller.client() for _ in range(count)]
+        created = [(await self.call("CreateClient")).client.client_id for _ in range(count)]
         for client in created:
             for pattern in patterns or self.random.sample(_PATTERNS, 3):
                 await self.subscribe(client, pattern)
@@ -122,20 +238,33 @@ class Stage:
     async def subscribe(self, client: str, pattern: str) -> None:
         """Subscribe a client."""
         with self.history.subscribing(client, pattern):
-            await self.caller("Subscribe", client_id=client, channels=[pattern])
+            await self.call("Subscribe", client_id=client, channels=[pattern])
 
     async def unsubscribe(self, client: str, pattern: str) -> None:
         """Unsubscribe a client."""
         with self.history.unsubscribing(client, pattern):
-            await self.caller("Unsubscribe", client_id=client, channels=[pattern])
+            await self.call("Unsubscribe", client_id=client, channels=[pattern])
 
     async def publish(self, publisher: str, messages: int, *channels: str, padding: int = 0) -> None:
         """Publish messages one after the other, each to a channel that is drawn."""
         for number in range(messages):
             await self._publish(publisher, number, channels or CHANNELS, padding)
 
-    async def publish_until(self, enough: asyncio.Event, publisher: str) -> None:
-        """Publish without a pause, each message to a channel that is drawn, until it is enough."""
+    @asynccontextmanager
+    async def publishers(self, number: int = 3) -> AsyncIterator[None]:
+        """So many publish without a pause while the context lasts, each message to a channel that is drawn."""
+        enough = asyncio.Event()
+        names = [f"p{self._publishing + one}" for one in range(number)]
+        self._publishing += number
+        publishing = asyncio.gather(*[self._publish_until(enough, name) for name in names])
+        try:
+            yield
+            enough.set()
+            await publishing
+        finally:
+            publishing.cancel()
+
+    async def _publish_until(self, enough: asyncio.Event, publisher: str) -> None:
         for number in count():
             if enough.is_set():
                 return
@@ -145,11 +274,21 @@ class Stage:
         name = f"{publisher}-{number}-{'x' * padding}"
         channel = self.random.choice(channels)
         with self.history.publishing(name, channel, publisher):
-            await self.caller.publish(channel, json.dumps(name))
+            keyed = message(channel, json.dumps(name), idempotency_key=f"{publisher}-{number}")
+            await self.call("Publish", first=0, messages=[keyed])
+
+    async def published(self, more: int) -> None:
+        """Wait until so many more messages have been published."""
+        enough = self.history.answered + more
+
+        async def reached() -> bool:
+            return self.history.answered >= enough
+
+        await until(reached)
 
     async def pending(self, client: str) -> int:
         """How many messages a client has not confirmed."""
-        pending: int = (await self.caller("GetClient", client_id=client)).client.pending
+        pending: int = (await self.call("GetClient", client_id=client)).client.pending
         return pending
 
     async def settle(self) -> None:
@@ -159,19 +298,27 @@ class Stage:
             publisher = f"end{len(self.history.publishes)}"
             await self.publish(publisher, 1, channel)
             ends.add(f"{publisher}-0-")
+        left = {client: self.history.due(client) for client in self.clients}
 
         async def all_here() -> bool:
-            return all(self._has_all(client, ends) for client in self.clients)
+            for client in left:
+                left[client] -= self.history.got[client]
+            return all(len(due) <= self.history.gaps[client] and not due & ends for client, due in left.items())
 
-        await until(all_here)
-
-    def _has_all(self, client: str, ends: set[str]) -> bool:
-        missing = self.history.missing(client)
-        return len(missing) <= self.history.gaps[client] and not missing & ends
+        try:
+            await until(all_here)
+        except TimeoutError:
+            missing = {client[:4]: sorted(due)[:10] for client, due in left.items() if due}
+            raise AssertionError(f"seed {self.history.seed}: these never came: {missing}") from None
 
 
 @asynccontextmanager
-async def staged(address: str, seed: int = 0) -> AsyncIterator[Stage]:
-    """A stage at a server's address."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        yield Stage(address, Caller(channel), History(seed))
+async def staged(servers: Sequence[Server], seed: int = 0) -> AsyncIterator[Stage]:
+    """A stage with servers."""
+    addresses = [server.address for server in servers]
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(address, options=_IMPATIENT))
+            for address in addresses
+        ]
+        yield Stage(addresses, [Caller(channel) for channel in channels], History(seed))

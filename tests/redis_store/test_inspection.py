@@ -63,6 +63,14 @@ async def test_the_wrong_kind_of_address(a_cluster: Cluster, opened: Opened) -> 
         assert any("redis+cluster://" in one.text for one in await store.inspect(KEYS[0]))
 
 
+async def test_each_server_of_a_cluster(a_cluster: Cluster, opened: Opened) -> None:
+    """A cluster's servers are all looked at, though only one of them has the key: there is no file, and no more."""
+    async with opened(a_cluster.url) as store:
+        found = await store.inspect(KEYS[0])
+    assert len(found) == 3
+    assert all("appendonly yes" in one.text for one in found)
+
+
 def test_all_commands_are_looked_at() -> None:
     """Each command of the scripts is one that is looked for."""
     folder = Path(pixied_server.engine.redis.__path__[0])

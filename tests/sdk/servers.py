@@ -9,22 +9,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting; far more than any step takes on a loaded machine."""
+PIXIED = ("-m", "pixied_server")
+"""What Python runs as the command `pixied`."""
 
 
 class Server:
     """A pixied on a Unix socket of its own, which can be stopped and started again at the same address."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, program: Sequence[str] = PIXIED) -> None:
         self.address = f"unix://{folder}/socket"
         self._folder = folder
-        self._command = [sys.executable, "-m", "pixied_server", "serve", "--listen", self.address, *flags]
+        self._command = [sys.executable, *program, "serve", "--listen", self.address, *flags]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,11 +74,16 @@ class Server:
 
 
 @contextmanager
-def running_server(*flags: str) -> Iterator[Server]:
-    """A server for a test, gone when the test is over."""
+def running_server(*flags: str, program: Sequence[str] = PIXIED) -> Iterator[Server]:
+    """A server for a test, gone when the test is over.
+
+    Args:
+        flags: of `pixied serve`.
+        program: what Python runs as `pixied`.
+    """
     # Not pytest's own folder: its paths can be too long for a Unix socket.
     folder = Path(tempfile.mkdtemp(prefix="pixied-"))
-    server = Server(folder, *flags)
+    server = Server(folder, *flags, program=program)
     try:
         server.start()
         yield server

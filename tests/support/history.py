@@ -79,10 +79,17 @@ class Holding:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something was broken on purpose."""
+    """Something was broken on purpose.
+
+    Attributes:
+        what: for people.
+        at: when; where it lasted, when it was over.
+        spares_holdings: whether clients stay where they are: then what came late was at stake, whoever brought it.
+    """
 
     what: str
     at: int
+    spares_holdings: bool = False
 
 
 class History:
@@ -90,6 +97,11 @@ class History:
 
     Args:
         seed: what the scenario was drawn from, told with every failure.
+
+    Attributes:
+        answered: how many messages were surely published.
+        gaps: how many messages each client was told it lost.
+        got: what each client got.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -99,6 +111,8 @@ class History:
         self.holdings: list[Holding] = []
         self.faults: list[Fault] = []
         self.gaps: Counter[str] = Counter()
+        self.answered = 0
+        self.got: defaultdict[str, set[str]] = defaultdict(set)
         self._clock = itertools.count(1)
 
     # Recording
@@ -109,6 +123,7 @@ class History:
         publish = self.publishes[name] = Publish(name, channel, publisher, next(self._clock))
         yield
         publish.answered = next(self._clock)
+        self.answered += 1
 
     @contextmanager
     def subscribing(self, client: str, pattern: str) -> Iterator[None]:
@@ -139,14 +154,21 @@ class History:
     def delivered(self, holding: Holding, name: str, *, redelivered: bool) -> None:
         """A message reached a client through a holding."""
         holding.deliveries.append(Delivery(holding.client, name, redelivered, next(self._clock)))
+        self.got[holding.client].add(name)
 
     def lost(self, client: str, count: int) -> None:
         """A gap was announced."""
         self.gaps[client] += count
 
     def fault(self, what: str) -> None:
-        """Something is about to be broken."""
+        """A front-end or its connection is about to be broken."""
         self.faults.append(Fault(what, next(self._clock)))
+
+    @contextmanager
+    def outage(self, what: str) -> Iterator[None]:
+        """Something behind the server is broken until the context is left, and front-ends may notice nothing."""
+        yield
+        self.faults.append(Fault(what, next(self._clock), spares_holdings=True))
 
     # Judging
 
@@ -167,19 +189,22 @@ class History:
         assert not wrong, "\n".join([f"seed {self.seed}:", *wrong[:_SHOWN], *more])
 
     def at_stake(self, fault: Fault) -> int:
-        """How many copies a fault caught on their way: published before it, arrived through a later holding."""
+        """How many copies a fault caught on their way: begun before it, arrived after it, through a later holding."""
         return sum(
-            self.publishes[one.name].began < fault.at
+            self.publishes[one.name].began < fault.at < one.at
             for holding in self.holdings
-            if holding.since > fault.at
+            if holding.since > fault.at or fault.spares_holdings
             for one in holding.deliveries
         )
 
+    def due(self, client: str) -> set[str]:
+        """What this client must get, by what was answered until now."""
+        mine = [one for one in self.subscriptions if one.client == client]
+        return {name for name, publish in self.publishes.items() if any(one.must_get(publish) for one in mine)}
+
     def missing(self, client: str) -> set[str]:
         """What this client must have got and has not."""
-        mine = [one for one in self.subscriptions if one.client == client]
-        due = {name for name, publish in self.publishes.items() if any(one.must_get(publish) for one in mine)}
-        return due - {one.name for holding in self._holdings_of(client) for one in holding.deliveries}
+        return self.due(client) - self.got[client]
 
     def _clients(self) -> set[str]:
         return {one.client for one in self.subscriptions} | {one.client for one in self.holdings}

@@ -307,11 +307,12 @@ class Link:
             left -= len(group)
             size = min(_CATCH_BYTES, (room - taken) // len(group) + 1)
             for attachment, reading in zip(group, await self._read(group, size), strict=True):
+                if not self._has(attachment):
+                    # Whoever has the client now does not know that this was read.
+                    continue
                 losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
                 batches += attachment.caught(reading, self.ledger.number + 1)
                 taken += sum(entry.message.size for entry in reading.entries)
-                if not self._has(attachment):
-                    continue
                 if reading.done:
                     self._join(attachment, reading.upto)
                 else:

@@ -72,6 +72,9 @@ class Tap:
         self._news.clear()
         await self._confirm_taken()
         reading = await self.claim.read(messages=messages, size=size)
+        if self._over is not None:
+            # Whoever has the client now does not know that this was read.
+            raise self._over
         if not reading.done:
             self._news.set()
         self._sent = reading.upto

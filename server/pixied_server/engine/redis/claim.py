@@ -96,8 +96,13 @@ class RedisClaim:
         trail: what an earlier claim of this process knows: the client may name a cursor of that time.
 
     Attributes:
+        front_end: the holder's name.
+        expires: whether the session timeout runs on.
+        changes: up to which change its subscriptions are known.
+        unsettled: whether nobody knows what the holders before it have sent.
         live: whether the client gets its mail as it is announced.
         lost: whether it is over.
+        ended: whether it is over because the session is.
         followed: the logs that are followed for it.
         handed_out: up to which position mail was delivered, once it is over.
     """
@@ -116,8 +121,13 @@ class RedisClaim:
         self.number = number
         self.keeper = keeper
         self.sent = sent
+        self.front_end = ""
+        self.expires = False
+        self.changes = 0
+        self.unsettled = False
         self.live = False
         self.lost = False
+        self.ended = False
         self.handed_out = 0
         self.followed: set[Log] = set()
         self._store = store
@@ -126,6 +136,11 @@ class RedisClaim:
         self.trail = [*trail, Step(store.positions.reserve(1) + 1 if trail else 0, dict(cursors), live=False)]
 
     # What it reads
+
+    @property
+    def reads(self) -> Sequence[Log]:
+        """All its logs, the inbox too."""
+        return list(self._cursors)
 
     @property
     def logs(self) -> Sequence[Log]:
@@ -149,6 +164,19 @@ class RedisClaim:
         for log in logs:
             del self._cursors[log]
         return logs
+
+    def advance(self, cursors: Cursors) -> None:
+        """Before anything is read: the client has got its mail up to these places, where they are further."""
+        for log, place in cursors.items():
+            known = self._cursors.get(log)
+            if known is not None and known.place < place.place:
+                self._cursors[log] = Place(place.place, max(place.offset, known.offset))
+        self._note(replace(self.trail[-1], cursors=dict(self._cursors)))
+
+    def was_sent(self, places: Mapping[int, int]) -> None:
+        """Mail up to these places of partitions may have been delivered before."""
+        for partition, place in places.items():
+            self.sent[partition] = max(place, self.sent.get(partition, 0))
 
     # Reading
 

@@ -3,7 +3,8 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from pixied_server.engine.abc import NOT_HANDED_OUT, Claim, Keeper, Parting
 from pixied_server.engine.redis.asking import Asking
@@ -19,8 +20,29 @@ __all__ = ["Claims"]
 
 # How long, in seconds, another process has to give up a client that is claimed here.
 _YIELD = 0.5
+# So many claims are looked at at once.
+_AT_ONCE = 200
 # The claims of so many clients that were let go of are remembered, for cursors that they name later.
 _PAST = 50_000
+
+
+@dataclass(slots=True)
+class _News:
+    """What was told of a client while it is being claimed here: it may be claimed already, and no claim be there yet.
+
+    Attributes:
+        claims: how many are under way.
+        changed: its subscriptions may have changed, or the claim may be lost.
+        lost: claims up to this number are over.
+        gone: its session has ended.
+        wanted: processes that want it.
+    """
+
+    claims: int = 0
+    changed: bool = False
+    lost: int = 0
+    gone: bool = False
+    wanted: set[str] = field(default_factory=set)
 
 
 class Claims:
@@ -46,93 +68,179 @@ class Claims:
         self._progress = progress
         self._asking = asking
         self._past: OrderedDict[str, RedisClaim] = OrderedDict()
-        self._yielded: dict[str, asyncio.Future[None]] = {}
+        self._news: dict[str, _News] = {}
+        self._yielded: dict[str, set[asyncio.Event]] = {}
 
     async def claim(
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
     ) -> RedisClaim:
         """See `engine.abc.Engine`."""
         named = await self._resolved(client_id, cursor) if cursor else {}
-        answer = await self._claimed(client_id, front_end, expires=expires, keeper=keeper)
-        # From here on the client is held by this process, whatever becomes of the caller.
-        claiming = asyncio.get_running_loop().create_task(self._hold(client_id, answer, named, keeper))
+        news = self._news.setdefault(client_id, _News())
+        news.claims += 1
+        # A task of its own: once the store was asked the client is this process's, whatever becomes of the caller.
+        claiming = asyncio.get_running_loop().create_task(
+            self._take(client_id, front_end, news, named, expires=expires, keeper=keeper)
+        )
+        claiming.add_done_callback(lambda _: self._claimed(client_id, news))
         try:
-            return await asyncio.shield(claiming)
+            claim = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             self._process.spawn(self._give_back(claiming))
             raise
+        self._check(claim)
+        return claim
 
     async def _give_back(self, claiming: "asyncio.Task[RedisClaim]") -> None:
         await self.release(await claiming, confirmed=0, sent=0)
 
-    async def _claimed(self, client_id: str, front_end: str, *, expires: bool, keeper: Keeper | None) -> list[Any]:
-        force = 0
-        while True:
-            mine = self.held.get(client_id)
-            progress = self._process.listener.progress(client_id)
-            words: list[str | int] = [0, 0, 0]
-            if mine is not None and progress is not None:
-                words = [mine.number, *release_words(mine.cursors_at(progress[0]), mine.sent_at(progress[1]))]
-            link = self._progress.name_of(keeper)
-            yielded = self._yielded.setdefault(client_id, asyncio.get_running_loop().create_future())
-            answer = await self._process.home(client_id).do(
-                "claim", client_id, front_end, int(expires), link, force, *words
-            )
-            if answer[0] == 1:
-                return answer
-            if answer[0] == 0:
-                raise ClientUnknown(client_id)
-            await asyncio.wait([yielded], timeout=_YIELD)
-            self._yielded.pop(client_id, None)
-            force = 1
+    def _claimed(self, client_id: str, news: "_News") -> None:
+        """A claim was made, or failed."""
+        news.claims -= 1
+        if not news.claims:
+            del self._news[client_id]
+            for process in news.wanted:
+                self._process.spawn(self._yield(client_id, process))
 
-    async def _hold(self, client_id: str, answer: list[Any], named: Cursors, keeper: Keeper | None) -> RedisClaim:
-        number = int(answer[1])
+    def _check(self, claim: RedisClaim) -> None:
+        """See that a claim is not over.
+
+        Raises:
+            ClientUnknown, TakenOver.
+        """
+        if claim.lost:
+            raise ClientUnknown(claim.client_id) if claim.ended else TakenOver(claim.client_id)
+
+    async def _take(
+        self,
+        client_id: str,
+        front_end: str,
+        news: "_News",
+        named: Cursors,
+        *,
+        expires: bool,
+        keeper: Keeper | None,
+    ) -> RedisClaim:
+        number, record, cursors = await self._asked(client_id, front_end, expires=expires, keeper=keeper)
+        claim = self._begin(client_id, number, record, cursors, keeper)
+        claim.front_end, claim.expires = front_end, expires
+        if news.gone:
+            self._forget(client_id)
+            claim.ended = True
+        elif number <= news.lost:
+            self._forget(client_id)
+        self._check(claim)
+        try:
+            await self._hold(claim, record, news, named)
+        except PixiedError:
+            self._check(claim)
+            await self.release(claim, confirmed=0, sent=0)
+            raise
+        self._check(claim)
+        return claim
+
+    async def _asked(
+        self, client_id: str, front_end: str, *, expires: bool, keeper: Keeper | None
+    ) -> tuple[int, dict[str, str], dict[Log, Place]]:
+        """Claim a client in the store: the claim's number, what the client was before, and how far it was."""
+        yielded: asyncio.Event = asyncio.Event()
+        waiting = self._yielded.setdefault(client_id, set())
+        waiting.add(yielded)
+        try:
+            for force in (0, 1):
+                words: list[str | int] = [0, 0, 0]
+                if (mine := self.held.get(client_id)) is not None:
+                    confirmed, sent = self._process.listener.progress(client_id) or (0, 0)
+                    words = [mine.number, *release_words(mine.cursors_at(confirmed), mine.sent_at(sent))]
+                link = self._progress.name_of(keeper)
+                done, *answer = await self._process.home(client_id).do(
+                    "claim", client_id, front_end, int(expires), link, force, *words
+                )
+                if done == 0:
+                    raise ClientUnknown(client_id)
+                if done == 1:
+                    break
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_YIELD):
+                        await yielded.wait()
+            number, record, cursors = answer
+            return int(number), record_of(record), cursors_of(cursors)
+        finally:
+            waiting.discard(yielded)
+            if not waiting:
+                self._yielded.pop(client_id, None)
+
+    def _begin(
+        self,
+        client_id: str,
+        number: int,
+        record: Mapping[str, str],
+        cursors: dict[Log, Place],
+        keeper: Keeper | None,
+    ) -> RedisClaim:
+        """By the store this process holds a client: from now on what is told of it concerns this claim.
+
+        Raises:
+            TakenOver: a later claim of this process was answered before.
+        """
         other = self.held.get(client_id)
         if other is not None and other.number > number:
             raise TakenOver(client_id)
-        record, cursors = record_of(answer[2]), cursors_of(answer[3])
         sent = {int(name[4:]): int(place) for name, place in record.items() if name.startswith("sent")}
+        confirmed: Cursors = {}
+        if other is not None:
+            # Its holder went on until this moment, while the store was asked.
+            progress = self._process.listener.progress(client_id) or (0, 0)
+            confirmed = other.cursors_at(progress[0])
+            for partition, place in other.sent_at(progress[1]).items():
+                sent[partition] = max(place, sent.get(partition, 0))
         self._forget(client_id)
         self._process.listener.claimed(client_id)
-        if record.get("unsettled"):
-            await self._inherit(record, cursors)
-        for log, place in named.items():
-            if log in cursors and cursors[log].place < place.place:
-                cursors[log] = place
         # It may get its first own mail while it is held.
         cursors.setdefault((self._process.layout.of(client_id), ""), Place(0, 0))
         past = self._past.pop(client_id, None)
         claim = RedisClaim(self, client_id, number, cursors, sent, keeper, past.trail if past is not None else ())
+        claim.changes = int(record.get("changes", 0))
+        claim.unsettled = "unsettled" in record
+        claim.advance(confirmed)
         self.held[client_id] = claim
-        try:
-            await self.follow(claim, claim.logs)
-            await self._following.sync(
-                {self._process.layout.of(client_id), *(partition for partition, _ in claim.logs)}
-            )
-            if record.get("unsettled"):
-                # Nobody knows what the last holder has sent.
-                claim.sent = {partition: self._process.positions.last(partition) for partition, _ in cursors}
-            if named:
-                await self._confirm(claim, named)
-        except PixiedError:
-            await self.release(claim, confirmed=0, sent=0)
-            raise
-        if self.held.get(client_id) is not claim:
-            raise TakenOver(client_id)
         return claim
 
-    async def _inherit(self, record: Mapping[str, str], cursors: dict[Log, Place]) -> None:
+    async def _hold(self, claim: RedisClaim, record: Mapping[str, str], news: "_News", named: Cursors) -> None:
+        """Find out what the client's mail is, and begin to hear it.
+
+        Raises:
+            ClientUnknown, TakenOver, EngineUnavailable.
+        """
+        if claim.unsettled:
+            claim.advance(await self._inherited(record, claim.logs))
+        claim.advance(named)
+        await self.follow(claim, claim.logs)
+        self._check(claim)
+        home = self._process.layout.of(claim.client_id)
+        await self._following.sync({home, *(partition for partition, _ in claim.logs)})
+        if news.changed:
+            await self.refresh(claim)
+        if claim.unsettled:
+            # Nobody knows what the holders before have sent: anything that there was by now.
+            claim.was_sent({partition: self.positions.last(partition) for partition, _ in claim.reads})
+            await self._settle(claim)
+        if named:
+            await self._confirm(claim, named)
+
+    async def _settle(self, claim: RedisClaim) -> None:
+        words = [word for pair in claim.sent.items() for word in pair]
+        await self._process.home(claim.client_id).do("settle", claim.client_id, claim.number, len(claim.sent), *words)
+        claim.unsettled = False
+
+    async def _inherited(self, record: Mapping[str, str], logs: Iterable[Log]) -> Cursors:
         """The last holder is gone without a word: what its link had confirmed counts."""
         process = record.get("process")
         if not process or record.get("joined") != "1":
-            return
+            return {}
         _, found = await self._process.partitions[self._process.layout.of(process)].do("progress_of", process)
-        links = record_of(found)
-        for partition, place in places_in(links.get(record["link"], "")).items():
-            for log, known in cursors.items():
-                if log[0] == partition and known.place < place:
-                    cursors[log] = Place(place, known.offset)
+        places = places_in(record_of(found).get(record["link"], ""))
+        return {log: Place(places[log[0]], 0) for log in logs if log[0] in places}
 
     async def follow(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
         """Follow logs for a client for as long as it is held and reads them."""
@@ -147,6 +255,100 @@ class Claims:
         claim.followed -= gone
         self._following.unfollow(gone)
 
+    # Subscriptions of clients that are held
+
+    def subscribed(self, client_id: str, change: int, cursors: Cursors) -> None:
+        """This process has subscribed a client, whoever holds it."""
+        if (claim := self._concerned(client_id, change)) is None:
+            return
+        if change == claim.changes + 1:
+            claim.changes = change
+            claim.add(cursors)
+            self._process.spawn(self._read_on(claim, list(cursors)))
+        else:
+            self._process.spawn(self.refresh(claim))
+
+    def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str]) -> None:
+        """A client, whoever holds it, has given up patterns."""
+        if (claim := self._concerned(client_id, change)) is None:
+            return
+        self._leave(claim, patterns)
+        if change == claim.changes + 1:
+            claim.changes = change
+        else:
+            self._process.spawn(self.refresh(claim))
+
+    def hear_subscribed(self, client_id: str, change: str) -> None:
+        """Another process has subscribed a client that is held here."""
+        if (claim := self._concerned(client_id, int(change))) is not None:
+            self._process.spawn(self.refresh(claim))
+
+    def hear_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
+        """Another process has unsubscribed a client that is held here."""
+        self.unsubscribed(client_id, int(change), patterns)
+
+    def _concerned(self, client_id: str, change: int) -> RedisClaim | None:
+        """The claim that does not know of a change yet."""
+        if (news := self._news.get(client_id)) is not None:
+            news.changed = True
+        claim = self.held.get(client_id)
+        return claim if claim is not None and claim.changes < change else None
+
+    async def refresh(self, claim: RedisClaim) -> None:
+        """See in the store whether a claim is still good, and what the client subscribes to.
+
+        Raises:
+            EngineUnavailable.
+        """
+        try:
+            record, cursors = await look(self._process, claim.client_id)
+            if int(record["claim"]) != claim.number and not claim.lost and not await self._resumed(claim):
+                self.lose(claim)
+        except ClientUnknown:
+            self.gone(claim.client_id, Parting.DESTROYED, "the store has lost it")
+        if claim.lost or int(record["changes"]) < claim.changes:
+            return
+        claim.changes = int(record["changes"])
+        self._leave(claim, {pattern for _, pattern in claim.logs} - {pattern for _, pattern in cursors})
+        had = set(claim.logs)
+        new = {log: place for log, place in cursors.items() if log[1] and log not in had}
+        if new:
+            claim.add(new)
+            await self._read_on(claim, list(new))
+
+    async def _resumed(self, claim: RedisClaim) -> bool:
+        """Whether a claim that the store does not know goes on, for nobody else has claimed the client.
+
+        Raises:
+            ClientUnknown, EngineUnavailable.
+        """
+        done, *resumed = await self._process.home(claim.client_id).do(
+            "resume",
+            claim.client_id,
+            claim.number,
+            claim.front_end,
+            int(claim.expires),
+            self._progress.name_of(claim.keeper),
+        )
+        if not done:
+            raise ClientUnknown(claim.client_id)
+        return bool(resumed[0])
+
+    def _leave(self, claim: RedisClaim, patterns: Iterable[str]) -> None:
+        """A client that is held here gets nothing more through some patterns."""
+        for pattern in patterns:
+            self._process.listener.unsubscribed(claim.client_id, pattern)
+            self.unfollow(claim, claim.remove(pattern))
+
+    async def _read_on(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
+        """A client that is held here has further logs."""
+        self._process.listener.behind(claim.client_id)
+        await self.follow(claim, logs)
+        if not claim.lost:
+            self._process.listener.behind(claim.client_id)
+
+    # The end of claims
+
     def _forget(self, client_id: str) -> None:
         claim = self.held.pop(client_id, None)
         if claim is not None:
@@ -159,6 +361,10 @@ class Claims:
 
     def gone(self, client_id: str, parting: Parting, reason: str) -> None:
         """A session ended: whoever holds it here is told."""
+        if (news := self._news.get(client_id)) is not None:
+            news.gone = True
+        if (claim := self.held.get(client_id)) is not None:
+            claim.ended = True
         self._forget(client_id)
         self._past.pop(client_id, None)
         self._process.listener.gone(client_id, parting, reason)
@@ -186,7 +392,7 @@ class Claims:
         if not isinstance(claim, RedisClaim) or claim.lost:
             return
         claim.handed_out = max(claim.handed_out, sent)
-        words = release_words(claim.cursors_at(confirmed), claim.sent_at(sent) if sent else {})
+        words = release_words(claim.cursors_at(confirmed), claim.sent_at(sent))
         self._forget(claim.client_id)
         try:
             await self._process.home(claim.client_id).do("release", claim.client_id, claim.number, *words)
@@ -259,6 +465,11 @@ class Claims:
     async def _yield(self, client_id: str, process: str) -> None:
         """Another process wants a client: it gets it, with all that is known of its mail."""
         claim = self.held.get(client_id)
+        news = self._news.get(client_id)
+        if claim is None and news is not None:
+            # By the store it may be held here, and what there is to know comes with the store's answer.
+            news.wanted.add(process)
+            return
         if claim is not None:
             confirmed, sent = self._process.listener.progress(client_id) or (0, 0)
             self._process.listener.claimed(client_id)
@@ -267,26 +478,25 @@ class Claims:
 
     def hear_yielded(self, client_id: str) -> None:
         """Another process has given up a client that is wanted here."""
-        yielded = self._yielded.get(client_id)
-        if yielded is not None and not yielded.done():
-            yielded.set_result(None)
+        for yielded in self._yielded.get(client_id, ()):
+            yielded.set()
 
     def hear_claimed(self, client_id: str, number: str) -> None:
         """Another process has claimed a client, whatever this one holds up to a claim."""
+        if (news := self._news.get(client_id)) is not None:
+            news.lost = max(news.lost, int(number))
         claim = self.held.get(client_id)
         if claim is not None and claim.number <= int(number):
             self.lose(claim)
 
     async def check(self, partition: int) -> None:
-        """The store was away: see which clients that are held here it still knows, and as whose."""
+        """The store was away, or this process was: see which clients are still held here, and what is new of them."""
+        self._progress.forget_written()
+        for client_id, news in self._news.items():
+            news.changed |= self._process.layout.of(client_id) == partition
         mine = [claim for claim in self.held.values() if self._process.layout.of(claim.client_id) == partition]
         for claim in mine:
             self._process.listener.behind(claim.client_id)
-        for claim in mine:
-            try:
-                record, _ = await look(self._process, claim.client_id)
-            except ClientUnknown:
-                self.gone(claim.client_id, Parting.DESTROYED, "the store has lost it")
-                continue
-            if int(record["claim"]) != claim.number:
-                self.lose(claim)
+            self._progress.note(claim)
+        for begin in range(0, len(mine), _AT_ONCE):
+            await asyncio.gather(*[self.refresh(claim) for claim in mine[begin : begin + _AT_ONCE] if not claim.lost])

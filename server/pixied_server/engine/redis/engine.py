@@ -96,8 +96,8 @@ class RedisEngine:
         )
         self._news: Mapping[str, Callable[..., None]] = {
             "G": self._hear_gone,
-            "B": self._hear_subscribed,
-            "U": self._subscriptions.left,
+            "B": self._claims.hear_subscribed,
+            "U": self._claims.hear_unsubscribed,
             "Y": self._claims.hear_wanted,
             "R": self._claims.hear_yielded,
             "C": self._claims.hear_claimed,
@@ -338,6 +338,3 @@ class RedisEngine:
     def _hear_gone(self, client_id: str, parting: str, *reason: str) -> None:
         ended = Parting.EXPIRED if parting == "expired" else Parting.DESTROYED
         self._claims.gone(client_id, ended, "\n".join(reason))
-
-    def _hear_subscribed(self, client_id: str) -> None:
-        self.process.spawn(self._subscriptions.reload(client_id))

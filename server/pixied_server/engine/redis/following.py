@@ -224,6 +224,9 @@ class Following:
             topic.followers -= 1
             if topic.followers == 0:
                 del ear.topics[pattern]
+                if not topic.ready.done():
+                    # Whoever waits for it has changed its mind.
+                    topic.ready.set_result(None)
                 if ear.feed is not None:
                     ear.feed.unsubscribe(_channel(ear, pattern))
 

@@ -34,6 +34,8 @@ _PROBE = 5.0
 _SILENT = 15.0
 # Whoever has not said for so long that it lives is dead. The lease is shorter, so that someone else is there by then.
 _DEAD = 5.0
+# Whoever has not said it for so long itself does not judge others before they had time to.
+_LATE = 3.0
 _LEASE_MS = 2_000
 _SLICE = 500
 _UNBURIED = 5.0
@@ -70,6 +72,8 @@ class Housekeeping:
         self._behind = behind
         self._events = events
         self._leads = False
+        self._beat_at = 0.0
+        self._judges_at = 0.0
 
     # By the clock
 
@@ -121,14 +125,22 @@ class Housekeeping:
 
     async def beat(self) -> None:
         """Say that this process lives."""
-        _, dead, self._events.others = await self._process.partitions[0].do("beat", repr(_DEAD), self._events.own)
-        if self._leads:
+        _, dead, self._events.others, new = await self._process.partitions[0].do("beat", repr(_DEAD), self._events.own)
+        now = monotonic()
+        if now - self._beat_at > _LATE:
+            # While the store was away nobody could say that it lives.
+            self._judges_at = now + _DEAD
+        self._beat_at = now
+        if self._leads and now >= self._judges_at:
             for process in dead:
                 await self.bereave(process.decode())
+        if new:
+            _log.warning("the others gave this pixied up; it goes on")
+            await asyncio.gather(*[self._claims.check(partition.number) for partition in self._process.partitions])
 
     async def enter(self) -> None:
         """This process has come."""
-        _, _, self._events.others = await self._process.partitions[0].do("beat", repr(_DEAD), 0)
+        _, _, self._events.others, _ = await self._process.partitions[0].do("beat", repr(_DEAD), 0)
 
     async def leave(self) -> None:
         """This process is going."""

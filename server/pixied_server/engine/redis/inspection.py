@@ -18,9 +18,9 @@ COMMANDS = tuple(
 )
 # A command that is unknown, renamed or forbidden; how a server answers for its own users, which no INFO tells.
 _MISSING = """#!lua
-local missing = {}
+local key, missing = table.remove(ARGV), {}
 for _, name in ipairs(ARGV) do
-  local known, may = pcall(redis.acl_check_cmd, name, KEYS[1])
+  local known, may = pcall(redis.acl_check_cmd, name, key)
   if not (known and may) then missing[#missing + 1] = name end
 end
 return missing"""
@@ -53,20 +53,23 @@ def facts(info: bytes) -> Mapping[str, str]:
     return {name: value for name, _, value in lines}
 
 
-async def inspected(node: str, ask: Ask, key: bytes, *, cluster: bool, replicas: int) -> Sequence[Finding]:
+async def inspected(
+    node: str, ask: Ask, key: bytes, *, has_key: bool, cluster: bool, replicas: int
+) -> Sequence[Finding]:
     """Inspect one server.
 
     Args:
         node: its name.
         ask: sends it a command.
-        key: one of ours that it has, or would have.
+        key: one of ours.
+        has_key: whether it has that key, or would: in a cluster only one server runs a script that names it.
         cluster: whether it is used as one of a cluster.
         replicas: so many replicas it should have.
 
     Raises:
         StoreUnavailable: if it does not answer.
     """
-    found = list(await _about_commands(ask, key))
+    found = list(await _about_commands(ask, key, has_key=has_key))
     info = await ask((b"INFO",))
     if isinstance(info, Refusal):
         found.append(_risk("its INFO can't be read, so its version, eviction and persistence were not checked: +info"))
@@ -86,8 +89,9 @@ def _risk(text: str) -> Finding:
     return Finding(Severity.WARNING, text)
 
 
-async def _about_commands(ask: Ask, key: bytes) -> Sequence[Finding]:
-    missing = await ask((b"EVAL", _MISSING, 1, key, *COMMANDS))
+async def _about_commands(ask: Ask, key: bytes, *, has_key: bool) -> Sequence[Finding]:
+    keys = (1, key) if has_key else (0,)
+    missing = await ask((b"EVAL", _MISSING, *keys, *COMMANDS, key))
     if isinstance(missing, Refusal):
         needed = "EVAL and EVALSHA are needed, with all keys and channels of the prefix"
         return [_wrong(f"it does not run a script with our keys ({missing.text}); {needed}")]

@@ -307,6 +307,7 @@ function operations.part(a)
   return {1, count == 0 and 1 or 0, version, count, 1}
 end
 
+-- Each change has a number, one more than the last one's: so whoever holds the client knows whether it has heard of all.
 -- id, most, patterns: each with a number of logs, and for each the partition, the place and the offset from which it reads
 function operations.subscribe(a)
   local id, most, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
@@ -328,11 +329,13 @@ function operations.subscribe(a)
       redis.call('HSET', key, pattern .. '\0' .. ARGV[place], ARGV[place + 1] .. ':' .. ARGV[place + 2])
     end
   end
+  local version = 0
   if #fresh > 0 then
     redis.call('HSET', client_key(id), 'subscriptions', has + #fresh, 'joined', '0')
-    if is.process ~= ME then tell(is.process, 'B', id) end
+    version = redis.call('HINCRBY', client_key(id), 'changes', 1)
+    if is.process ~= ME then tell(is.process, 'B', id, version) end
   end
-  return {1, new}
+  return {1, new, version}
 end
 
 -- id, patterns: each with a number of logs and their partitions
@@ -340,20 +343,22 @@ function operations.unsubscribe(a)
   local id, count = ARGV[a], tonumber(ARGV[a + 1])
   local is = alive(id)
   if not is then return UNKNOWN end
-  local key, at, removed, gone = cursors_key(id), a + 2, {}, 0
+  local key, at, removed, gone = cursors_key(id), a + 2, {}, {}
   for index = 1, count do
     local pattern, logs = ARGV[at], tonumber(ARGV[at + 1])
     local had = 0
     for place = at + 2, at + 1 + logs do had = had + redis.call('HDEL', key, pattern .. '\0' .. ARGV[place]) end
     removed[index] = had > 0 and 1 or 0
-    if had > 0 then
-      gone = gone + 1
-      if is.process ~= ME then tell(is.process, 'U', id, pattern) end
-    end
+    if had > 0 then gone[#gone + 1] = pattern end
     at = at + 2 + logs
   end
-  if gone > 0 then redis.call('HINCRBY', client_key(id), 'subscriptions', -gone) end
-  return {1, removed}
+  local version = 0
+  if #gone > 0 then
+    redis.call('HINCRBY', client_key(id), 'subscriptions', -#gone)
+    version = redis.call('HINCRBY', client_key(id), 'changes', 1)
+    if is.process ~= ME then tell(is.process, 'U', id, version, unpack(gone)) end
+  end
+  return {1, removed, version}
 end
 
 function operations.subscribes(a)
@@ -560,6 +565,7 @@ end
 
 -- Claims
 
+-- A claim is unsettled as long as nobody knows what the holders before it have sent.
 -- id, front-end, expires, link, force, number of the claim that is settled, its cursors, its sent positions
 function operations.claim(a)
   local id, front_end, expires, link, force, settled = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
@@ -585,14 +591,42 @@ function operations.claim(a)
   end
   local number = int(redis.call('HINCRBY', META, 'claims', 1))
   redis.call('SADD', held_key(ME), id)
-  redis.call('HSET', key, 'claim', number, 'process', ME, 'front_end', front_end, 'expires', expires, 'link', link, 'joined', '0')
-  redis.call('HDEL', key, 'unsettled')
+  redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', front_end, 'expires', expires,
+    'link', link, 'joined', '0')
   set_deadline(id, NOW + is.timeout, expires == '0')
   return {1, number, was, redis.call('HGETALL', cursors_key(id))}
 end
 
 local function holds(id, number)
   return redis.call('HGET', client_key(id), 'claim') == number
+end
+
+-- Up to where mail may have been sent before this claim: id, claim, sent positions
+function operations.settle(a)
+  local id = ARGV[a]
+  if holds(id, ARGV[a + 1]) then
+    sent(id, a + 3, tonumber(ARGV[a + 2]))
+    redis.call('HDEL', client_key(id), 'unsettled')
+  end
+  return {1}
+end
+
+-- A claim that was let go of although its process lives, or that the store has lost, goes on, unless the client was claimed since.
+-- id, claim, front-end, expires, link. Returns whether it does.
+function operations.resume(a)
+  local id, number, expires = ARGV[a], ARGV[a + 1], ARGV[a + 3]
+  local is = alive(id)
+  if not is then return UNKNOWN end
+  local key = client_key(id)
+  if is.claim ~= '0' and is.process ~= ME then return {1, 0} end
+  if tonumber(redis.call('HGET', key, 'last') or 0) > tonumber(number) then return {1, 0} end
+  if tonumber(redis.call('HGET', META, 'claims') or 0) < tonumber(number) then redis.call('HSET', META, 'claims', number) end
+  redis.call('SADD', held_key(ME), id)
+  redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', ARGV[a + 2], 'expires', expires,
+    'link', ARGV[a + 4], 'joined', '0')
+  redis.call('HDEL', key, 'unsettled')
+  set_deadline(id, is.deadline, expires == '0')
+  return {1, 1}
 end
 
 -- id, claim, cursors
@@ -681,11 +715,11 @@ function operations.events(a)
 end
 
 -- This process lives: after so many seconds without a word one is dead; the kinds of events that it wants, one bit each. Returns
--- who is dead, and what kinds others want.
+-- who is dead, what kinds others want, and whether this process was not known to live.
 function operations.beat(a)
   local now, wanted = MICRO / 1000000, ARGV[a + 1]
   local silent = now - tonumber(ARGV[a])
-  redis.call('ZADD', B .. 'processes', num(now), ME)
+  local new = redis.call('ZADD', B .. 'processes', num(now), ME)
   if wanted == '0' then redis.call('HDEL', B .. 'watchers', ME) else redis.call('HSET', B .. 'watchers', ME, num(now) .. ' ' .. wanted) end
   local others, all = 0, redis.call('HGETALL', B .. 'watchers')
   for index = 1, #all, 2 do
@@ -693,7 +727,7 @@ function operations.beat(a)
     if tonumber(at) < silent then redis.call('HDEL', B .. 'watchers', all[index])
     elseif all[index] ~= ME then others = bit.bor(others, tonumber(kinds)) end
   end
-  return {1, redis.call('ZRANGEBYSCORE', B .. 'processes', '-inf', num(silent)), others}
+  return {1, redis.call('ZRANGEBYSCORE', B .. 'processes', '-inf', num(silent)), others, new}
 end
 
 function operations.ordinal(a)

@@ -46,6 +46,8 @@ _FREES = frozenset(
         "progress_of",
         "read",
         "release",
+        "resume",
+        "settle",
         "shrink",
         "subscribes",
         "sweep",

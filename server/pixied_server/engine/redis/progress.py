@@ -50,6 +50,10 @@ class Progress:
         """A claim is over."""
         self._changed.pop(claim.client_id, None)
 
+    def forget_written(self) -> None:
+        """The store may have lost what was written down."""
+        self._written.clear()
+
     def release_later(self, claim: RedisClaim, words: list[str | int]) -> None:
         """A claim could not be released: that is tried again."""
         self._late.append((claim, words))

@@ -210,11 +210,9 @@ class Store:
             own = await self._topology.find(key)
             for endpoint in await self._topology.masters():
                 wire = await self._node(endpoint).connect()
-                # A cluster's server answers only for keys that it has; any other's permissions are the same.
-                theirs = key if endpoint == own else b""
-                found += await inspected(
-                    str(endpoint), self._asking(wire, attempts), theirs, cluster=cluster, replicas=replicas
-                )
+                ask = self._asking(wire, attempts)
+                has_key = endpoint == own
+                found += await inspected(str(endpoint), ask, key, has_key=has_key, cluster=cluster, replicas=replicas)
             if (uncovered := self._topology.uncovered()) and cluster:
                 found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
         return found

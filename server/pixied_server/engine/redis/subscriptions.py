@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pixied_server.core.channels import is_pattern
 from pixied_server.engine.abc import EventKind
-from pixied_server.engine.redis.claim import Cursors, Place, RedisClaim
+from pixied_server.engine.redis.claim import Cursors, Place
 from pixied_server.engine.redis.claims import Claims
 from pixied_server.engine.redis.events import Events
 from pixied_server.engine.redis.following import Log
@@ -49,10 +49,9 @@ class Subscriptions:
             raise ClientUnknown(client_id) if answer[0] == b"UNKNOWN" else LimitSubscriptions(most)
         new = [one for one, is_new in zip(joined, answer[0], strict=True) if is_new]
         self._tell_joined(client_id, new)
-        claim = self._claims.held.get(client_id)
-        if claim is not None and new:
-            claim.add({log: place for _, _, _, cursors in new for log, place in cursors.items()})
-            self._process.spawn(self._read_on(claim, [log for _, _, _, cursors in new for log in cursors]))
+        if new:
+            cursors = {log: place for _, _, _, some in new for log, place in some.items()}
+            self._claims.subscribed(client_id, answer[1], cursors)
         return [pattern for pattern, _, _, _ in new]
 
     async def _join(self, client_id: str, pattern: str) -> tuple[str, bool, bool, dict[Log, Place]]:
@@ -104,26 +103,12 @@ class Subscriptions:
         if not done:
             raise ClientUnknown(client_id)
         removed = [pattern for pattern, had in zip(wanted, answer[0], strict=True) if had]
-        for pattern in removed:
-            self.left(client_id, pattern)
+        if removed:
+            self._claims.unsubscribed(client_id, answer[1], removed)
         now = self._process.now()
         for pattern, vacated in await asyncio.gather(*[self._part(client_id, pattern) for pattern in removed]):
             self._tell_left(client_id, pattern, now, vacated=vacated)
         return removed
-
-    def left(self, client_id: str, pattern: str) -> None:
-        """A client that may be held here gets nothing more through a pattern."""
-        claim = self._claims.held.get(client_id)
-        if claim is not None:
-            self._process.listener.unsubscribed(client_id, pattern)
-            self._claims.unfollow(claim, claim.remove(pattern))
-
-    async def _read_on(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
-        """A client that is held here has further logs."""
-        self._process.listener.behind(claim.client_id)
-        await self._claims.follow(claim, logs)
-        if self._claims.held.get(claim.client_id) is claim:
-            self._process.listener.behind(claim.client_id)
 
     async def bury(self, client_id: str, fields: Iterable[bytes], reason: str) -> None:
         """A session has ended: no log has it as a subscriber any more."""
@@ -146,18 +131,6 @@ class Subscriptions:
         if not done:
             raise ClientUnknown(client_id)
         return bool(answer[0])
-
-    async def reload(self, client_id: str) -> None:
-        """Another process has subscribed a client that is held here."""
-        claim = self._claims.held.get(client_id)
-        if claim is None:
-            return
-        _, cursors = await look(self._process, client_id)
-        had = set(claim.logs)
-        new = [log for log in cursors if log[1] and log not in had]
-        if self._claims.held.get(client_id) is claim and new:
-            claim.add({log: cursors[log] for log in new})
-            await self._read_on(claim, new)
 
     def _tell_joined(self, client_id: str, joined: Iterable[tuple[str, bool, bool, Cursors]]) -> None:
         now = self._process.now()

@@ -1,0 +1,177 @@
+"""Stores and pixied processes that die, hang, fall silent, forget or move, under load: what was answered is delivered.
+
+Where Redis loses nothing, nothing may be missing, not even announced. A failover loses what the replica had not got:
+there a gap may say so.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from tests.chaos.muffler import muffled
+from tests.chaos.stage import FrontEnd, Stage, over, staged
+from tests.sdk.servers import Server
+from tests.support.redis_servers import cluster, sentinel_trio, single
+from tests.support.refusals import refused
+
+from pixied_server.engine.redis.layout import Layout
+from pixied_server.engine.redis.topology import slot_of
+
+_SEEDS = [1, 2, 3]
+_SLOTS = [slot_of(base.encode()) for base in Layout("pixied", 4).bases]
+
+
+@asynccontextmanager
+async def _under_load(sites: list[Server], seed: int, *, loses: bool = False) -> AsyncIterator[tuple[Stage, FrontEnd]]:
+    """Six clients at a front-end and six publishers that never pause while the context lasts; judged at its end.
+
+    Args:
+        sites: the servers.
+        seed: of the test.
+        loses: whether the store may lose what it has answered.
+    """
+    async with staged(sites, seed) as stage:
+        clients = await stage.create_clients(6)
+        async with stage.front_end(clients, hold=1) as edge:
+            async with stage.publishers(6):
+                await edge.reaches(got=stage.random.randint(500, 1_500))
+                yield stage, edge
+                await stage.published(1_000)
+            await stage.settle()
+            for client in clients:
+                described = (await stage.call("GetClient", client_id=client)).client
+                assert described.front_end == "edge"
+            await edge.kill()
+        stage.history.check()
+        assert loses or not stage.history.gaps
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_a_pixied_that_is_killed(seed: int) -> None:
+    """SIGKILL of the one that holds the clients, and after its return of the one that is published through."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with _under_load(sites, seed) as (stage, edge):
+            stage.history.fault("the holder was killed")
+            await asyncio.to_thread(sites[1].kill)
+            await edge.reaches(attached=12)
+            await asyncio.to_thread(sites[1].start)
+            await stage.published(200)
+            stage.history.fault("the publishers' pixied was killed, which holds the clients by now")
+            await asyncio.to_thread(sites[0].kill)
+            await edge.reaches(attached=18)
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_a_store_that_is_killed(seed: int) -> None:
+    """SIGKILL of a Redis that has written down what it answered, and its start, again and again."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with _under_load(sites, seed) as (stage, _):
+            for _ in range(3):
+                with stage.history.outage("Redis was killed"):
+                    await asyncio.to_thread(store.restart)
+                await stage.published(200)
+
+
+async def test_a_store_that_hangs() -> None:
+    """SIGSTOP of Redis for 10 seconds: longer than a process may be silent without being given up by others."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with _under_load(sites, 1) as (stage, _):
+            with stage.history.outage("Redis hung"):
+                store.freeze()
+                await asyncio.sleep(10.0)
+                store.thaw()
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_subscriptions_that_are_cut(seed: int) -> None:
+    """CLIENT KILL TYPE pubsub, again and again: what was told to nobody is read."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with _under_load(sites, seed) as (stage, _):
+            for _ in range(10):
+                with stage.history.outage("the pub/sub connections were cut"):
+                    await asyncio.to_thread(store, "CLIENT", "KILL", "TYPE", "pubsub")
+                await stage.published(stage.random.randint(20, 100))
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_a_subscription_that_is_silent(seed: int) -> None:
+    """A pub/sub connection that lives and tells nothing: it is noticed, and what it did not tell is read."""
+    quick = {"probe": 0.1, "silent": 0.5}
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(single(aof=True))
+        muffler, muffled_url = await stack.enter_async_context(muffled(store))
+        # In a thread: the muffler is served by this loop.
+        sites = await asyncio.to_thread(stack.enter_context, over(store.url, last=muffled_url, altered=quick))
+        stage, _ = await stack.enter_async_context(_under_load(sites, seed))
+        for _ in range(3):
+            before = muffler.held
+            with stage.history.outage("the pub/sub connection was silent"):
+                muffler.muffle()
+                await stage.published(200)
+            assert muffler.held > before
+
+
+async def test_scripts_that_are_forgotten() -> None:
+    """SCRIPT FLUSH, again and again."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with _under_load(sites, 1) as (stage, _):
+            for _ in range(20):
+                with stage.history.outage("the scripts were forgotten"):
+                    await asyncio.to_thread(store, "SCRIPT", "FLUSH")
+                await stage.published(20)
+
+
+async def test_a_clock_that_is_off() -> None:
+    """A pixied whose clocks are 5 s fast: sessions of 2 s live as long as they are pinged, and end when they should."""
+    with single(aof=True) as store, over(store.url, altered={"clock": 5.0}) as sites:
+        async with _under_load(sites, 1) as (stage, edge):
+            pinged, silent = [
+                (await stage.call("CreateClient", session_timeout=Duration(seconds=2))).client for _ in range(2)
+            ]
+            for _ in range(8):
+                await asyncio.sleep(0.5)
+                await stage.call("PingClient", client_id=pinged.client_id)
+            refusal = await refused(stage.call("GetClient", client_id=silent.client_id))
+            assert refusal.reason == "CLIENT_UNKNOWN"
+            stage.history.fault("the holder was killed, and the one with the right time takes its clients")
+            await asyncio.to_thread(sites[1].kill)
+            await edge.reaches(attached=12)
+
+
+@pytest.mark.parametrize("seed", _SEEDS[:2])
+async def test_a_sentinel_failover(seed: int) -> None:
+    """The master is killed, a replica takes its place: what it had not got is announced."""
+    with sentinel_trio() as trio, over(trio.url) as sites:
+        async with _under_load(sites, seed, loses=True) as (stage, _):
+            with stage.history.outage("the master was killed"):
+                master = trio.master
+                await asyncio.to_thread(master.kill)
+                await asyncio.to_thread(trio.await_failover, master)
+
+
+@pytest.mark.parametrize("seed", _SEEDS[:2])
+async def test_a_cluster_failover(seed: int) -> None:
+    """A master is killed, its replica takes its place: what it had not got is announced."""
+    with cluster() as servers, over(servers.url) as sites:
+        async with _under_load(sites, seed, loses=True) as (stage, _):
+            with stage.history.outage("a master was killed"):
+                master = servers.serving(_SLOTS[0])
+                replica = servers.replica_of(master)
+                await asyncio.to_thread(master.kill)
+                await asyncio.to_thread(servers.await_failover, replica)
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_slots_that_move(seed: int) -> None:
+    """Every partition's slot moves to another master; what is asked meanwhile waits, or is asked again."""
+    with cluster() as servers, over(servers.url) as sites:
+        async with _under_load(sites, seed) as (stage, _):
+            for slot in _SLOTS:
+                with stage.history.outage("a slot moved"):
+                    target = stage.random.choice([one for one in servers.masters if one is not servers.serving(slot)])
+                    await asyncio.to_thread(servers.begin_to_move, slot, target)
+                    await asyncio.sleep(stage.random.uniform(0.0, 0.5))
+                    await asyncio.to_thread(servers.move, slot, target)
+                await stage.published(100)

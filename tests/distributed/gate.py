@@ -1,0 +1,60 @@
+"""Holds back what a store has answered, so that a test can have things happen in between."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.engine.site import Site
+
+from pixied_server.engine.redis import RedisEngine
+
+__all__ = ["Gate", "gate"]
+
+
+class Gate:
+    """See the module.
+
+    Attributes:
+        reached: set when an answer was held back: what was asked for has been done.
+    """
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._open = asyncio.Event()
+
+    def open(self) -> None:
+        """Let all answers through."""
+        self._open.set()
+
+    async def passing(self, asked: "asyncio.Future[Any]") -> Any:
+        """An answer, when it may pass."""
+        answer = await asked
+        self.reached.set()
+        await self._open.wait()
+        return answer
+
+
+@contextmanager
+def gate(site: Site, operation: str) -> Iterator[Gate]:
+    """Hold back the answers to an operation of `partition.lua` that a site asks for while the context lasts."""
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+    stop = Gate()
+    partitions = engine.process.partitions
+
+    def held_back(do: Any) -> Any:
+        def asked(name: str, *arguments: Any) -> "asyncio.Future[Any]":
+            answer = do(name, *arguments)
+            return asyncio.ensure_future(stop.passing(answer)) if name == operation else answer
+
+        return asked
+
+    for partition in partitions:
+        partition.do = held_back(partition.do)  # type: ignore[method-assign]
+    try:
+        yield stop
+    finally:
+        for partition in partitions:
+            del partition.do
+        stop.open()

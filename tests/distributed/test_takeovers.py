@@ -1,0 +1,255 @@
+"""Clients that go from one link to another in the midst of whatever else happens to them."""
+
+import asyncio
+from collections.abc import Awaitable
+from unittest.mock import patch
+
+import pytest
+from tests.distributed.gate import gate
+from tests.distributed.pair import Pair
+from tests.engine.front_end import FrontEnd
+from tests.engine.site import Site, reason_of, texts
+
+from pixied_server.delivery.events import DetachReason
+from pixied_server.errors import EngineUnavailable, Reason
+
+PATIENCE = 10.0
+
+
+async def _live(site: Site, pair: Pair, name: str = "front") -> FrontEnd:
+    """A front-end with ann, who subscribes to /a and has caught up."""
+    front = site.front_end(name)
+    await site.attach("ann", front)
+    await pair.read(front)
+    return front
+
+
+async def _ann(pair: Pair) -> None:
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+
+
+async def _soon(operation: Awaitable[object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await operation
+
+
+async def test_what_is_sent_while_a_client_changes_links_is_marked(pair: Pair) -> None:
+    """The old link sends on until it is told; what it has sent by then comes marked, and only that."""
+    await _ann(pair)
+    old, new = await _live(pair.here, pair, "old"), pair.here.front_end("new")
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", new))
+        await _soon(claimed.reached.wait())
+        await pair.there.publish("/a", "1")
+        await pair.settle()
+        await old.read()
+        assert old.texts("ann") == ["1"]
+        claimed.open()
+        await _soon(attaching)
+    await pair.there.publish("/a", "2")
+    await pair.read(new, old)
+    assert new.texts("ann") == ["1", "2"]
+    assert new.marked("ann") == ["1"]
+    assert [reason for _, reason, _ in old.detached] == [DetachReason.TAKEN_OVER]
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_an_unsubscribe_while_a_client_is_claimed_counts(pair: Pair, by: str) -> None:
+    """What is published after the answer does not come, on whichever pixied it was asked for."""
+    await _ann(pair)
+    await pair.here.subscribe("ann", "/b")
+    front = pair.here.front_end()
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", front))
+        await _soon(claimed.reached.wait())
+        await getattr(pair, by).unsubscribe("ann", "/a")
+        await pair.settle()
+        claimed.open()
+        await _soon(attaching)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a")
+    await pair.read(front)
+    await pair.there.publish("/a", "1")
+    await pair.there.publish("/b", "2")
+    await pair.read(front)
+    assert front.texts("ann") == ["2"]
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_a_subscribe_while_a_client_is_claimed_counts(pair: Pair, by: str) -> None:
+    """What is published after the answer comes, on whichever pixied it was asked for."""
+    await _ann(pair)
+    front = pair.here.front_end()
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", front))
+        await _soon(claimed.reached.wait())
+        await getattr(pair, by).subscribe("ann", "/b")
+        await pair.settle()
+        claimed.open()
+        await _soon(attaching)
+    await pair.read(front)
+    await pair.there.publish("/b", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]
+
+
+async def test_a_client_that_is_destroyed_while_it_is_claimed_is_gone(pair: Pair) -> None:
+    """The attach fails: no link holds who is no more."""
+    await _ann(pair)
+    front = pair.here.front_end()
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", front))
+        await _soon(claimed.reached.wait())
+        await pair.there.destroy("ann")
+        await pair.settle()
+        claimed.open()
+        await _soon(attaching)
+    await front.read()
+    assert front.failed["ann"].reason is Reason.CLIENT_UNKNOWN
+    assert pair.here.hub.held == 0
+
+
+async def test_of_two_that_claim_at_once_one_gets_the_client(pair: Pair) -> None:
+    """Whose claim was taken before it knew of it does not go on as if it had the client."""
+    await _ann(pair)
+    await pair.here.publish("/a", "0")
+    first, last = pair.here.front_end("first"), pair.there.front_end("last")
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", first))
+        await _soon(claimed.reached.wait())
+        taking = asyncio.create_task(pair.there.attach("ann", last))
+        # Until the other one is wanted to give it up, or has taken it.
+        await asyncio.sleep(0.1)
+        claimed.open()
+        await _soon(attaching)
+        await _soon(taking)
+    await pair.there.publish("/a", "1")
+    await pair.read(first, last)
+    assert first.texts("ann") == []
+    assert first.failed["ann"].reason is Reason.TAKEN_OVER
+    assert last.texts("ann") == ["0", "1"]
+    assert last.marked("ann") == []
+    assert (await pair.here.look_at("ann")).front_end == "last"
+
+
+async def test_a_claim_that_was_taken_before_its_answer_came_is_void(pair: Pair) -> None:
+    """However late the answer comes: the other one did not wait for ever."""
+    await _ann(pair)
+    first, last = pair.here.front_end("first"), pair.there.front_end("last")
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", first))
+        await _soon(claimed.reached.wait())
+        await _soon(pair.there.attach("ann", last))
+        await pair.settle()
+        claimed.open()
+        await _soon(attaching)
+    await pair.there.publish("/a", "1")
+    await pair.read(first, last)
+    assert first.texts("ann") == []
+    assert first.failed["ann"].reason is Reason.TAKEN_OVER
+    assert last.texts("ann") == ["1"]
+
+
+async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair) -> None:
+    """Not that the store is away, and not only when nothing has been heard for long enough."""
+    await _ann(pair)
+    first, last = pair.here.front_end("first"), pair.here.front_end("last")
+    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    for wire in wires:
+        wire.pause()
+    attaching = asyncio.create_task(pair.here.attach("ann", first))
+    await asyncio.sleep(0.1)
+    taking = asyncio.create_task(pair.here.attach("ann", last))
+    await asyncio.sleep(0.1)
+    assert attaching.done()
+    for wire in wires:
+        wire.resume()
+    await _soon(taking)
+    await pair.there.publish("/a", "1")
+    await pair.read(first, last)
+    assert first.failed["ann"].reason is Reason.TAKEN_OVER
+    assert last.texts("ann") == ["1"]
+
+
+@pytest.mark.parametrize("stage", ["inherit", "sync"])
+async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, stage: str) -> None:
+    """What a dead pixied may have sent comes marked, though the first attempt to go on from there failed."""
+    await _ann(pair)
+    old = await _live(pair.here, pair)
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.settle()
+    await old.read()
+    assert old.texts("ann") == ["1"]
+    await pair.die(pair.here)
+    new = pair.there.front_end("new")
+    with _failing(pair.there, stage):
+        await pair.there.attach("ann", new)
+    await new.read()
+    assert new.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
+    await pair.there.elapse(0.0)
+    assert (await pair.there.look_at("ann")).front_end == ""
+    await pair.there.attach("ann", new)
+    await new.read()
+    assert new.texts("ann") == new.marked("ann") == ["1"]
+
+
+def _failing(site: Site, stage: str) -> object:
+    """A store that breaks when a claim has come so far."""
+    engine = site.engine
+    if stage == "sync":
+        return patch.object(engine.following, "sync", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
+    return patch.object(engine._claims, "_inherited", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
+
+
+async def test_what_was_read_for_a_client_that_is_lost_meanwhile_is_not_sent(pair: Pair) -> None:
+    """A read that was under way when the client was taken over gives its old link nothing."""
+    await _ann(pair)
+    await pair.here.publish("/a", "1")
+    old, new = pair.here.front_end("old"), pair.there.front_end("new")
+    await pair.here.attach("ann", old)
+    with gate(pair.here, "read") as reading:
+        taking = asyncio.create_task(old.link.take())
+        await _soon(reading.reached.wait())
+        await _soon(pair.there.attach("ann", new))
+        reading.open()
+        await _soon(taking)
+    old._flight += taking.result()
+    old.receive()
+    await pair.read(new)
+    assert old.texts("ann") == []
+    assert new.texts("ann") == ["1"]
+
+
+async def test_what_was_taken_for_a_client_that_is_lost_meanwhile_is_not_handed_out(pair: Pair) -> None:
+    """The same of Deliver and DequeueFor."""
+    await _ann(pair)
+    await pair.here.publish("/a", "1")
+    with gate(pair.here, "read") as reading:
+        taking = asyncio.create_task(reason_of(pair.here.dequeue("ann", explicit=True)))
+        await _soon(reading.reached.wait())
+        assert texts(await pair.there.dequeue("ann")) == ["1"]
+        reading.open()
+        await _soon(taking)
+    assert taking.result() is Reason.TAKEN_OVER
+
+
+async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pair) -> None:
+    """A client that was taken from a claim that had just begun still gets marked what was sent before that."""
+    await _ann(pair)
+    old = await _live(pair.here, pair, "old")
+    await pair.there.publish("/a", "1")
+    await pair.settle()
+    await old.read()
+    second, last = pair.here.front_end("second"), pair.there.front_end("last")
+    with gate(pair.here, "sync") as synced:
+        attaching = asyncio.create_task(pair.here.attach("ann", second))
+        await asyncio.sleep(0.1)
+        taking = asyncio.create_task(pair.there.attach("ann", last))
+        await asyncio.sleep(0.1)
+        synced.open()
+        await _soon(attaching)
+        await _soon(taking)
+    await pair.read(second, last)
+    assert last.texts("ann") == last.marked("ann") == ["1"]

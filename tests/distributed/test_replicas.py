@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import count, repeat
 
 import pytest
-from tests.distributed.outage import until
+from tests.distributed.outage import PATIENCE, until
+from tests.distributed.pair import opened as pair_opened
 from tests.engine.benches import Limits, open_redis
 from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import Server, Trio, sentinel_trio
@@ -81,6 +82,28 @@ async def test_a_failover_loses_what_no_replica_had_and_says_so(trio: Trio) -> N
         mail = await site.dequeue("ann")
         assert texts(mail) == ["2"]
         assert [(loss.pattern, loss.count) for loss in mail.losses] == [("/a", 1)]
+
+
+async def test_what_was_lost_is_found_out_though_others_go_on_at_once(trio: Trio) -> None:
+    """Whichever pixied comes back first: the places of what is missing are not given to what comes next."""
+    async with pair_opened(trio.url) as pair:
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", "/a")
+        await pair.here.publish("/a", "1")
+        await asyncio.to_thread(trio.settle)
+        with cut_off(trio) as master:
+            await pair.here.publish("/a", "lost", "lost")
+            await pair.here.queue_for("ann", "lost")
+            master.kill()
+        await asyncio.to_thread(trio.await_failover, master)
+        async with asyncio.timeout(PATIENCE):
+            for pause in repeat(0.01):
+                if await reason_of(pair.there.publish("/a", "2")) is None:
+                    break
+                await asyncio.sleep(pause)
+        mail = await pair.there.dequeue("ann")
+        assert texts(mail) == ["1", "2"]
+        assert sorted((loss.pattern, loss.count) for loss in mail.losses) == [("", 1), ("/a", 2)]
 
 
 async def test_what_replicas_were_waited_for_survives(trio: Trio) -> None:

@@ -60,8 +60,8 @@ async def test_restart(opened: Opened) -> None:
     """A killed server's calls fail at once and may have been done; later ones wait for its return, and then are."""
     with single(aof=True) as server:
         async with opened(server.url) as store:
-            assert await store.run(KEYS, COUNT, []) == 1
-            first = await store.run_id(KEYS[0])
+            counted, first = await store.run_on(KEYS, COUNT, [])
+            assert counted == 1
             server.freeze()
             waiting = asyncio.create_task(store.run(KEYS, COUNT, []))
             await asyncio.sleep(0)
@@ -72,7 +72,8 @@ async def test_restart(opened: Opened) -> None:
             later = asyncio.create_task(store.run(KEYS, READ, []))
             await asyncio.to_thread(server.start)
             assert await later in {b"1", b"2"}
-            assert await store.run_id(KEYS[0]) != first
+            _, then = await store.run_on(KEYS, READ, [])
+            assert "" != then.server != first.server
 
 
 async def test_unreachable(server: Server, opened: Opened) -> None:

@@ -38,8 +38,6 @@ _READ_BYTES = 1_000_000
 _RECENT = 32
 # For so many logs of each partition that this process appended to it is known how far they were.
 _APPENDED = 4_000
-# So many of them are told to a store that came back in one call.
-_RAISED = 1_000
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -117,6 +115,7 @@ class _Ear:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
+        partition.known = self.known
         self.heard = 0
         self.appended = 0
         self.last_appended: OrderedDict[str, int] = OrderedDict()
@@ -132,6 +131,14 @@ class _Ear:
         self.feed: Feed | None = None
         self.mending: asyncio.Task[None] | None = None
         self.last_mark = monotonic()
+
+    def known(self) -> tuple[int, Mapping[str, int]]:
+        """Up to which place mail was told or appended, as far as this process knows, and the last offsets of logs."""
+        offsets = dict(self.last_appended)
+        for pattern, topic in self.topics.items():
+            if topic.offset >= 0:
+                offsets[pattern] = max(topic.offset, offsets.get(pattern, 0))
+        return max(self.heard, self.appended), offsets
 
 
 class Following:
@@ -524,7 +531,11 @@ class Following:
     async def _catch_up(self, ear: _Ear) -> None:
         upto = int((await ear.partition.do("hello"))[1])
         if upto < max(ear.heard, ear.appended):
-            await self._raise_places(ear)
+            # The same server, and it has less than before: somebody has emptied it, or put old files in their place.
+            place, offsets = ear.known()
+            words = [word for pair in offsets.items() for word in pair]
+            _, noted = await ear.partition.do("lost", place, len(offsets), *words)
+            _log.error("the store went back in time", partition=ear.partition.number, logs=noted)
             upto = int((await ear.partition.do("hello"))[1])
         await self._read_missed(ear, upto)
         if ear.feed is None:
@@ -595,19 +606,6 @@ class Following:
                 if more:
                     following[pattern] = (int(entries[-1][0].split(b"-")[0]), int(offset))
             reached = following
-
-    async def _raise_places(self, ear: _Ear) -> None:
-        """The store went back in time: what it lost is noted in its logs, so that each reader finds it missing."""
-        _log.error("the store lost mail", partition=ear.partition.number)
-        known = dict(ear.last_appended)
-        for pattern, topic in ear.topics.items():
-            if topic.offset >= 0:
-                known[pattern] = max(topic.offset, known.get(pattern, 0))
-        last = max(ear.heard, ear.appended)
-        pairs = list(known.items())
-        for begin in range(0, len(pairs) or 1, _RAISED):
-            some = pairs[begin : begin + _RAISED]
-            await ear.partition.do("lost", last, len(some), *(word for pair in some for word in pair))
 
 
 def _channel(ear: _Ear, pattern: str) -> bytes:

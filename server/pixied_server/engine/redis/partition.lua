@@ -1,14 +1,16 @@
 -- What is done in one partition, each operation wholly or not at all, many of them in one call. See docs/redis.md for the keys.
 --
 -- KEYS[1]  <base>meta, KEYS[2] <base>absent: the second never exists, so that a cluster answers TRYAGAIN while the slot migrates
--- ARGV     the time in seconds or "", the caller's process, the partition's number, then operations: name, number of arguments, arguments
--- returns  what the partition holds, then each operation's result: {1, ...} or {0, code, ...}
+-- ARGV     what the server has drawn when it was started, the time in seconds or "", the caller's process, the partition's number,
+--          then operations: name, number of arguments, arguments
+-- returns  what the partition holds, then each operation's result: {1, ...} or {0, code, ...}. Or, and nothing was done, after how
+--          many microseconds to ask again
 
 local B = string.sub(KEYS[1], 1, -5)
-local ME, PART = ARGV[2], ARGV[3]
+local SERVER, ME, PART = ARGV[1], ARGV[3], ARGV[4]
 local TIME = redis.call('TIME')
 local MICRO = TIME[1] * 1000000 + TIME[2]
-local NOW = ARGV[1] ~= '' and tonumber(ARGV[1]) or MICRO / 1000000
+local NOW = ARGV[2] ~= '' and tonumber(ARGV[2]) or MICRO / 1000000
 
 local META = B .. 'meta'
 local DEADLINES, CLIENTS, DEAD = B .. 'deadlines', B .. 'clients', B .. 'dead'
@@ -500,6 +502,8 @@ function operations.read(a)
         end
         used = used + size
         local _, entry_offset = parsed(entry[1])
+        -- Between two that are there none is ever taken away: Redis has lost it.
+        if number > 1 then missing = missing + entry_offset - last - 1 end
         last = entry_offset
         found[number] = {entry[1], entry[2][4], entry[2][6]}
       end
@@ -589,7 +593,9 @@ function operations.claim(a)
     redis.call('SREM', held_key(is.process), id)
     tell(is.process, 'C', id, is.claim)
   end
-  local number = int(redis.call('HINCRBY', META, 'claims', 1))
+  -- Beyond all before, even of those that Redis has lost.
+  local number = int(math.max(tonumber(redis.call('HGET', META, 'claims') or 0) + 1, MICRO))
+  redis.call('HSET', META, 'claims', number)
   redis.call('SADD', held_key(ME), id)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', front_end, 'expires', expires,
     'link', link, 'joined', '0')
@@ -821,8 +827,9 @@ function operations.hello(a)
 end
 
 -- Mail up to a place had been told of, and logs up to these offsets: what is missing of that was lost, and readers are to notice.
+-- Returns in how many logs that is so.
 function operations.lost(a)
-  local place, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+  local place, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
   if place > position() then redis.call('HSET', META, 'position', int(place)) end
   for index = a + 2, a + 2 * count, 2 do
     local log, offset = ARGV[index], tonumber(ARGV[index + 1])
@@ -830,9 +837,10 @@ function operations.lost(a)
     if is_read and tonumber(redis.call('HGET', OFFSETS, log) or 0) < offset then
       redis.call('HSET', OFFSETS, log, offset)
       redis.call('HSET', CUTS, log, int(place))
+      noted = noted + 1
     end
   end
-  return {1}
+  return {1, noted}
 end
 
 -- Whether this partition knows of a layout: version, partitions. Sets it where it is new.
@@ -855,7 +863,33 @@ function operations.remind(a)
   return {1}
 end
 
-local results, at = {0}, 4
+-- Another server than before, after a failover or a restart, may lack the youngest of what was answered and told. For some time it
+-- does nothing but hear what each process knows of that: else what comes next would take the places of what is missing, and
+-- nobody could tell. Returns how many microseconds that still takes.
+local SETTLES = 1000000
+
+local function unsettled()
+  local is = redis.call('HMGET', META, 'server', 'settling', 'since')
+  if SERVER == '' or is[1] == SERVER then return 0 end
+  if not is[1] then
+    if redis.call('EXISTS', META) == 1 then redis.call('HSET', META, 'server', SERVER) end
+    return 0
+  end
+  if is[2] ~= SERVER then
+    redis.call('HSET', META, 'settling', SERVER, 'since', int(MICRO))
+    return SETTLES
+  end
+  local left = tonumber(is[3]) + SETTLES - MICRO
+  if left > 0 then return left end
+  redis.call('HSET', META, 'server', SERVER)
+  redis.call('HDEL', META, 'settling', 'since')
+  return 0
+end
+
+local left = unsettled()
+if left > 0 and ARGV[5] ~= 'lost' then return {left} end
+
+local results, at = {0}, 5
 while at <= #ARGV do
   local operation, count = operations[ARGV[at]], tonumber(ARGV[at + 1])
   results[#results + 1] = operation(at + 2)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from pixied_server.engine.redis.failures import StoreFull, StoreUnavailable
 from pixied_server.engine.redis.store import Script, Store
@@ -15,13 +17,15 @@ from pixied_server.errors import EngineUnavailable
 
 __all__ = ["Argument", "Holds", "Partition"]
 
+_log = structlog.get_logger(__name__)
+
 Argument = bytes | int | str
 
 _SOURCE = Path(__file__).with_name("partition.lua").read_text()
 
-_SCRIPT = Script("#!lua\n" + _SOURCE)
+_SCRIPT = Script("#!lua\n" + _SOURCE, tells_server=True)
 # For operations that free memory, when there is none left.
-_FREEING = Script("#!lua flags=allow-oom\n" + _SOURCE)
+_FREEING = Script("#!lua flags=allow-oom\n" + _SOURCE, tells_server=True)
 _FREES = frozenset(
     {
         "alive",
@@ -74,6 +78,8 @@ _PROMISES = frozenset(
         "unsubscribe",
     }
 )
+# So many logs are told to a server that took the place of another in one call.
+_TOLD_AT_ONCE = 1_000
 # One call does not stop the others of the server for long: about 1 ms, or as much as a megabyte takes.
 _OPERATIONS = 200
 _BYTES = 1_000_000
@@ -119,7 +125,11 @@ class Partition:
         holds: what it held when it last answered.
         answers: whether it did when it was last asked.
         replicated: whether enough replicas had what they were last to have.
+        known: tells up to which place mail was told or answered, as far as this process knows, and up to which offset
+            in each log. Set before anything else is called.
     """
+
+    known: Callable[[], tuple[int, Mapping[str, int]]]
 
     def __init__(
         self,
@@ -140,6 +150,7 @@ class Partition:
         self._clock = clock
         self._replicas = replicas
         self._mark = f"{base}replicated".encode()
+        self._told = ""
         self._promising: set[asyncio.Task[None]] = set()
         self._keys = (f"{base}meta".encode(), f"{base}absent".encode())
         self._asked: deque[_Asked] = deque()
@@ -222,7 +233,26 @@ class Partition:
         arguments: list[Argument] = [now, self._process, self.number]
         for one in portion:
             arguments += (one.name, len(one.arguments), *one.arguments)
-        return await self._store.run_on(self._keys, script, arguments)
+        while True:
+            answer, wire = await self._store.run_on(self._keys, script, arguments)
+            if isinstance(answer[0], list):
+                return answer, wire
+            # It is another server than before, and hears first what was told and answered by the one before it.
+            await self._tell_known(wire)
+            await asyncio.sleep(answer[0] / 1_000_000)
+
+    async def _tell_known(self, wire: Wire) -> None:
+        if self._told != wire.server:
+            place, offsets = self.known()
+            pairs = list(offsets.items())
+            for begin in range(0, len(pairs) or 1, _TOLD_AT_ONCE):
+                some = pairs[begin : begin + _TOLD_AT_ONCE]
+                words = [place, len(some), *(word for pair in some for word in pair)]
+                arguments = ["", self._process, self.number, "lost", len(words), *words]
+                (_, (_, noted)), _ = await self._store.run_on(self._keys, _FREEING, arguments)
+                if noted:
+                    _log.error("the store lost mail that was answered: who did not get it is told", logs=noted)
+            self._told = wire.server
 
     def _answer(self, portion: list[_Asked], answer: list[Any], wire: Wire) -> None:
         self.answers = True

@@ -4,6 +4,7 @@ Whatever Redis answers about itself (a script that it has forgotten, a slot that
 not done is tried again for as long as the store's timeout lasts; what may have been done never is.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha1
@@ -38,11 +39,16 @@ class Script:
 
     It should begin with `#!lua`: then a server that is full, read-only or can't write its files refuses it before it
     has done anything.
+
+    Args:
+        source: the script.
+        tells_server: its first argument, before those of its caller, is what the server has drawn when it was started.
     """
 
-    __slots__ = ("sha1", "source")
+    __slots__ = ("sha1", "source", "tells_server")
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, tells_server: bool = False) -> None:
+        self.tells_server = tells_server
         self.source = source.encode()
         self.sha1 = sha1(self.source).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 
@@ -116,9 +122,13 @@ class Store:
         self, keys: Sequence[bytes], script: Script, args: Sequence[bytes | int | str]
     ) -> tuple[Any, Wire]:
         """As `run`. Returns the reply, and the connection that it came on."""
-        words = (len(keys), *keys, *args)
         attempts = Attempts(self._timeout)
-        command: Command = (b"EVALSHA", script.sha1, *words)
+        name: Command = (b"EVALSHA", script.sha1)
+
+        def command(wire: Wire) -> Command:
+            told = (wire.server,) if script.tells_server else ()
+            return (*name, len(keys), *keys, *told, *args)
+
         while True:
             reply, wire = await self._request(keys[0], command, attempts)
             if not isinstance(reply, Refusal):
@@ -126,7 +136,7 @@ class Store:
             if reply.code != "NOSCRIPT":
                 raise meaning(reply)
             # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
-            command = (b"EVAL", script.source, *words)
+            name = (b"EVAL", script.source)
 
     async def feed(self, key: bytes) -> Feed:
         """Open a connection to the server that has a key, for the messages of channels.
@@ -173,15 +183,6 @@ class Store:
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 
-    async def run_id(self, key: bytes) -> str:
-        """The id that the server of a key has drawn when it was started.
-
-        Raises:
-            StoreUnavailable: if it does not say so within the timeout.
-        """
-        info = facts(await self._ask(key, (b"INFO", b"server")))
-        return info["run_id"]
-
     async def info(self) -> Mapping[str, Mapping[str, str]]:
         """INFO of each server that has keys, by the server's name.
 
@@ -226,12 +227,6 @@ class Store:
 
         return ask
 
-    async def _ask(self, key: bytes, command: Command) -> Any:
-        reply, _ = await self._request(key, command, Attempts(self._timeout))
-        if isinstance(reply, Refusal):
-            raise meaning(reply)
-        return reply
-
     async def _say(self, endpoint: Endpoint, command: Command, attempts: Attempts) -> Any:
         wire = await self._node(endpoint).connect()
         reply = await wire.request(command, attempts.deadline)
@@ -241,11 +236,11 @@ class Store:
             raise reply
         return reply
 
-    async def _request(self, key: bytes, command: Command, attempts: Attempts) -> tuple[Any, Wire]:
+    async def _request(self, key: bytes, command: Callable[[Wire], Command], attempts: Attempts) -> tuple[Any, Wire]:
         """Send a command until it is answered with something that only its author understands."""
         while True:
             wire = self._ready(key) or await self._reach(key, attempts)
-            reply = await wire.request(command, attempts.deadline)
+            reply = await wire.request(command(wire), attempts.deadline)
             if isinstance(reply, StoreUnavailable):
                 if reply.ambiguous:
                     raise reply
@@ -311,4 +306,9 @@ class Store:
             self._topology.doubt(endpoint)
             wire.abort()
             raise StoreUnavailable(f"{endpoint} is no master")
+        reply = await wire.request((b"INFO", b"server"), asyncio.get_running_loop().time() + self._timeout)
+        if isinstance(reply, StoreUnavailable):
+            wire.abort()
+            raise StoreUnavailable(str(reply))
+        wire.server = "" if isinstance(reply, Refusal) else facts(reply).get("run_id", "")
         return wire

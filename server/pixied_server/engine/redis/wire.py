@@ -65,6 +65,8 @@ class Wire(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint, patience: float) -> None:
         self.endpoint = endpoint
         self.greeting: dict[bytes, Any] = {}
+        # What the server has drawn when it was started; "" if it does not say.
+        self.server = ""
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=_NOTHING, errors="replace")

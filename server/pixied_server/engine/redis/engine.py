@@ -35,6 +35,7 @@ from pixied_server.engine.redis.positions import BITS
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.progress import Progress
 from pixied_server.engine.redis.publishing import Publishing
+from pixied_server.engine.redis.repair import Repair
 from pixied_server.engine.redis.store import Store
 from pixied_server.engine.redis.subscriptions import Subscriptions
 from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError
@@ -91,8 +92,16 @@ class RedisEngine:
             limits.log.messages,
             self._cut,
         )
+        self.repair = Repair(self.process, self._subscriptions)
         self.housekeeping = Housekeeping(
-            self.process, self.following, self._claims, self._subscriptions, self._progress, self._behind, self._events
+            self.process,
+            self.following,
+            self._claims,
+            self._subscriptions,
+            self._progress,
+            self._behind,
+            self._events,
+            self.repair,
         )
         self._news: Mapping[str, Callable[..., None]] = {
             "G": self._hear_gone,

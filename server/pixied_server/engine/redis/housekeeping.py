@@ -18,6 +18,7 @@ from pixied_server.engine.redis.events import Events
 from pixied_server.engine.redis.following import Following
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.progress import Progress, places_in
+from pixied_server.engine.redis.repair import Repair
 from pixied_server.engine.redis.subscriptions import Subscriptions
 from pixied_server.errors import PixiedError
 
@@ -52,6 +53,7 @@ class Housekeeping:
         progress: writes down how far clients are.
         behind: reads again for links that are behind.
         events: knows who watches.
+        repair: puts right what was left half done.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Housekeeping:
         progress: Progress,
         behind: Behind,
         events: Events,
+        repair: Repair,
     ) -> None:
         self._process = process
         self._following = following
@@ -71,6 +74,7 @@ class Housekeeping:
         self._progress = progress
         self._behind = behind
         self._events = events
+        self._repair = repair
         self._leads = False
         self._beat_at = 0.0
         self._judges_at = 0.0
@@ -119,6 +123,7 @@ class Housekeeping:
         if self._leads:
             await self._sweep()
             await self._bury_the_dead()
+            await self._repair.step()
 
     async def _look_for_replicas(self) -> None:
         await asyncio.gather(*[partition.look_for_replicas() for partition in self._process.partitions])

@@ -14,7 +14,7 @@ _OLDEST = (7, 0)
 COMMANDS = tuple(
     """DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSCAN HSET HSETNX SADD SCARD SET
     SISMEMBER SPUBLISH SRANDMEMBER SREM TIME XADD XDEL XLEN XRANGE XREVRANGE ZADD ZCARD
-    ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREM""".split()  # noqa: SIM905 - easier to read than 40 strings
+    ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREM ZSCORE""".split()  # noqa: SIM905 - easier to read than 40 strings
 )
 # A command that is unknown, renamed or forbidden; how a server answers for its own users, which no INFO tells.
 _MISSING = """#!lua

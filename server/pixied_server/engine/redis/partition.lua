@@ -799,6 +799,9 @@ local function page(key, a)
 end
 
 function operations.clients(a) return {1, page(CLIENTS, a)} end
+function operations.is_member(a)
+  return {1, redis.call('ZSCORE', B .. 'members:' .. ARGV[a], ARGV[a + 1]) and 1 or 0}
+end
 function operations.patterns(a) return {1, page(PATTERNS, a)} end
 function operations.members(a) return {1, page(B .. 'members:' .. ARGV[a], a + 1)} end
 
@@ -827,9 +830,10 @@ function operations.hello(a)
 end
 
 -- Mail up to a place had been told of, and logs up to these offsets: what is missing of that was lost, and readers are to notice.
--- Returns in how many logs that is so.
+-- The place is 0 for a new one. Returns in how many logs that is so.
 function operations.lost(a)
   local place, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
+  if place == 0 then place = tonumber(next_place()) end
   if place > position() then redis.call('HSET', META, 'position', int(place)) end
   for index = a + 2, a + 2 * count, 2 do
     local log, offset = ARGV[index], tonumber(ARGV[index + 1])

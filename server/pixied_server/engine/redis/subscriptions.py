@@ -14,6 +14,7 @@ from pixied_server.engine.redis.events import Events
 from pixied_server.engine.redis.following import Log
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.records import field_of, log_of, look
+from pixied_server.engine.redis.turns import Turns
 from pixied_server.errors import ClientUnknown, LimitSubscriptions
 
 __all__ = ["Subscriptions"]
@@ -26,16 +27,23 @@ class Subscriptions:
         process: this process.
         claims: the clients that it holds.
         events: shows what happens.
+
+    Attributes:
+        turns: changes of one client's subscriptions are made one after the other.
     """
 
     def __init__(self, process: Process, claims: Claims, events: Events) -> None:
         self._process = process
         self._claims = claims
         self._events = events
+        self.turns = Turns()
 
     async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """See `engine.abc.Engine`."""
-        wanted = list(dict.fromkeys(patterns))
+        async with self.turns.of(client_id):
+            return await self._subscribe(client_id, list(dict.fromkeys(patterns)))
+
+    async def _subscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
         joined = await asyncio.gather(*[self._join(client_id, pattern) for pattern in wanted])
         words: list[str | int] = []
         for pattern, _, _, cursors in joined:
@@ -78,7 +86,7 @@ class Subscriptions:
             for partition, (_, place, offset) in zip(others, answers, strict=True)
         }
 
-    async def _part(self, client_id: str, pattern: str) -> tuple[str, bool]:
+    async def part(self, client_id: str, pattern: str) -> tuple[str, bool]:
         """A client is no longer a subscriber. Returns the pattern, and whether it was the last one."""
         home = self._process.layout.of(pattern)
         wild = is_pattern(pattern)
@@ -90,11 +98,31 @@ class Subscriptions:
         return pattern, bool(vacated)
 
     async def _undo(self, client_id: str, patterns: Iterable[str]) -> None:
-        await asyncio.gather(*[self._part(client_id, pattern) for pattern in patterns])
+        await asyncio.gather(*[self.part(client_id, pattern) for pattern in patterns])
+
+    async def rejoin(self, client_id: str, pattern: str, cursors: Cursors) -> None:
+        """A pattern's logs keep mail again for a client whose subscription they did not know any more.
+
+        If it was their last subscriber, what was published meanwhile is missing, and nobody knows how much: it is told
+        as a gap of one.
+        """
+        _, created, _, _ = await self._join(client_id, pattern)
+        if not created:
+            return
+        await asyncio.gather(
+            *[
+                self._process.partitions[log[0]].do("lost", 0, 1, pattern, cursors[log].offset + 1)
+                for log in cursors
+                if log[1] == pattern
+            ]
+        )
 
     async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """See `engine.abc.Engine`."""
-        wanted = list(dict.fromkeys(patterns))
+        async with self.turns.of(client_id):
+            return await self._unsubscribe(client_id, list(dict.fromkeys(patterns)))
+
+    async def _unsubscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
         words: list[str | int] = []
         for pattern in wanted:
             partitions = self._process.layout.of_log(pattern)
@@ -106,7 +134,7 @@ class Subscriptions:
         if removed:
             self._claims.unsubscribed(client_id, answer[1], removed)
         now = self._process.now()
-        for pattern, vacated in await asyncio.gather(*[self._part(client_id, pattern) for pattern in removed]):
+        for pattern, vacated in await asyncio.gather(*[self.part(client_id, pattern) for pattern in removed]):
             self._tell_left(client_id, pattern, now, vacated=vacated)
         return removed
 
@@ -114,7 +142,7 @@ class Subscriptions:
         """A session has ended: no log has it as a subscriber any more."""
         now = self._process.now()
         patterns = list(dict.fromkeys(pattern for _, pattern in map(log_of, fields) if pattern))
-        for pattern, vacated in await asyncio.gather(*[self._part(client_id, pattern) for pattern in patterns]):
+        for pattern, vacated in await asyncio.gather(*[self.part(client_id, pattern) for pattern in patterns]):
             self._tell_left(client_id, pattern, now, vacated=vacated)
         await self._process.home(client_id).do("buried", client_id)
         self._events.tell(EventKind.CLIENT_DESTROYED, now, client_id=client_id, reason=reason)

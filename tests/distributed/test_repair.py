@@ -1,0 +1,91 @@
+"""What a process left half done when it died over it is put right, and what others are doing is let be."""
+
+import asyncio
+
+from tests.distributed.pair import Pair
+from tests.engine.site import Site, page, texts
+
+from pixied_server.engine.redis import RedisEngine
+
+
+def _engine(site: Site) -> RedisEngine:
+    assert isinstance(site.engine, RedisEngine)
+    return site.engine
+
+
+async def _repaired(pair: Pair) -> None:
+    """Walk over everything, more than once."""
+    for _ in range(40):
+        await _engine(pair.here).repair.step()
+
+
+async def _subscribers(pair: Pair, pattern: str) -> list[str]:
+    names = {client_id: name for name, client_id in pair.here.ids.items()}
+    return [names[one] for one in (await pair.here.engine.subscribers_of(pattern, page())).items]
+
+
+async def _left_half_done(pair: Pair, name: str, pattern: str) -> None:
+    """A process has made a client a member of a pattern, and died before the client knew."""
+    process = _engine(pair.there).process
+    home = process.partitions[process.layout.of(pattern)]
+    await home.do("join", pattern, pair.there.ids[name], 0)
+
+
+async def test_a_member_that_does_not_subscribe_is_removed(pair: Pair) -> None:
+    """After a minute, in which a Subscribe would have been over; the channel goes with its last member."""
+    await pair.here.create("ann")
+    await _left_half_done(pair, "ann", "/a")
+    await _repaired(pair)
+    pair.here.clock.advance(59.0)
+    await pair.here.ping("ann")
+    await _repaired(pair)
+    assert (await pair.here.publish("/a", "1"))[0].matched == 1
+    pair.here.clock.advance(2.0)
+    await _repaired(pair)
+    assert (await pair.here.publish("/a", "2"))[0].matched == 0
+    assert (await pair.here.engine.holdings()).channels == 0
+
+
+async def test_who_subscribes_in_time_is_let_be(pair: Pair) -> None:
+    """What looked left half done was under way."""
+    await pair.here.create("ann", timeout=600.0)
+    await _left_half_done(pair, "ann", "/a")
+    await _repaired(pair)
+    await pair.there.subscribe("ann", "/a")
+    pair.here.clock.advance(120.0)
+    await _repaired(pair)
+    assert await _subscribers(pair, "/a") == ["ann"]
+    await pair.there.publish("/a", "1")
+    assert texts(await pair.there.dequeue("ann")) == ["1"]
+
+
+async def test_a_subscription_that_the_store_lost_is_made_again(pair: Pair) -> None:
+    """Mail comes again, and what may be missing is a gap; who reads a log that others kept has lost nothing."""
+    await pair.here.create("ann", "bob", "cid")
+    await pair.here.subscribe("ann", "/a")
+    await pair.here.subscribe("bob", "/b", "/b/*")
+    await pair.here.subscribe("cid", "/b", "/b/*")
+    await pair.here.publish("/a", "1")
+    await pair.here.dequeue("ann")
+    process = _engine(pair.here).process
+    for name, pattern in (("ann", "/a"), ("bob", "/b"), ("bob", "/b/*")):
+        await process.partitions[process.layout.of(pattern)].do("part", pattern, pair.here.ids[name], 0)
+    await pair.here.publish("/a", "lost")
+    await pair.here.publish("/b", "kept")
+    await pair.here.publish("/b/c", "kept too")
+    await _repaired(pair)
+    await pair.here.publish("/a", "2")
+    mail = await pair.there.dequeue("ann")
+    assert (texts(mail), [(loss.pattern, loss.count) for loss in mail.losses]) == (["2"], [("/a", 1)])
+    mail = await pair.there.dequeue("bob")
+    assert (sorted(texts(mail)), mail.losses) == (["kept", "kept too"], [])
+    assert sorted(await _subscribers(pair, "/b/c")) == ["bob", "cid"]
+
+
+async def test_changes_of_one_client_are_made_in_turn(pair: Pair) -> None:
+    """Subscribe and Unsubscribe of a client at the same time leave its subscriptions and the members as one."""
+    await pair.here.create("ann")
+    for number in range(30):
+        steps = [pair.here.subscribe("ann", "/a"), pair.here.unsubscribe("ann", "/a"), pair.here.subscribe("ann", "/a")]
+        await asyncio.gather(*steps)
+        assert (await pair.here.publish("/a", str(number)))[0].matched == 1

@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 PYTHON ?= python3
+# What the demo's pixied keeps everything in: memory or redis.
+ENGINE := memory
 BIN := .venv/bin
 BUILD := .build
 NODE_SDK := client_sdk/node
@@ -52,8 +54,8 @@ help:  ## list the targets
 run: $(BUILD)/run.stamp  ## install what is needed and start the server; ARGS='--listen ...' are its flags
 	@exec $(BIN)/pixied serve $(ARGS)
 
-demo: node $(BUILD)/run.stamp  ## two Faye servers on one pixied, one is killed, nothing is lost
-	@exec $(BIN)/python -m tests.e2e.demo $(ARGS)
+demo: node $(BUILD)/run.stamp $(filter redis,$(ENGINE))  ## two Faye servers, one is killed, nothing is lost; ENGINE=redis kills a pixied too
+	@exec $(BIN)/python -m tests.e2e.demo --engine $(ENGINE) $(ARGS)
 
 demo-web: node nginx $(BUILD)/dev.stamp  ## a chat in the browser, and a button that kills the server you are on
 	@exec $(BIN)/python -m tests.bayeux.web.demo $(ARGS)

@@ -1,4 +1,4 @@
-"""`make demo`: two Faye servers on one pixied; one of them is killed, and nothing is lost."""
+"""`make demo`: two Faye servers on pixied; one is killed, with Redis a pixied too, and nothing is lost."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from tests.e2e.scenario import Outcome, Plan, play
+from tests.e2e.scenario import ENGINES, Outcome, Plan, play
 
 from pixied_server.cli.json_lines import LineError, parse_line
 
@@ -86,6 +86,9 @@ def lines(path: Path) -> list[Message]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument(
+        "--engine", choices=ENGINES, default="memory", help="redis: two pixieds over a Redis, and one is killed too"
+    )
+    parser.add_argument(
         "--input", type=Path, help='a file of JSON lines {"channel": "/a", "data": 1}; else the commit history is sent'
     )
     parser.add_argument("--subscribers", type=int, default=20, help="Faye clients (default 20)")
@@ -102,7 +105,7 @@ def main() -> int:
         messages, patterns = lines(options.input), ("/**",)
     else:
         messages, patterns = history(ROOT), ("/commits/**", "/commits/*")
-    plan = Plan(messages, options.subscribers, patterns, options.rate)
+    plan = Plan(messages, options.subscribers, patterns, options.rate, options.engine)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("delivered", total=len(messages) * options.subscribers)
@@ -127,6 +130,8 @@ def _report(outcome: Outcome, console: Console, *, as_json: bool) -> None:
         "refused": len(outcome.refused),
         "on their way when the server was killed": outcome.at_stake,
     }
+    if outcome.at_pixied:
+        rows["on their way when a pixied was killed"] = outcome.at_pixied
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
         return

@@ -1,33 +1,36 @@
-"""The main scenario: real Faye clients on two Faye servers on one pixied, and one of the servers is killed.
+"""The main scenario: real Faye clients on two Faye servers on pixied, and servers are killed while messages flow.
 
 Real processes all of them: pixied, two unmodified Faye servers, a TCP balancer without sticky sessions before them,
 subscribers on websockets and by long-polling, publishers on both. While messages flow one Faye server hangs (SIGSTOP)
 until there is mail for its clients that it has not confirmed, and is then killed (SIGKILL): so the kill always hits
-messages on their way, not only by luck. Its clients come back through the balancer. The demo shows it, and the
-end-to-end test asserts on it.
+messages on their way, not only by luck. Its clients come back through the balancer.
+
+With the redis engine each Faye server has a pixied of its own, over one Redis, and knows the address of the other's.
+Just before that the pixied of the *other* Faye server is killed in the same way. So that server has to go over to the
+pixied that is left while all the clients come to it.
+
+The demo shows it, and the end-to-end tests assert on it.
 """
 
 import asyncio
 import json
-import os
-import shutil
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from tests.e2e import stage
 
 from pixied_client import Admin
 
-__all__ = ["Outcome", "Plan", "Step", "play"]
+__all__ = ["ENGINES", "HELD_UP", "Outcome", "Plan", "Step", "play"]
 
-FAYE = Path(__file__).parent / "faye"
+ENGINES = ("memory", "redis")
 TRANSPORTS = ("websocket", "long-polling")
-
-Event = dict[str, object]
+# So many messages are answered while a pixied hangs. None of them can have passed through it.
+HELD_UP = 10
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Plan:
         subscribers: so many clients, half on websockets and half on long-polling.
         patterns: client i subscribes to pattern i modulo their number. Every message must match all of them.
         rate: messages a second, of all publishers together.
+        engine: pixied's, one of `ENGINES`.
         patience: so many seconds without any progress are a failure.
     """
 
@@ -46,6 +50,7 @@ class Plan:
     subscribers: int
     patterns: Sequence[str]
     rate: float = 200.0
+    engine: str = "memory"
     patience: float = 60.0
 
 
@@ -58,6 +63,7 @@ class Outcome:
         refused: the numbers of those it refused, and why.
         got: how often each client got each message: client, number.
         at_stake: deliveries to clients of the killed server that came while it hung, so that it never confirmed them.
+        at_pixied: deliveries that were due while the killed pixied hung, and not made when it was killed.
     """
 
     subscribers: int
@@ -65,6 +71,7 @@ class Outcome:
     refused: dict[int, str] = field(default_factory=dict)
     got: Counter[tuple[int, int]] = field(default_factory=Counter)
     at_stake: int = 0
+    at_pixied: int = 0
 
     @property
     def delivered(self) -> int:
@@ -79,7 +86,11 @@ class Outcome:
     @property
     def lost(self) -> int:
         """Deliveries of answered messages that are missing."""
-        return sum((client, number) not in self.got for number in self.sent for client in range(self.subscribers))
+        return self.missing(self.sent)
+
+    def missing(self, numbers: Iterable[int]) -> int:
+        """Count the deliveries of these messages that are missing."""
+        return sum((client, number) not in self.got for number in numbers for client in range(self.subscribers))
 
 
 Step = Callable[[str, Outcome], None]
@@ -97,17 +108,31 @@ async def play(plan: Plan, step: Step) -> Outcome:
     """
     outcome = Outcome(plan.subscribers)
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(_pixied(stack))
-        step(f"pixied listens on {address}", outcome)
-        admin = await stack.enter_async_context(Admin(address))
-        servers = [await _started(stack, [_node(), FAYE / "server.js", address, "0"]) for _ in range(2)]
-        ports = [str((await _said(server))["port"]) for server in servers]
-        balancer = await _started(stack, [_node(), FAYE / "balancer.js", *ports])
-        url = f"http://127.0.0.1:{(await _said(balancer))['port']}/faye"
-        step(f"two Faye servers on ports {' and '.join(ports)}, behind {url}", outcome)
-        survivor = f"http://127.0.0.1:{ports[1]}/faye"
-        await _Play(plan, outcome, step, stack, (url, survivor), admin).run(servers[0])
+        pixieds = await _pixieds(stack, plan.engine, lambda text: step(text, outcome))
+        # Each Faye server prefers its own pixied, the first of them the one that is not killed.
+        addresses = [pixied.address for pixied in pixieds]
+        victim = await stage.faye_server(stack, *addresses)
+        survivor = await stage.faye_server(stack, *reversed(addresses))
+        url = await stage.balancer(stack, [victim, survivor])
+        step(f"two Faye servers on ports {victim.port} and {survivor.port}, behind {url}", outcome)
+        # A pixied is hit by messages that another one has taken, so some have to be published there.
+        through_victim = url if len(pixieds) == 1 else await stage.balancer(stack, [victim, survivor], in_order=True)
+        admin = await stack.enter_async_context(Admin(addresses[0]))
+        playing = _Play(plan, outcome, step, stack, url, (through_victim, survivor.url), admin)
+        await playing.run(victim.process, pixieds[1].process if len(pixieds) > 1 else None)
     return outcome
+
+
+async def _pixieds(stack: AsyncExitStack, engine: str, say: Callable[[str], None]) -> Sequence[stage.Pixied]:
+    if engine == "memory":
+        only = await stage.pixied(stack, engine)
+        say(f"pixied listens on {only.address}")
+        return [only]
+    store = stage.redis(stack)
+    say(f"a Redis with an append-only file, at {store}")
+    pixieds = [await stage.pixied(stack, store) for _ in range(2)]
+    say(f"two pixieds over it, on {' and '.join(pixied.address for pixied in pixieds)}")
+    return pixieds
 
 
 class _Play:
@@ -118,31 +143,43 @@ class _Play:
         outcome: what became of it.
         step: as for `play`.
         stack: ends all processes.
-        urls: where the publishers publish, one each. The first one's is the subscribers' too. The second one's is the
-            server that is not killed, so that messages flow while the other one hangs.
-        admin: pixied's.
+        url: where the subscribers are.
+        urls: where the publishers publish, one each. The second one's is the server that is not killed, so that
+            messages flow while the other one hangs.
+        admin: that of a pixied that is not killed.
     """
 
     def __init__(
-        self, plan: Plan, outcome: Outcome, step: Step, stack: AsyncExitStack, urls: tuple[str, str], admin: Admin
+        self,
+        plan: Plan,
+        outcome: Outcome,
+        step: Step,
+        stack: AsyncExitStack,
+        url: str,
+        urls: tuple[str, str],
+        admin: Admin,
     ) -> None:
         self._plan = plan
         self._outcome = outcome
         self._step = step
         self._stack = stack
+        self._url = url
         self._urls = urls
         self._admin = admin
         self._moved = asyncio.Event()
         self._ready = 0
         self._done = 0
 
-    async def run(self, victim: Process) -> None:
+    async def run(self, victim: Process, pixied: Process | None) -> None:
         async with asyncio.TaskGroup() as tasks:
             listeners = [tasks.create_task(self._hear(process)) for process in await self._subscribers()]
             await self._until(lambda: self._ready == len(TRANSPORTS))
             self._step(f"{self._plan.subscribers} clients are subscribed", self._outcome)
             for index, transport in enumerate(TRANSPORTS):
                 listeners.append(tasks.create_task(self._publish(index, transport)))
+            await self._until(lambda: len(self._outcome.sent) >= len(self._plan.messages) // 2)
+            if pixied:
+                await self._kill_pixied(pixied)
             await self._kill(victim)
             await self._until(lambda: self._done == len(TRANSPORTS))
             self._step("all messages are published and answered", self._outcome)
@@ -151,9 +188,7 @@ class _Play:
                 listener.cancel()
 
     async def _kill(self, victim: Process) -> None:
-        """Halfway, and with messages on their way through the victim."""
-        half = len(self._plan.messages) // 2
-        await self._until(lambda: len(self._outcome.sent) >= half)
+        """With messages on their way through the victim."""
         victim.send_signal(signal.SIGSTOP)
         before = await self._pending_at(victim)
         at_stake = 0
@@ -168,6 +203,19 @@ class _Play:
             f"killed a Faye server after {sent:,} messages, with {at_stake:,} deliveries on their way", self._outcome
         )
 
+    async def _kill_pixied(self, pixied: Process) -> None:
+        """With messages that another one has taken, and that this one has clients for."""
+        before = frozenset(self._outcome.sent)
+        pixied.send_signal(signal.SIGSTOP)
+        await self._until(lambda: len(self._outcome.sent - before) >= HELD_UP)
+        pixied.send_signal(signal.SIGKILL)
+        self._outcome.at_pixied = self._outcome.missing(self._outcome.sent - before)
+        self._step(
+            f"killed a pixied after {len(before):,} messages, with {self._outcome.at_pixied:,} deliveries on their "
+            "way; its Faye server goes over to the other one",
+            self._outcome,
+        )
+
     async def _pending_at(self, server: Process) -> dict[str, int]:
         """What each client that this Faye server holds has pending. Its name at pixied ends in its process id."""
         clients = [client async for client in self._admin.all_clients()]
@@ -176,14 +224,14 @@ class _Play:
     async def _subscribers(self) -> list[Process]:
         half = (self._plan.subscribers + 1) // 2
         shares = ((0, half), (half, self._plan.subscribers - half))
-        script = [_node(), FAYE / "subscribers.js", self._urls[0]]
+        patterns = self._plan.patterns
         return [
-            await _started(self._stack, [*script, transport, str(first), str(count), *self._plan.patterns])
+            await stage.client(self._stack, "subscribers.js", self._url, transport, str(first), str(count), *patterns)
             for transport, (first, count) in zip(TRANSPORTS, shares, strict=True)
         ]
 
     async def _hear(self, process: Process) -> None:
-        async for event in _events(process):
+        async for event in stage.events(process):
             match event["event"]:
                 case "ready":
                     self._ready += 1
@@ -201,14 +249,10 @@ class _Play:
     async def _publish(self, index: int, transport: str) -> None:
         """Publish every second message, as one of two publishers."""
         rate = self._plan.rate / len(TRANSPORTS)
-        process = await _started(
-            self._stack, [_node(), FAYE / "publisher.js", self._urls[index], transport, str(rate)], stdin=PIPE
-        )
         numbers = range(index, len(self._plan.messages), len(TRANSPORTS))
-        lines = [_line(number, *self._plan.messages[number]) for number in numbers]
-        process.stdin.write("".join(lines).encode())
-        process.stdin.close()
-        async for event in _events(process):
+        lines = "".join(_line(number, *self._plan.messages[number]) for number in numbers)
+        process = await stage.client(self._stack, "publisher.js", self._urls[index], transport, str(rate), given=lines)
+        async for event in stage.events(process):
             match event["event"]:
                 case "published":
                     self._outcome.sent.add(numbers[int(str(event["line"]))])
@@ -236,65 +280,3 @@ class _Play:
 
 def _line(number: int, channel: str, data: object) -> str:
     return json.dumps({"channel": channel, "data": {"number": number, "data": data}}) + "\n"
-
-
-@asynccontextmanager
-async def _pixied(stack: AsyncExitStack) -> AsyncIterator[str]:
-    command = [sys.executable, "-m", "pixied_server", "serve", "--listen", "127.0.0.1:0", "--log-format", "json"]
-    process = await _started(stack, command, stderr=PIPE)
-    while True:
-        line = await process.stderr.readline()
-        if not line:
-            raise RuntimeError("pixied did not start")
-        event = json.loads(line)
-        if event["event"] == "listening":
-            break
-    drained = asyncio.create_task(_drain(process.stderr))
-    try:
-        yield event["addresses"][0]
-    finally:
-        process.terminate()
-        await process.wait()
-        await drained
-
-
-async def _drain(stream: asyncio.StreamReader) -> None:
-    while await stream.readline():
-        pass
-
-
-async def _started(stack: AsyncExitStack, command: Sequence[str | Path], **pipes: int) -> Process:
-    """A process that ends with the stack."""
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, **pipes, env=_environment(), limit=1 << 22)
-    stack.push_async_callback(_ended, process)
-    return process
-
-
-async def _ended(process: Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """This process's, without settings that would reach the pixied that is started."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PIXIED_")}
-
-
-def _node() -> str:
-    node = shutil.which("node")
-    if node is None:
-        raise RuntimeError("Node 20 or newer is needed, and node was not found")
-    return node
-
-
-async def _said(process: Process) -> Event:
-    return await anext(_events(process))
-
-
-async def _events(process: Process) -> AsyncIterator[Event]:
-    """The JSON lines a process says."""
-    while line := await process.stdout.readline():
-        yield json.loads(line)
-    if await process.wait() > 0:
-        raise RuntimeError(f"a helper process ended with {process.returncode}")

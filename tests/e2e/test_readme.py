@@ -6,7 +6,7 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
-from tests.e2e.scenario import FAYE
+from tests.e2e.stage import FAYE
 from tests.support.caller import within
 from tests.support.site import serving
 

@@ -95,11 +95,15 @@ def running_server(*flags: str, program: Sequence[str] = PIXIED) -> Iterator[Ser
 class Proxy:
     """Stands between a client and a server, and can cut all connections, hold back bytes, and refuse new ones.
 
+    Args:
+        target: the server's socket.
+        path: its own socket; none is a port of 127.0.0.1.
+
     Attributes:
         holding: set when something was held back.
     """
 
-    def __init__(self, target: str, path: str) -> None:
+    def __init__(self, target: str, path: str = "") -> None:
         self.address = f"unix://{path}"
         self._target = target
         self._path = path
@@ -111,13 +115,22 @@ class Proxy:
         self._links: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_unix_server(self._relay, self._path)
+        if self._path:
+            self._listener = await asyncio.start_unix_server(self._relay, self._path)
+        else:
+            self._listener = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+            self.address = f"127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._listener
         self._listener.close()
         await self.cut()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether there is a connection."""
+        return bool(self._links)
 
     async def cut(self) -> None:
         """Break all connections there are."""

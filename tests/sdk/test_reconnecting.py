@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -56,6 +57,41 @@ async def test_attached_again(proxy: Proxy, plain: Backend, room: str) -> None:
                 seen += [(message.value, item.redelivered) for message in item.messages]
             assert seen in ([("before", True), ("meanwhile", False)], [("meanwhile", False)])
         assert {handle: held.client_id for handle, held in front_end.attachments.items()} == handles
+
+
+async def test_several_addresses(server: Server, room: str) -> None:
+    """When the first of several addresses is gone the next is used, and nothing is lost."""
+    async with AsyncExitStack() as stack:
+        second = await stack.enter_async_context(Proxy(server.path))
+        until_gone = await stack.enter_async_context(AsyncExitStack())
+        first = await until_gone.enter_async_context(Proxy(server.path))
+        address = f"{first.address}, {second.address}"
+        front_end = await stack.enter_async_context(FrontEnd(address, "test", backoff=QUICK, timeout=PATIENCE))
+        attachment = await subscriber(front_end, room)
+        assert (first.in_use, second.in_use) == (True, False)
+        await until_gone.aclose()
+        await front_end.publish_one(Message.of(room, "after"))
+        assert await values(attachment, 1) == ["after"]
+        assert second.in_use
+        with sync.Backend(address) as blocking:
+            assert (await asyncio.to_thread(blocking.get_client, attachment.client_id)).client_id
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:1,localhost:2", "10.0.0.1,10.0.0.2", "10.0.0.1:1,[::1]:1", "10.0.0.1:1,"]
+)
+@pytest.mark.parametrize("face", [Backend, sync.Backend, FrontEnd])
+async def test_several_addresses_are_ip_addresses(face: type, address: str) -> None:
+    """Other lists than gRPC knows are refused at once, with what would be right."""
+    with pytest.raises(ValueError, match=r"several addresses are IP addresses .* not"):
+        face(address)
+
+
+@pytest.mark.parametrize("address", ["[::1]:1,[::2]:1", "ipv4:10.0.0.1:1,10.0.0.2:1"])
+async def test_several_addresses_in_other_forms(address: str) -> None:
+    """Addresses of IPv6 and gRPC's own names of lists will do."""
+    async with Backend(address):
+        pass
 
 
 async def test_numbers_ascend(proxy: Proxy, room: str) -> None:

@@ -37,7 +37,7 @@ export interface ChannelFilter extends PageOptions, CallOptions {
 export class Admin {
   private readonly connection: Connection;
 
-  /** @param address `host:port` or `unix:///path`. */
+  /** @param address as for `Backend`. */
   constructor(address: string = DEFAULT_ADDRESS, options: ConnectionOptions = {}) {
     this.connection = connectTo(address, options);
   }

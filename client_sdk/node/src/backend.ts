@@ -48,7 +48,7 @@ export interface Events {
 export class Backend extends Operations {
   private readonly connection: Connection;
 
-  /** @param address `host:port` or `unix:///path`. */
+  /** @param address `host:port` or `unix:///path`; several pixieds over one store are `ip:port,ip:port`. */
   constructor(address: string = DEFAULT_ADDRESS, options: ConnectionOptions = {}) {
     super();
     this.connection = connectTo(address, options);

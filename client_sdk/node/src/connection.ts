@@ -1,4 +1,6 @@
 // One HTTP/2 connection to a pixied, and how a call goes over it.
+import { isIPv4, isIPv6 } from 'node:net';
+
 import { Client, connectivityState, credentials, type ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
 
 import { Unavailable, type PixiedError } from './errors';
@@ -40,11 +42,26 @@ export interface Connection {
 /**
  * Prepares a connection; it is made when the first call needs it.
  *
- * @param address `host:port` or `unix:///path`.
+ * @param address `host:port`, `unix:///path`, or several of `ip:port` with commas between, of pixieds over one store: it
+ *   goes to the first that answers, and when that is lost to the first that answers then.
+ * @throws RangeError if several addresses have names in them.
  */
 export function connectTo(address: string, options: ConnectionOptions = {}): Connection {
   const access = options.credentials ?? credentials.createInsecure();
-  return { address, client: new Client(address, access, CHANNEL_OPTIONS) };
+  return { address, client: new Client(targetOf(address), access, CHANNEL_OPTIONS) };
+}
+
+/** gRPC's name for an address. It tries the addresses of one name in turn (`pick_first`), and knows lists of IP ones only. */
+function targetOf(address: string): string {
+  if (!address.includes(',') || /^ipv[46]:/.test(address)) return address;
+  const several = address.split(',').map((each) => each.trim());
+  const hosts = several.map((each) => /^\[?(.+?)\]?:\d+$/.exec(each)?.[1] ?? '');
+  if (hosts.every(isIPv4)) return `ipv4:${several.join(',')}`;
+  if (hosts.every(isIPv6)) return `ipv6:${several.join(',')}`;
+  throw new RangeError(
+    `several addresses are IP addresses of one kind with ports, as in 10.0.0.1:50051,10.0.0.2:50051, not ${address}; ` +
+      'a name that stands for several addresses needs no list',
+  );
 }
 
 /**

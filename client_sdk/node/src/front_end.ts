@@ -29,7 +29,10 @@ export interface FrontEndEvents {
 
 /** How a front-end works. */
 export interface FrontEndOptions extends ConnectionOptions {
-  /** `host:port` or `unix:///path`. Default 127.0.0.1:50051. */
+  /**
+   * `host:port` or `unix:///path`. Several pixieds over one store are `ip:port,ip:port`: the first that answers is
+   * used, and when it is lost, the first that answers then. Default 127.0.0.1:50051.
+   */
   readonly address?: string | undefined;
   /** What pixied calls it, for people, 1 to 255 bytes. Default: host name and process id. */
   readonly name?: string | undefined;

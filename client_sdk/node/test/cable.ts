@@ -6,6 +6,7 @@ export class Cable {
   private readonly sockets = new Set<Socket>();
   private readonly held: Socket[] = [];
   private isHeld = false;
+  private port = 0;
 
   private constructor(private readonly server: Server) {}
 
@@ -14,13 +15,17 @@ export class Cable {
     const server = createServer();
     const cable = new Cable(server);
     server.on('connection', (near) => cable.join(near, connect(address.replace('unix://', ''))));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    await cable.plugIn();
     return cable;
   }
 
   get address(): string {
-    return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Whether there is a connection. */
+  get isInUse(): boolean {
+    return this.sockets.size > 0;
   }
 
   /** Cuts every connection; new ones can be made. */
@@ -40,10 +45,22 @@ export class Cable {
     for (const socket of this.held) socket.resume();
   }
 
-  async dispose(): Promise<void> {
+  /** Lets connections be made, at the same address as before. */
+  async plugIn(): Promise<void> {
+    this.server.listen(this.port, '127.0.0.1');
+    await once(this.server, 'listening');
+    this.port = (this.server.address() as AddressInfo).port;
+  }
+
+  /** Cuts every connection; none can be made. */
+  async unplug(): Promise<void> {
     this.cut();
     this.server.close();
     await once(this.server, 'close');
+  }
+
+  async dispose(): Promise<void> {
+    if (this.server.listening) await this.unplug();
   }
 
   private join(near: Socket, far: Socket): void {

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 
 import faye from 'faye';
 
+import { Cable } from './cable';
 import { FayeSite } from './faye_site';
 import { until, untilEqual } from './patience';
 import { Pixied } from './pixied';
@@ -62,6 +63,31 @@ describe('a Faye server whose pixied is away', () => {
       Array(3).fill([false, AWAY]),
     );
     assert(replies.every(({ advice }) => advice?.reconnect === 'retry' && advice.interval! >= 1000));
+  });
+
+  it('lets what is asked wait while the connection changes, and is not away', async () => {
+    await pixied.run();
+    const cable = await Cable.to(pixied.address);
+    site = await FayeSite.open(cable.address, { operationTimeout: 60_000 });
+    const clientId = await site.handshake();
+    await cable.unplug();
+    // By the time a few requests are answered it has noticed.
+    for (let i = 0; i < 5; i += 1) await fetch(`${site.url}/client.js`).then((response) => response.text());
+    const asked = site.send(
+      { channel: '/meta/subscribe', clientId, subscription: '/a' },
+      { channel: '/a', clientId, data: 1, id: '3' },
+    );
+    const newcomer = site.handshake();
+    for (let i = 0; i < 5; i += 1) await fetch(`${site.url}/client.js`).then((response) => response.text());
+    await cable.plugIn();
+    const replies = await asked;
+    assert.deepEqual(
+      replies.filter(({ data }) => data === undefined).map(({ successful, error }) => [successful, error]),
+      Array(2).fill([true, undefined]),
+    );
+    assert.match(await newcomer, /^[a-z0-9]{32}$/);
+    assert.deepEqual(log, []);
+    await cable.dispose();
   });
 
   it('lets clients with lost sessions make new ones, with their subscriptions', async () => {

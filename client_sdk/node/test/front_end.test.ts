@@ -373,6 +373,31 @@ describe('a front-end', () => {
       await until('it is confirmed', async () => (await backend.getClient(clientId)).pending === 0);
     });
 
+    it('goes to the next of several addresses, and loses nothing', async () => {
+      const ways = [await Cable.to(pixied.address), await Cable.to(pixied.address)] as const;
+      const address = ways.map((way) => way.address).join(',');
+      const several = begin({ address, name: 'of several' });
+      const clientId = await subscribed('/q');
+      const inbox = new Inbox(several, clientId);
+      await isHeld(clientId);
+      assert.deepEqual([ways[0].isInUse, ways[1].isInUse], [true, false]);
+      await ways[0].dispose();
+      await several.publish([jsonMessage('/q', 'after')]);
+      await untilEqual(() => inbox.values, ['after']);
+      assert.equal(ways[1].isInUse, true);
+      await several.close();
+      await ways[1].dispose();
+    });
+
+    it('takes several addresses only as IP addresses', () => {
+      for (const address of ['localhost:1,localhost:2', '10.0.0.1,10.0.0.2', '10.0.0.1:1,[::1]:1', '10.0.0.1:1,']) {
+        assert.throws(() => new FrontEnd({ address }), /several addresses are IP addresses .* not/);
+      }
+      for (const address of ['10.0.0.1:1, 10.0.0.2:1', '[::1]:1,[::2]:1', 'ipv4:10.0.0.1:1,10.0.0.2:1']) {
+        new Backend(address).close();
+      }
+    });
+
     it('notices a link that is silent', async () => {
       const clientId = await subscribed('/m');
       const inbox = new Inbox(frontEnd, clientId);

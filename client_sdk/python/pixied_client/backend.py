@@ -88,7 +88,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
     """The backend: one method for each operation, and the streams of one client's mail and of events.
 
     Args:
-        address: `host:port` or `unix:///path`.
+        address: `host:port` or `unix:///path`; several pixieds over one store are `ip:port,ip:port`.
         timeout: seconds for each call, retries and all; a long poll's wait comes on top.
         retries: how often calls that are safe to repeat are tried while the server is unavailable.
         channel: a channel of your own, with credentials, say; you close it. Default: an insecure one to `address`.

@@ -1,8 +1,11 @@
 """How a channel to pixied is opened: addresses, keepalive, limits. The server's settings agree with these."""
 
+import ipaddress
+import re
+
 import grpc
 
-__all__ = ["DEFAULT_ADDRESS", "MAX_REQUEST_BYTES", "open_async_channel", "open_sync_channel"]
+__all__ = ["DEFAULT_ADDRESS", "MAX_REQUEST_BYTES", "open_async_channel", "open_sync_channel", "target_of"]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -25,11 +28,41 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+def target_of(address: str) -> str:
+    """Give gRPC's name for an address: `host:port`, `unix:///path`, or several of `ip:port` with commas between.
+
+    Of several it takes the first that answers, and when that is lost, the first that answers then (`pick_first`). So it
+    does with a name that stands for several addresses; lists it knows of IP addresses only.
+
+    Raises:
+        ValueError: several addresses have names in them, or are of both kinds.
+    """
+    if "," not in address or address.startswith(("ipv4:", "ipv6:")):
+        return address
+    several = [one.strip() for one in address.split(",")]
+    kinds = {_ip_version(one) for one in several}
+    if len(kinds) > 1 or None in kinds:
+        raise ValueError(
+            "several addresses are IP addresses of one kind with ports, as in 10.0.0.1:50051,10.0.0.2:50051, "
+            f"not {address}; a name that stands for several addresses needs no list"
+        )
+    return f"ipv{kinds.pop()}:{','.join(several)}"
+
+
+def _ip_version(address: str) -> int | None:
+    """Tell whether it is 4 or 6; None for what is no IP address with a port."""
+    found = re.fullmatch(r"\[?(.+?)\]?:\d+", address)
+    try:
+        return ipaddress.ip_address(found[1]).version if found else None
+    except ValueError:
+        return None
+
+
 def open_async_channel(address: str) -> grpc.aio.Channel:
-    """Open a channel for asyncio to `host:port` or `unix:///path`. Connects when it is first used."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    """Open a channel for asyncio to an address as `target_of` takes it. Connects when it is first used."""
+    return grpc.aio.insecure_channel(target_of(address), options=_OPTIONS)
 
 
 def open_sync_channel(address: str) -> grpc.Channel:
-    """Open a blocking channel to `host:port` or `unix:///path`. Connects when it is first used."""
-    return grpc.insecure_channel(address, options=_OPTIONS)
+    """Open a blocking channel to an address as `target_of` takes it. Connects when it is first used."""
+    return grpc.insecure_channel(target_of(address), options=_OPTIONS)

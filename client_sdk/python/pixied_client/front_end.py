@@ -40,7 +40,7 @@ class FrontEnd(AwaitedOperations):
     order. `dequeue_for` can't wait here.
 
     Args:
-        address: `host:port` or `unix:///path`.
+        address: `host:port` or `unix:///path`; several pixieds over one store are `ip:port,ip:port`.
         name: this front-end's name, 1 to 255 bytes; operators see it.
         window: how many deliveries the server sends ahead of their confirmation, 1 to 65,536.
         timeout: after how many seconds without an answer an operation or an attach fails.

@@ -1,11 +1,13 @@
 'use strict';
 
-// A TCP balancer without sticky sessions: each new connection goes to the next server that answers.
-// usage: node balancer.js PORT [PORT ...]; prints {"port": N} once it listens.
+// A TCP balancer without sticky sessions: each new connection goes to the next server that answers, or with --in-order to the
+// first that answers.
+// usage: node balancer.js [--in-order] PORT [PORT ...]; prints {"port": N} once it listens.
 
 const net = require('node:net');
 
-const ports = process.argv.slice(2).map(Number);
+const inOrder = process.argv[2] === '--in-order';
+const ports = process.argv.slice(inOrder ? 3 : 2).map(Number);
 let turn = 0;
 
 function connect(client, tries) {
@@ -32,6 +34,7 @@ function join(client, server) {
 
 const balancer = net.createServer((client) => {
   client.on('error', () => client.destroy());
+  if (inOrder) turn = 0;
   connect(client, ports.length);
 });
 balancer.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ port: balancer.address().port })));

@@ -1,17 +1,23 @@
 // Faye's engine interface, on pixied.
 import type { ConnectionOptions } from '../connection';
-import { ClientUnknown, PixiedError } from '../errors';
+import { ClientUnknown } from '../errors';
 import { FrontEnd } from '../front_end';
+import { DEFAULT_TIMEOUT_MS } from '../operations';
 import { Departures, type Departure } from './departures';
 import { toPixied } from './mail';
 import { Mailboxes } from './mailboxes';
+import { Presence } from './presence';
 import { isPrivate, PrivateChannels } from './private_channels';
+import { Publisher } from './publisher';
 import { AWAY, publication, Replies } from './replies';
 import { isClientId, shortened, type Callback, type FayeMessage, type FayeServer } from './server';
 
 /** The `engine` options of a `NodeAdapter`. */
 export interface FayeEngineOptions {
-  /** Where pixied listens: `host:port` or `unix:///path`. Default 127.0.0.1:50051. */
+  /**
+   * Where pixied listens: `host:port` or `unix:///path`. Several pixieds over one store are `ip:port,ip:port`: the first that answers is
+   * used, and when it is lost, the first that answers then. Default 127.0.0.1:50051.
+   */
   readonly address?: string;
   /** What pixied calls this server, for people. Default: host name and process id. */
   readonly name?: string;
@@ -42,14 +48,15 @@ const LOOK_AT_ONCE = 500;
  */
 export class FayeEngine {
   private readonly frontEnd: FrontEnd;
+  private readonly presence: Presence;
   private readonly replies: Replies;
+  private readonly publisher: Publisher;
   private readonly mailboxes: Mailboxes;
   private readonly departures: Departures;
   private readonly privately = new PrivateChannels();
   private readonly created = new Set<string>();
   private readonly watching: Promise<void>;
   private readonly deduplicate: boolean;
-  private wasAway = false;
 
   constructor(
     private readonly server: FayeServer,
@@ -58,20 +65,25 @@ export class FayeEngine {
     const { address, name, window, operationTimeout: timeoutMs, credentials } = options;
     this.deduplicate = options.deduplicate ?? true;
     this.frontEnd = new FrontEnd({ address, name, window, timeoutMs, credentials });
-    this.replies = new Replies(() => this.frontEnd.isDown);
+    this.presence = new Presence({
+      wentAway: (error) => this.server.error('pixied at ? is away: ?', this.frontEnd.address, error.message),
+      cameBack: () => this.server.info('pixied at ? is back', this.frontEnd.address),
+    });
+    this.replies = new Replies(() => this.presence.isAway);
+    this.publisher = new Publisher(this.frontEnd, timeoutMs ?? DEFAULT_TIMEOUT_MS);
     this.departures = new Departures(
       (departure) => this.departed(departure),
       () => this.attend('look for ended sessions', this.lookAround()),
     );
     this.mailboxes = new Mailboxes(server, this.frontEnd, (clientId) => this.departures.missed(clientId));
     this.watching = this.frontEnd.watch(Departures.KINDS, this.departures);
-    this.frontEnd.on('down', (error) => this.wentAway(error)).on('up', () => this.cameBack());
+    this.frontEnd.on('down', (error) => this.presence.lost(error)).on('up', () => this.presence.found());
   }
 
   /** Calls back with the new client's id, or with none if pixied cannot be asked: `Replies` makes that an error. */
   createClient(callback: Callback<string | undefined>, context?: unknown): void {
     this.replies.install(context);
-    const created = this.frontEnd.isDown ? Promise.resolve(undefined) : this.tryToCreate();
+    const created = this.presence.isAway ? Promise.resolve(undefined) : this.tryToCreate();
     this.attend(
       'create a client',
       created.then((clientId) => callback.call(context, clientId)),
@@ -82,7 +94,7 @@ export class FayeEngine {
   clientExists(clientId: unknown, callback: Callback<boolean>, context?: unknown): void {
     this.replies.install(context);
     if (!isClientId(clientId)) return callback.call(context, false);
-    if (this.frontEnd.isDown) return callback.call(context, true);
+    if (this.presence.isAway) return callback.call(context, true);
     this.attend(
       'look for a client',
       this.isAlive(clientId).then((isAlive) => callback.call(context, isAlive)),
@@ -100,7 +112,7 @@ export class FayeEngine {
 
   /** Prolongs a session to twice Faye's timeout from now. */
   ping(clientId: string): void {
-    if (!isClientId(clientId) || this.frontEnd.isDown) return;
+    if (!isClientId(clientId) || this.presence.isAway) return;
     this.server.debug('Ping ?, ?', shortened(clientId), this.server.timeout);
     this.attend('ping a client', this.frontEnd.pingClient(clientId).catch(unlessUnknown));
   }
@@ -141,14 +153,14 @@ export class FayeEngine {
 
   /** Publishes a message; one to a private channel reaches who subscribes to that through this server. */
   publish(message: FayeMessage): void {
-    if (this.frontEnd.isDown) {
+    if (this.presence.isAway) {
       // Faye looks at this after the call, and makes it the publisher's reply.
       message.error ??= AWAY;
       return;
     }
     const work = isPrivate(String(message.channel))
       ? this.publishPrivately(message)
-      : this.frontEnd.publish([toPixied(message, this.deduplicate)]);
+      : this.publisher.publish(toPixied(message, this.deduplicate));
     this.replies.expect('publish', message.clientId, publication(message), work);
     this.attend('publish a message', work);
     this.server.trigger('publish', message.clientId, message.channel, message.data);
@@ -162,6 +174,8 @@ export class FayeEngine {
   /** Lets what is under way finish, for at most 2 s, then closes the connection, so that the process can exit. */
   async disconnect(): Promise<void> {
     this.mailboxes.dispose();
+    this.presence.dispose();
+    this.publisher.dispose();
     // Polls that Faye has just flushed are confirmed one turn later.
     await new Promise((resolve) => setImmediate(resolve));
     await this.frontEnd.close();
@@ -236,23 +250,13 @@ export class FayeEngine {
     }
   }
 
-  private wentAway(error: PixiedError): void {
-    this.wasAway = true;
-    this.server.error('pixied at ? is away: ?', this.frontEnd.address, error.message);
-  }
-
-  private cameBack(): void {
-    if (this.wasAway) this.server.info('pixied at ? is back', this.frontEnd.address);
-    this.wasAway = false;
-  }
-
   /** Sees to it that a failure is seen. */
   private attend(deed: string, work: Promise<unknown>): void {
     work.catch((error: unknown) => this.complain(deed, error));
   }
 
   private complain(deed: string, error: unknown): void {
-    // What an outage fails is told once, by `wentAway`.
+    // What an outage fails is told once, as such.
     if (!this.frontEnd.isDown) this.server.error('Could not ?: ?', deed, String(error));
   }
 }

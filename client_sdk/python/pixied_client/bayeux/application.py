@@ -47,7 +47,7 @@ class Bayeux:
     serve it alone. It connects with the first request. One object serves one event loop.
 
     Args:
-        address: where pixied is: `host:port` or `unix:///path`.
+        address: where pixied is: `host:port` or `unix:///path`; several over one store are `ip:port,ip:port`.
         name: this front-end's name, 1 to 255 bytes; operators of pixied see it.
         timing: when things happen.
         limits: how much clients may ask for.

@@ -1,0 +1,93 @@
+// Publishing while the store behind pixied is away.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+
+import { status as Code } from '@grpc/grpc-js';
+
+import { EngineUnavailable, jsonMessage, LimitMemory, Unavailable, valueOf, type NewMessage } from '../src';
+import { Publisher } from '../src/faye/publisher';
+
+const AWAY = new EngineUnavailable('ENGINE_UNAVAILABLE', 'no store', { code: Code.UNAVAILABLE, retryAfterMs: 1 });
+/** More than the first pause. */
+const AT_ALL_EVENTS_MS = 1_000;
+const FULL = new LimitMemory('LIMIT_MEMORY', 'no room', { code: Code.RESOURCE_EXHAUSTED });
+
+/** A publisher, what it has tried, and what it is answered: an error, or success. */
+function stage(patienceMs = 60_000) {
+  const tried: NewMessage[] = [];
+  const answers: (Error | undefined)[] = [];
+  const frontEnd = {
+    async publish([message]: readonly NewMessage[]) {
+      tried.push(message!);
+      const answer = answers.shift();
+      if (answer) throw answer;
+      return [];
+    },
+  };
+  return { publisher: new Publisher(frontEnd, patienceMs), tried, answers };
+}
+
+const message = (value: unknown, idempotencyKey?: string): NewMessage => jsonMessage('/a', value, { idempotencyKey });
+
+test('a refusal that passes is tried again with the same key', async () => {
+  const { publisher, tried, answers } = stage();
+  answers.push(AWAY, AWAY);
+  await publisher.publish(message(1));
+  assert.equal(tried.length, 3);
+  assert.equal(new Set(tried.map(({ idempotencyKey }) => idempotencyKey)).size, 1);
+  assert.ok(tried[0]!.idempotencyKey);
+});
+
+test('a key that was given is kept', async () => {
+  const { publisher, tried, answers } = stage();
+  answers.push(AWAY);
+  await publisher.publish(message(1, 'mine'));
+  assert.deepEqual(
+    tried.map(({ idempotencyKey }) => idempotencyKey),
+    ['mine', 'mine'],
+  );
+});
+
+test('what comes later waits behind what was refused', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { publisher, tried, answers } = stage();
+  answers.push(AWAY, AWAY);
+  const first = [1, 2].map((value) => publisher.publish(message(value)));
+  await turn();
+  const later = [3, 4].map((value) => publisher.publish(message(value)));
+  await turn();
+  assert.equal(tried.length, 2);
+  mock.timers.tick(AT_ALL_EVENTS_MS);
+  await Promise.all([...first, ...later]);
+  assert.deepEqual(
+    tried.map((each) => valueOf(each)),
+    [1, 2, 1, 2, 3, 4],
+  );
+});
+
+test('other refusals are final', async () => {
+  for (const refusal of [FULL, new Unavailable('127.0.0.1:1', 'outcome unknown')]) {
+    const { publisher, tried, answers } = stage();
+    answers.push(refusal);
+    await assert.rejects(publisher.publish(message(1)), refusal);
+    assert.equal(tried.length, 1);
+  }
+});
+
+test('a store that stays away is told in the end', async () => {
+  const { publisher, answers } = stage(50);
+  answers.push(...Array<Error>(1_000).fill(AWAY));
+  await assert.rejects(publisher.publish(message(1)), AWAY);
+});
+
+test('only so much waits for the store, and nothing when the server stops', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { publisher, answers } = stage();
+  answers.push(...Array<Error>(10_001).fill(AWAY));
+  const publishing = Array.from({ length: 10_001 }, (_, i) => publisher.publish(message(i)));
+  await assert.rejects(publishing.pop()!, AWAY);
+  const waiting = Promise.allSettled(publishing);
+  publisher.dispose();
+  assert((await waiting).every(({ status }) => status === 'rejected'));
+});

@@ -1,12 +1,30 @@
-"""Fixtures for the tests of the gRPC server."""
+"""Fixtures for the tests of the gRPC server: each test that serves runs on each engine."""
 
+import os
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
+from tests.support import site as sites
 from tests.support.site import Site, serving
+
+_names = count(1)
+
+
+@pytest.fixture(params=["memory", "redis"], autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the servers of a test keep their state in."""
+    name: str = request.param
+    if name == "redis":
+        prefix = f"rpc{os.getpid()}-{next(_names)}"
+        url = request.getfixturevalue("redis_url")
+        settings = {"engine": url, "redis_prefix": prefix, "redis_partitions": 4}
+        monkeypatch.setattr(sites, "DEFAULTS", settings)
+    return name
 
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
+    """A server with the default settings."""
     async with serving() as started:
         yield started

@@ -21,10 +21,10 @@ async def _pages(site: Site, rpc: str, items: str, **query: Any) -> list[list[An
     return pages
 
 
-async def test_information_of_an_idle_server(site: Site) -> None:
+async def test_information_of_an_idle_server(site: Site, engine: str) -> None:
     """It tells its version, engine and start, and that it holds and did nothing."""
     info = await site("GetInfo")
-    assert (info.engine, info.draining) == ("memory", False)
+    assert (info.engine, info.draining) == (engine, False)
     assert info.version
     assert abs(info.started_at.ToNanoseconds() / 1e9 - time()) < 60
     assert not any(getattr(info.holdings, one.name) for one in info.holdings.DESCRIPTOR.fields)

@@ -25,13 +25,13 @@ _ENHANCE_YOUR_CALM = 11
 _MIN_PING_MS = 10_000
 
 
-async def test_a_unix_socket() -> None:
+async def test_a_unix_socket(engine: str) -> None:
     """A sidecar's address works as any other, and its file is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
         address = f"unix://{folder}/socket"
         async with serving([address]) as site:
             assert site.addresses == [address]
-            assert (await site("GetInfo")).engine == "memory"
+            assert (await site("GetInfo")).engine == engine
         with socket.socket(socket.AF_UNIX) as probe:
             assert probe.connect_ex(f"{folder}/socket") == errno.ENOENT
 

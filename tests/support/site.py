@@ -11,7 +11,10 @@ from tests.support.caller import Caller
 from pixied_server import app
 from pixied_server.settings import Settings
 
-__all__ = ["Site", "serving"]
+__all__ = ["DEFAULTS", "Site", "serving"]
+
+DEFAULTS: dict[str, Any] = {}
+"""Settings of each server that does not have its own: a fixture that runs tests on several engines sets them."""
 
 
 class Site(Caller):
@@ -34,7 +37,9 @@ class Site(Caller):
 async def serving(listen: Sequence[str] = ("127.0.0.1:0",), **settings: Any) -> AsyncIterator[Site]:
     """A server on a free port, gone when the context is left."""
     started: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(app.serve(Settings(listen=tuple(listen), **settings), listening=started.set_result))
+    task = asyncio.create_task(
+        app.serve(Settings(listen=tuple(listen), **DEFAULTS | settings), listening=started.set_result)
+    )
     try:
         await asyncio.wait((started, task), return_when=asyncio.FIRST_COMPLETED)
         if task.done():

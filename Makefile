@@ -74,6 +74,9 @@ integration: node grpcurl nginx redis chromium $(BUILD)/dev.stamp  ## all Python
 node-test: node $(BUILD)/dev.stamp  ## the tests of the Node SDK and the Faye engine
 	cd $(NODE_SDK) && PIXIED_BIN="$(CURDIR)/$(BIN)/pixied" $(NPM) test
 
+soak: $(BUILD)/dev.stamp | redis  ## 10 minutes of two pixieds over one Redis with drawn faults; ARGS='--minutes 60'
+	@exec $(BIN)/python -m tests.chaos.soak $(ARGS)
+
 check: node $(BUILD)/dev.stamp  ## format, lint, types, layers, contract, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -107,7 +110,7 @@ clean:  ## remove everything that make made
 	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo demo-web test unit integration node-test check format generate bench bench-quick clean node grpcurl nginx redis chromium
+.PHONY: help run demo demo-web test unit integration node-test soak check format generate bench bench-quick clean node grpcurl nginx redis chromium
 
 # Set-up
 

@@ -251,12 +251,19 @@ class Stage:
             await self._publish(publisher, number, channels or CHANNELS, padding)
 
     @asynccontextmanager
-    async def publishers(self, number: int = 3) -> AsyncIterator[None]:
-        """So many publish without a pause while the context lasts, each message to a channel that is drawn."""
+    async def publishers(self, number: int = 3, *, rate: float = 0.0) -> AsyncIterator[None]:
+        """So many publish while the context lasts, each message to a channel that is drawn.
+
+        Args:
+            number: how many.
+            rate: messages a second of all together; without a pause by default.
+        """
         enough = asyncio.Event()
         names = [f"p{self._publishing + one}" for one in range(number)]
         self._publishing += number
-        publishing = asyncio.gather(*[self._publish_until(enough, name) for name in names])
+        publishing = asyncio.gather(
+            *[self._publish_until(enough, name, number / rate if rate else 0.0) for name in names]
+        )
         try:
             yield
             enough.set()
@@ -264,17 +271,20 @@ class Stage:
         finally:
             publishing.cancel()
 
-    async def _publish_until(self, enough: asyncio.Event, publisher: str) -> None:
+    async def _publish_until(self, enough: asyncio.Event, publisher: str, pause: float) -> None:
+        loop = asyncio.get_running_loop()
         for number in count():
             if enough.is_set():
                 return
+            next_at = loop.time() + pause
             await self._publish(publisher, number, CHANNELS, 0)
+            await asyncio.sleep(max(0.0, next_at - loop.time()))
 
     async def _publish(self, publisher: str, number: int, channels: Sequence[str], padding: int) -> None:
         name = f"{publisher}-{number}-{'x' * padding}"
         channel = self.random.choice(channels)
         with self.history.publishing(name, channel, publisher):
-            keyed = message(channel, json.dumps(name), idempotency_key=f"{publisher}-{number}")
+            keyed = message(channel, json.dumps(name), idempotency_key=f"{self.history.seed}-{publisher}-{number}")
             await self.call("Publish", first=0, messages=[keyed])
 
     async def published(self, more: int) -> None:

@@ -34,6 +34,12 @@ class Server:
         """The path of its socket."""
         return f"{self._folder}/socket"
 
+    @property
+    def process_id(self) -> int:
+        """Its process's id."""
+        assert self._process
+        return self._process.pid
+
     def start(self, *flags: str) -> None:
         """Start it, with further flags if need be, and wait until it takes connections."""
         environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("PIXIED_")}

@@ -12,7 +12,7 @@ __all__ = ["BITS", "Positions"]
 # So many bits of a position count what one process announced and read; those above name the process.
 BITS = 40
 # So many steps of a partition are known exactly; of older ones every second, every fourth and so on.
-_EXACT = 100_000
+_EXACT = 20_000
 
 
 class Positions:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.support.caller import until
 from tests.support.redis_servers import Server
 
 __all__ = ["Muffler", "muffled"]
@@ -28,8 +29,13 @@ class Muffler:
         self._muffled: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
 
-    def muffle(self) -> None:
-        """What the server says on the connections that listen by now is held back for good."""
+    async def muffle(self) -> None:
+        """What the server says on the connections that listen is held back for good; waits until there is one."""
+
+        async def listens() -> bool:
+            return bool(self._listening - self._muffled)
+
+        await until(listens)
         self._muffled |= self._listening
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

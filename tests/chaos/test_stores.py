@@ -108,7 +108,7 @@ async def test_a_subscription_that_is_silent(seed: int) -> None:
         for _ in range(3):
             before = muffler.held
             with stage.history.outage("the pub/sub connection was silent"):
-                muffler.muffle()
+                await muffler.muffle()
                 await stage.published(200)
             assert muffler.held > before
 

@@ -41,8 +41,7 @@ class Stage:
     """A server whose time stands still."""
 
     def __init__(self) -> None:
-        engine = app._memory(Settings(), lambda: 1_000.0)
-        assert isinstance(engine, MemoryEngine)
+        engine = MemoryEngine(app._limits(Settings()), lambda: 1_000.0)
         self.engine = engine
         self.hub = Hub(self.engine, Watchers(10), lambda: 1_000.0)
         drain = Drain(1.0, lambda: None, Random(1))

@@ -138,9 +138,13 @@ class RedisClaim:
     # What it reads
 
     @property
-    def reads(self) -> Sequence[Log]:
-        """All its logs, the inbox too."""
+    def all_logs(self) -> Sequence[Log]:
+        """Those and its inbox."""
         return list(self._cursors)
+
+    def reads(self, log: Log) -> bool:
+        """Whether it reads a log."""
+        return log in self._cursors
 
     @property
     def logs(self) -> Sequence[Log]:

@@ -223,7 +223,7 @@ class Claims:
             await self.refresh(claim)
         if claim.unsettled:
             # Nobody knows what the holders before have sent: anything that there was by now.
-            claim.was_sent({partition: self.positions.last(partition) for partition, _ in claim.reads})
+            claim.was_sent({partition: self.positions.last(partition) for partition, _ in claim.all_logs})
             await self._settle(claim)
         if named:
             await self._confirm(claim, named)
@@ -245,7 +245,7 @@ class Claims:
     async def follow(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
         """Follow logs for a client for as long as it is held and reads them."""
         if not claim.lost:
-            new = [log for log in logs if log not in claim.followed]
+            new = [log for log in logs if log not in claim.followed and claim.reads(log)]
             claim.followed.update(new)
             await self._following.follow(new)
 
@@ -286,6 +286,27 @@ class Claims:
     def hear_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
         """Another process has unsubscribed a client that is held here."""
         self.unsubscribed(client_id, int(change), patterns)
+
+    async def make_known(self, holder: str, client_id: str, change: int) -> None:
+        """Wait until the process that holds a client, if there is one, knows of a change: news of it may be on its way.
+
+        Raises:
+            EngineUnavailable: it does not say so. It may hear nothing at the moment, and still have mail to deliver.
+        """
+        if holder and await self._asking.ask(holder, "K", client_id, str(change)) is None:
+            record, _ = await look(self._process, client_id)
+            if record["process"] == holder:
+                raise EngineUnavailable("it is done, but the pixied that holds the client does not hear of it")
+
+    def hear_change(self, process: str, name: str, client_id: str, change: str) -> None:
+        """Another process wants to be sure that this one knows of a change of a client."""
+
+        async def answer() -> None:
+            if (claim := self._concerned(client_id, int(change))) is not None:
+                await self.refresh(claim)
+            await self._asking.answer(process, name)
+
+        self._process.spawn(answer())
 
     def _concerned(self, client_id: str, change: int) -> RedisClaim | None:
         """The claim that does not know of a change yet."""

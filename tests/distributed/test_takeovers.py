@@ -265,7 +265,8 @@ async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pa
     assert last.texts("ann") == last.marked("ann") == ["1"]
 
 
-async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair) -> None:
+@pytest.mark.parametrize("again", ["here", "there"])
+async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair, again: str) -> None:
     """A holder that hears nothing at the moment would still deliver what it reads later: until then it is refused."""
     await _ann(pair)
     await pair.here.create("bob")
@@ -276,10 +277,14 @@ async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair
         wire.pause()
     for _ in range(2):
         assert await reason_of(pair.there.unsubscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+    if again == "here":
+        assert await pair.here.unsubscribe("ann", "/a") == []
+        await pair.there.publish("/a", "1")
     for wire in wires:
         wire.resume()
-    assert await pair.there.unsubscribe("ann", "/a") == []
-    await pair.there.publish("/a", "1")
+    if again == "there":
+        assert await pair.there.unsubscribe("ann", "/a") == []
+        await pair.there.publish("/a", "1")
     await pair.read(front)
     assert front.texts("ann") == []
 
@@ -335,3 +340,59 @@ async def test_a_claim_that_was_given_up_for_dead_goes_on(pair: Pair) -> None:
     await pair.read(front, other)
     assert (front.texts("ann"), front.texts("bob"), other.texts("bob")) == (["1"], [], ["1"])
     assert [(name, reason) for name, reason, _ in front.detached] == [("bob", DetachReason.TAKEN_OVER)]
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, by: str) -> None:
+    """Though the holder hears it only later: it follows the channel for another client."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    front = await _live(pair.here, pair)
+    await pair.here.attach("bob", front)
+    await pair.read(front)
+    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    for wire in wires:
+        wire.pause()
+    await pair.there.publish("/a", "1")
+    await getattr(pair, by).subscribe("bob", "/a")
+    await pair.there.publish("/a", "2")
+    taking = asyncio.create_task(front.link.take())
+    await asyncio.sleep(0.1)
+    for wire in wires:
+        wire.resume()
+    await pair.settle()
+    front._flight += await taking
+    front.receive()
+    await pair.read(front)
+    await pair.there.publish("/a", "3")
+    await pair.read(front)
+    assert front.texts("ann") == ["1", "2", "3"]
+    assert front.texts("bob") == ["2", "3"]
+    assert front.marked("bob") == []
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_a_further_subscription_brings_no_second_copy(pair: Pair, by: str) -> None:
+    """What a client got through one pattern does not come again through another that it subscribes to meanwhile."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    with gate(pair.here, "sync") as synced:
+        subscribing = asyncio.create_task(getattr(pair, by).subscribe("ann", "/**"))
+        await _soon(synced.reached.wait())
+        await _soon(subscribing)
+        await pair.there.publish("/a", "1")
+        await pair.there.publish("/b", "2")
+        await _arrives(front, "1")
+        synced.open()
+    await pair.read(front)
+    await pair.there.publish("/a", "3")
+    await pair.read(front)
+    assert front.numbers("ann") == [1, 2, 3]
+
+
+async def _arrives(front: FrontEnd, text: str) -> None:
+    """Wait until a message has come, without waiting for all else that is under way."""
+    async with asyncio.timeout(PATIENCE):
+        while text not in front.texts("ann"):
+            front._flight += await front.link.take()
+            front.receive()

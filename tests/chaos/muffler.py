@@ -19,7 +19,7 @@ class Muffler:
         target: the socket of the server behind it.
 
     Attributes:
-        held: how many bytes it has held back.
+        held: how many bytes it has held back since it was last told to.
     """
 
     def __init__(self, target: Path) -> None:
@@ -29,14 +29,18 @@ class Muffler:
         self._muffled: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
 
-    async def muffle(self) -> None:
-        """What the server says on the connections that listen is held back for good; waits until there is one."""
-
-        async def listens() -> bool:
-            return bool(self._listening - self._muffled)
-
-        await until(listens)
+    def muffle(self) -> None:
+        """What the server says on the connections that listen by now is held back for good."""
+        self.held = 0
         self._muffled |= self._listening
+
+    async def replaced(self) -> None:
+        """Wait until something was held back, and another connection listens."""
+
+        async def has() -> bool:
+            return bool(self.held and self._listening - self._muffled)
+
+        await until(has)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
@@ -48,8 +52,8 @@ class Muffler:
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._ask(reader, far, writer))
                 ways.create_task(self._answer(far_reader, writer))
-        except* (OSError, EOFError):
-            pass  # one side has closed it
+        except* (OSError, EOFError, asyncio.CancelledError):
+            pass  # one side has closed it, or the test is over
         finally:
             self._serving.discard(task)
             self._listening.discard(writer)

@@ -270,6 +270,29 @@ class Stage:
             await publishing
         finally:
             publishing.cancel()
+            await asyncio.wait([publishing])
+
+    @asynccontextmanager
+    async def changing_subscriptions(self) -> AsyncIterator[None]:
+        """Clients subscribe to a channel, get something and give it up again, for as long as the context lasts."""
+        enough = asyncio.Event()
+
+        async def change() -> None:
+            while not enough.is_set():
+                client, pattern = self.random.choice(self.clients), "/b/*"
+                await self.subscribe(client, pattern)
+                await self.publish(f"s{len(self.history.publishes)}", 2, "/b/c")
+                await self.unsubscribe(client, pattern)
+                await self.publish(f"s{len(self.history.publishes)}", 2, "/b/c")
+
+        changing = asyncio.create_task(change())
+        try:
+            yield
+            enough.set()
+            await changing
+        finally:
+            changing.cancel()
+            await asyncio.wait([changing])
 
     async def _publish_until(self, enough: asyncio.Event, publisher: str, pause: float) -> None:
         loop = asyncio.get_running_loop()

@@ -1,12 +1,11 @@
 """Front-ends that die, hang or lose their connection: their clients miss nothing and get nothing twice unmarked."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from tests.chaos.stage import Stage, servers, staged
+from tests.chaos.stage import servers, staged
 from tests.sdk.servers import Server, proxied
 
 _SEEDS = [1, 2, 3]
@@ -120,7 +119,7 @@ async def test_a_storm(engine: str, seed: int) -> None:
     with servers(engine) as sites:
         async with proxied(sites[-1]) as proxy, staged(sites, seed) as stage, AsyncExitStack() as front_ends:
             clients = await stage.create_clients(8)
-            async with stage.publishers(), _changing_subscriptions(stage):
+            async with stage.publishers(), stage.changing_subscriptions():
                 for fault in stage.random.sample(["kill", "cut", "hang"], 3):
                     at = [proxy.address] if fault == "cut" else [stage.random.choice(stage.addresses)]
                     hold = stage.random.randint(1, 3)
@@ -139,24 +138,3 @@ async def test_a_storm(engine: str, seed: int) -> None:
             await stage.settle()
             await front_ends.aclose()
             stage.history.check()
-
-
-@asynccontextmanager
-async def _changing_subscriptions(stage: Stage) -> AsyncIterator[None]:
-    """Clients subscribe to a channel and give it up again for as long as the context lasts."""
-    enough = asyncio.Event()
-
-    async def change() -> None:
-        while not enough.is_set():
-            client, pattern = stage.random.choice(stage.clients), "/b/*"
-            await stage.subscribe(client, pattern)
-            await stage.publish(f"s{len(stage.history.publishes)}", 2, "/b/c")
-            await stage.unsubscribe(client, pattern)
-
-    changing = asyncio.create_task(change())
-    try:
-        yield
-        enough.set()
-        await changing
-    finally:
-        changing.cancel()

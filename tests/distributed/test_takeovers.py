@@ -1,7 +1,8 @@
 """Clients that go from one link to another in the midst of whatever else happens to them."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from itertools import count
 from unittest.mock import patch
 
 import pytest
@@ -14,6 +15,15 @@ from pixied_server.delivery.events import DetachReason
 from pixied_server.errors import EngineUnavailable, Reason
 
 PATIENCE = 10.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        for _ in count():
+            if condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def _live(site: Site, pair: Pair, name: str = "front") -> FrontEnd:
@@ -253,3 +263,136 @@ async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pa
         await _soon(taking)
     await pair.read(second, last)
     assert last.texts("ann") == last.marked("ann") == ["1"]
+
+
+@pytest.mark.parametrize("again", ["here", "there"])
+async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair, again: str) -> None:
+    """A holder that hears nothing at the moment would still deliver what it reads later: until then it is refused."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a")
+    front = await _live(pair.here, pair)
+    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    for wire in wires:
+        wire.pause()
+    for _ in range(2):
+        assert await reason_of(pair.there.unsubscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+    if again == "here":
+        assert await pair.here.unsubscribe("ann", "/a") == []
+        await pair.there.publish("/a", "1")
+    for wire in wires:
+        wire.resume()
+    if again == "there":
+        assert await pair.there.unsubscribe("ann", "/a") == []
+        await pair.there.publish("/a", "1")
+    await pair.read(front)
+    assert front.texts("ann") == []
+
+
+async def test_an_unsubscribe_does_not_wait_for_who_has_lost_the_client(pair: Pair) -> None:
+    """Once another pixied has taken the clients of a dead one, they can give up what they want."""
+    await _ann(pair)
+    await _live(pair.here, pair)
+    await pair.die(pair.here)
+    assert await reason_of(pair.there.unsubscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+    new = pair.there.front_end("new")
+    await pair.there.attach("ann", new)
+    assert await pair.there.unsubscribe("ann", "/a") == []
+
+
+async def test_news_that_was_told_to_nobody_is_looked_up(pair: Pair) -> None:
+    """Subscriptions that changed while the holder's connection was broken are those of the client afterwards."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a")
+    front = await _live(pair.here, pair)
+    following = pair.here.engine.following  # type: ignore[attr-defined]
+    for ear in following._ears:
+        ear.feed._wire.pause()
+    await reason_of(pair.there.unsubscribe("ann", "/a"))
+    await pair.there.subscribe("ann", "/b")
+    for ear in following._ears:
+        ear.feed.abort()
+    await until(lambda: following.hears)
+    await pair.settle()
+    await pair.there.publish("/a", "1")
+    await pair.there.publish("/b", "2")
+    await pair.read(front)
+    assert front.texts("ann") == ["2"]
+
+
+async def test_a_claim_that_was_given_up_for_dead_goes_on(pair: Pair) -> None:
+    """A pixied that hung and was given up takes its clients up again, if nobody else has."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a")
+    front, other = await _live(pair.here, pair), pair.there.front_end("other")
+    await pair.here.attach("bob", front)
+    await pair.read(front)
+    await pair.here.engine.housekeeping.beat()  # type: ignore[attr-defined]
+    await pair.bereave(pair.there, pair.here)
+    await pair.there.attach("bob", other)
+    assert [(await pair.there.look_at(name)).front_end for name in ("ann", "bob")] == ["", "other"]
+    await pair.here.engine.housekeeping.beat()  # type: ignore[attr-defined]
+    assert [(await pair.there.look_at(name)).front_end for name in ("ann", "bob")] == ["front", "other"]
+    assert (await pair.there.look_at("ann")).expires_at is None
+    await pair.there.publish("/a", "1")
+    await pair.read(front, other)
+    assert (front.texts("ann"), front.texts("bob"), other.texts("bob")) == (["1"], [], ["1"])
+    assert [(name, reason) for name, reason, _ in front.detached] == [("bob", DetachReason.TAKEN_OVER)]
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, by: str) -> None:
+    """Though the holder hears it only later: it follows the channel for another client."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    front = await _live(pair.here, pair)
+    await pair.here.attach("bob", front)
+    await pair.read(front)
+    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    for wire in wires:
+        wire.pause()
+    await pair.there.publish("/a", "1")
+    await getattr(pair, by).subscribe("bob", "/a")
+    await pair.there.publish("/a", "2")
+    taking = asyncio.create_task(front.link.take())
+    await asyncio.sleep(0.1)
+    for wire in wires:
+        wire.resume()
+    await pair.settle()
+    front._flight += await taking
+    front.receive()
+    await pair.read(front)
+    await pair.there.publish("/a", "3")
+    await pair.read(front)
+    assert front.texts("ann") == ["1", "2", "3"]
+    assert front.texts("bob") == ["2", "3"]
+    assert front.marked("bob") == []
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_a_further_subscription_brings_no_second_copy(pair: Pair, by: str) -> None:
+    """What a client got through one pattern does not come again through another that it subscribes to meanwhile."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    with gate(pair.here, "sync") as synced:
+        subscribing = asyncio.create_task(getattr(pair, by).subscribe("ann", "/**"))
+        await _soon(synced.reached.wait())
+        await _soon(subscribing)
+        await pair.there.publish("/a", "1")
+        await pair.there.publish("/b", "2")
+        await _arrives(front, "1")
+        synced.open()
+    await pair.read(front)
+    await pair.there.publish("/a", "3")
+    await pair.read(front)
+    assert front.numbers("ann") == [1, 2, 3]
+
+
+async def _arrives(front: FrontEnd, text: str) -> None:
+    """Wait until a message has come, without waiting for all else that is under way."""
+    async with asyncio.timeout(PATIENCE):
+        while text not in front.texts("ann"):
+            front._flight += await front.link.take()
+            front.receive()

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pixied_server.core.backlog import Loss
+from pixied_server.core.channels import logs_of
 from pixied_server.engine.abc import Keeper, Reading
 from pixied_server.engine.redis.following import Log
-from pixied_server.engine.redis.mail import entry_of
+from pixied_server.engine.redis.mail import decoded, entry_of
 from pixied_server.engine.redis.partition import Partition
 from pixied_server.engine.redis.positions import Positions
 
@@ -132,15 +133,27 @@ class RedisClaim:
         self.followed: set[Log] = set()
         self._store = store
         self._cursors = cursors
+        self._coming: dict[Log, Place] = {}
+        # From where on each log was read.
+        self._begun = {log: at.place for log, at in cursors.items()}
         self._changes = 0
         self.trail = [*trail, Step(store.positions.reserve(1) + 1 if trail else 0, dict(cursors), live=False)]
 
     # What it reads
 
     @property
-    def reads(self) -> Sequence[Log]:
-        """All its logs, the inbox too."""
+    def all_logs(self) -> Sequence[Log]:
+        """Those and its inbox."""
         return list(self._cursors)
+
+    @property
+    def all_patterns(self) -> set[str]:
+        """What the client subscribes to, whether it reads it already or will."""
+        return {pattern for _, pattern in (*self._cursors, *self._coming) if pattern}
+
+    def reads(self, log: Log) -> bool:
+        """Whether it reads a log, or will."""
+        return log in self._cursors or log in self._coming
 
     @property
     def logs(self) -> Sequence[Log]:
@@ -151,19 +164,31 @@ class RedisClaim:
         """See `engine.abc.Claim`."""
         return list(dict.fromkeys(pattern for _, pattern in self._cursors if pattern))
 
+    def expect(self, cursors: Cursors) -> None:
+        """The client will read further logs from these places on, once what is older has been announced."""
+        self._coming.update(cursors)
+
+    def expected(self, cursors: Cursors) -> Cursors:
+        """Those of these that are still expected."""
+        return {log: place for log, place in cursors.items() if self._coming.get(log) is place}
+
     def add(self, cursors: Cursors) -> None:
-        """The client reads further logs from these places on. Idempotent."""
-        for log, place in cursors.items():
+        """The client reads logs that were expected."""
+        for log, place in self.expected(cursors).items():
+            del self._coming[log]
             if log not in self._cursors:
                 self._cursors[log] = place
+                self._begun[log] = place.place
                 self._changes += 1
 
     def remove(self, pattern: str) -> list[Log]:
-        """The client no longer reads the logs of a pattern. Returns them."""
-        logs = [log for log in self._cursors if log[1] == pattern]
+        """The client no longer reads the logs of a pattern, and will not. Returns them."""
+        logs = {log for log in (*self._cursors, *self._coming) if log[1] == pattern}
         for log in logs:
-            del self._cursors[log]
-        return logs
+            self._cursors.pop(log, None)
+            self._coming.pop(log, None)
+            self._begun.pop(log, None)
+        return list(logs)
 
     def advance(self, cursors: Cursors) -> None:
         """Before anything is read: the client has got its mail up to these places, where they are further."""
@@ -251,6 +276,9 @@ class RedisClaim:
         Where a log of a partition has more than was read, the others are not read beyond it.
         """
         bounds: dict[int, int] = {}
+        ahead: dict[int, int] = {}
+        for (partition, _), at in self._cursors.items():
+            ahead[partition] = max(at.place, ahead.get(partition, 0))
         different: dict[tuple[int, int], _Found] = {}
         for answer in answers:
             if answer.missing:
@@ -259,7 +287,8 @@ class RedisClaim:
                 partition = answer.log[0]
                 bounds[partition] = min(answer.last_place, bounds.get(partition, answer.last_place))
             for one in answer.found:
-                different.setdefault((answer.log[0], one.place), one)
+                if one.place > ahead[answer.log[0]] or not self._had(answer.log, one):
+                    different.setdefault((answer.log[0], one.place), one)
         merged = [
             (place > self.sent.get(partition, 0), partition, one)
             for (partition, place), one in different.items()
@@ -267,6 +296,15 @@ class RedisClaim:
         ]
         merged.sort(key=_order)
         return merged
+
+    def _had(self, log: Log, one: _Found) -> bool:
+        """Whether an entry came through another log of the partition, which has been read further than this one."""
+        others = {
+            pattern
+            for (partition, pattern), at in self._cursors.items()
+            if partition == log[0] and pattern != log[1] and self._begun[partition, pattern] < one.place <= at.place
+        }
+        return bool(others) and not others.isdisjoint(logs_of(decoded(one.stored).channel))
 
     def _taken(self, found: list[tuple[bool, int, _Found]], messages: int, size: int) -> list[tuple[bool, int, _Found]]:
         taken = 0

@@ -20,6 +20,8 @@ __all__ = ["Claims"]
 
 # How long, in seconds, another process has to give up a client that is claimed here.
 _YIELD = 0.5
+# So long, in seconds, until what failed is tried again.
+_PAUSE = 0.1
 # So many claims are looked at at once.
 _AT_ONCE = 200
 # The claims of so many clients that were let go of are remembered, for cursors that they name later.
@@ -223,7 +225,7 @@ class Claims:
             await self.refresh(claim)
         if claim.unsettled:
             # Nobody knows what the holders before have sent: anything that there was by now.
-            claim.was_sent({partition: self.positions.last(partition) for partition, _ in claim.reads})
+            claim.was_sent({partition: self.positions.last(partition) for partition, _ in claim.all_logs})
             await self._settle(claim)
         if named:
             await self._confirm(claim, named)
@@ -245,7 +247,7 @@ class Claims:
     async def follow(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
         """Follow logs for a client for as long as it is held and reads them."""
         if not claim.lost:
-            new = [log for log in logs if log not in claim.followed]
+            new = [log for log in logs if log not in claim.followed and claim.reads(log)]
             claim.followed.update(new)
             await self._following.follow(new)
 
@@ -263,17 +265,23 @@ class Claims:
             return
         if change == claim.changes + 1:
             claim.changes = change
-            claim.add(cursors)
-            self._process.spawn(self._read_on(claim, list(cursors)))
+            self._read(claim, cursors)
         else:
             self._process.spawn(self.refresh(claim))
 
-    def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str]) -> None:
-        """A client, whoever holds it, has given up patterns."""
+    def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str], *, known: bool = False) -> None:
+        """A client, whoever holds it, does not subscribe to some patterns.
+
+        Args:
+            client_id: the client.
+            change: the number of its last change.
+            patterns: the patterns.
+            known: it was so before, and the change was another one.
+        """
         if (claim := self._concerned(client_id, change)) is None:
             return
         self._leave(claim, patterns)
-        if change == claim.changes + 1:
+        if change == claim.changes + 1 and not known:
             claim.changes = change
         else:
             self._process.spawn(self.refresh(claim))
@@ -286,6 +294,27 @@ class Claims:
     def hear_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
         """Another process has unsubscribed a client that is held here."""
         self.unsubscribed(client_id, int(change), patterns)
+
+    async def make_known(self, holder: str, client_id: str, change: int) -> None:
+        """Wait until the process that holds a client, if there is one, knows of a change: news of it may be on its way.
+
+        Raises:
+            EngineUnavailable: it does not say so. It may hear nothing at the moment, and still have mail to deliver.
+        """
+        if holder and await self._asking.ask(holder, "K", client_id, str(change)) is None:
+            record, _ = await look(self._process, client_id)
+            if record["process"] == holder:
+                raise EngineUnavailable("it is done, but the pixied that holds the client does not hear of it")
+
+    def hear_change(self, process: str, name: str, client_id: str, change: str) -> None:
+        """Another process wants to be sure that this one knows of a change of a client."""
+
+        async def answer() -> None:
+            if (claim := self._concerned(client_id, int(change))) is not None:
+                await self.refresh(claim)
+            await self._asking.answer(process, name)
+
+        self._process.spawn(answer())
 
     def _concerned(self, client_id: str, change: int) -> RedisClaim | None:
         """The claim that does not know of a change yet."""
@@ -309,12 +338,8 @@ class Claims:
         if claim.lost or int(record["changes"]) < claim.changes:
             return
         claim.changes = int(record["changes"])
-        self._leave(claim, {pattern for _, pattern in claim.logs} - {pattern for _, pattern in cursors})
-        had = set(claim.logs)
-        new = {log: place for log, place in cursors.items() if log[1] and log not in had}
-        if new:
-            claim.add(new)
-            await self._read_on(claim, list(new))
+        self._leave(claim, claim.all_patterns - {pattern for _, pattern in cursors})
+        self._read(claim, {log: place for log, place in cursors.items() if log[1] and not claim.reads(log)})
 
     async def _resumed(self, claim: RedisClaim) -> bool:
         """Whether a claim that the store does not know goes on, for nobody else has claimed the client.
@@ -340,12 +365,28 @@ class Claims:
             self._process.listener.unsubscribed(claim.client_id, pattern)
             self.unfollow(claim, claim.remove(pattern))
 
-    async def _read_on(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
+    def _read(self, claim: RedisClaim, cursors: Cursors) -> None:
         """A client that is held here has further logs."""
-        self._process.listener.behind(claim.client_id)
-        await self.follow(claim, logs)
-        if not claim.lost:
-            self._process.listener.behind(claim.client_id)
+        if cursors:
+            claim.expect(cursors)
+            self._process.spawn(self._read_on(claim, cursors))
+
+    async def _read_on(self, claim: RedisClaim, cursors: Cursors) -> None:
+        """Have a client read further logs.
+
+        What is older than its subscription may not have been announced yet, and would be taken for its mail if it were
+        live before that.
+        """
+        while not claim.lost and (logs := list(claim.expected(cursors))):
+            try:
+                await self.follow(claim, logs)
+                await self._following.sync({partition for partition, _ in logs})
+            except PixiedError:
+                await asyncio.sleep(_PAUSE)
+                continue
+            if not claim.lost:
+                claim.add(cursors)
+                self._process.listener.behind(claim.client_id)
 
     # The end of claims
 

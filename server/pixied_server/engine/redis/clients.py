@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 from pixied_server.core import identifiers
 from pixied_server.core.rate import TokenBucket
@@ -28,6 +29,8 @@ __all__ = ["Clients"]
 _DRAWS = 100
 # So many messages are looked at to count those only once that came through several subscriptions.
 _EXACT = 1_000
+# A change that no one can know of without looking.
+_ENDED = 1 << 52
 
 
 class Clients:
@@ -118,6 +121,8 @@ class Clients:
         self._process.counters.clients_destroyed += 1
         self._claims.gone(client_id, Parting.DESTROYED, reason)
         await self._subscriptions.bury(client_id, answer[0], reason)
+        with suppress(ClientUnknown):
+            await self._claims.make_known(answer[1].decode(), client_id, _ENDED)
 
     async def generate_namespace(self, length: int) -> str:
         """See `engine.abc.Engine`."""

@@ -111,6 +111,7 @@ class RedisEngine:
             "R": self._claims.hear_yielded,
             "C": self._claims.hear_claimed,
             "Q": self._claims.hear_question,
+            "K": self._claims.hear_change,
             "A": asking.hear_answer,
             "E": self._events.hear,
             "W": self._events.hear_watched,

@@ -372,7 +372,9 @@ class Following:
                     break
                 except (StoreUnavailable, PixiedError, TimeoutError) as error:
                     _log.debug("the store is not reached", partition=ear.partition.number, why=str(error))
-                    await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+                except Exception:  # noqa: BLE001 - a partition that is given up would never be heard again
+                    _log.exception("what was missed could not be dealt with, and is read again")
+                await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
         finally:
             ear.mending = None
         if again:
@@ -602,7 +604,8 @@ class Following:
                     last, this = map(int, name.split(b"-"))
                     told = found.setdefault(last, Announcement(last, [], at, stored))
                     told.logs.append((pattern, this))
-                ear.topics[pattern].offset = int(offset) if pattern in ear.topics else -1
+                if (topic := ear.topics.get(pattern)) is not None:
+                    topic.offset = int(offset)
                 if more:
                     following[pattern] = (int(entries[-1][0].split(b"-")[0]), int(offset))
             reached = following

@@ -145,6 +145,9 @@ end
 
 local UNKNOWN = {0, 'UNKNOWN'}
 
+-- The process that holds a client, if that is another one.
+local function elsewhere(is) return is.process ~= ME and is.process or '' end
+
 -- Cursors: "place:offset" for each log that a client reads, under "pattern\0partition"; "\0partition" is the inbox. The offset is
 -- that of the last entry at the place, or of an earlier one where that is not known.
 local function confirm(id, at, count)
@@ -226,8 +229,9 @@ end
 
 function operations.destroy(a)
   local id, reason = ARGV[a], ARGV[a + 1]
-  if not alive(id) then return UNKNOWN end
-  return {1, finish(id, 'destroyed', reason)}
+  local is = alive(id)
+  if not is then return UNKNOWN end
+  return {1, finish(id, 'destroyed', reason), elsewhere(is)}
 end
 
 -- Sessions whose time is over, at most so many, and when to look again.
@@ -340,7 +344,8 @@ function operations.subscribe(a)
   return {1, new, version}
 end
 
--- id, patterns: each with a number of logs and their partitions
+-- id, patterns: each with a number of logs and their partitions. Returns which there were, the number of the last change, and the
+-- process that has to know of it.
 function operations.unsubscribe(a)
   local id, count = ARGV[a], tonumber(ARGV[a + 1])
   local is = alive(id)
@@ -354,13 +359,12 @@ function operations.unsubscribe(a)
     if had > 0 then gone[#gone + 1] = pattern end
     at = at + 2 + logs
   end
-  local version = 0
   if #gone > 0 then
     redis.call('HINCRBY', client_key(id), 'subscriptions', -#gone)
-    version = redis.call('HINCRBY', client_key(id), 'changes', 1)
+    local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
     if is.process ~= ME then tell(is.process, 'U', id, version, unpack(gone)) end
   end
-  return {1, removed, version}
+  return {1, removed, tonumber(redis.call('HGET', client_key(id), 'changes') or 0), elsewhere(is)}
 end
 
 function operations.subscribes(a)

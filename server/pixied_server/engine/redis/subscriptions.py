@@ -131,11 +131,11 @@ class Subscriptions:
         if not done:
             raise ClientUnknown(client_id)
         removed = [pattern for pattern, had in zip(wanted, answer[0], strict=True) if had]
-        if removed:
-            self._claims.unsubscribed(client_id, answer[1], removed)
+        self._claims.unsubscribed(client_id, answer[1], wanted, known=not removed)
         now = self._process.now()
         for pattern, vacated in await asyncio.gather(*[self.part(client_id, pattern) for pattern in removed]):
             self._tell_left(client_id, pattern, now, vacated=vacated)
+        await self._claims.make_known(answer[2].decode(), client_id, answer[1])
         return removed
 
     async def bury(self, client_id: str, fields: Iterable[bytes], reason: str) -> None:

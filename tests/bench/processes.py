@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from tempfile import TemporaryDirectory
 
 __all__ = [
@@ -148,13 +147,9 @@ async def redis() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def redis_for_pixied() -> AsyncIterator[str]:
-    """The same on a port. Gives the URL that `pixied serve --engine` takes."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with TemporaryDirectory() as folder:
-        async with _redis("--port", str(port), "--bind", "127.0.0.1", "--dir", folder):
-            yield f"redis://127.0.0.1:{port}/0"
+    """The same. Gives the URL that `pixied serve --engine` takes."""
+    async with redis() as path:
+        yield f"unix://{path}?db=0"
 
 
 @asynccontextmanager

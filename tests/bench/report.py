@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from tests.bench.contest import Outcome, Row
 
-__all__ = ["print_ratios", "print_table", "write_json"]
+__all__ = ["print_commands", "print_ratios", "print_table", "write_json"]
 
 _DETAILED = 100
 
@@ -30,6 +31,22 @@ def print_table(outcomes: Sequence[Outcome], console: Console, *, quick: bool) -
         figures = (_shown(median(outcome.ours)), _shown(median(outcome.reference)))
         ratio = f"[{color}]{outcome.ratio:.2f}"
         table.add_row(row.name, row.work, *figures, row.unit, ratio, f"{low:.2f} to {high:.2f}", _least(row))
+    console.print(table)
+
+
+def print_commands(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print the Redis commands of a publish, for each number of subscribers that was counted."""
+    counted: list[Any] = [one for outcome in outcomes for one in outcome.details.get("commands", [])]
+    counted.sort(key=lambda one: one[:2])
+    if not counted:
+        return
+    table = Table("command", title="Redis commands per publish, by subscribers")
+    for subscribers, where, _ in counted:
+        table.add_column(f"{subscribers:,} {where}", justify="right")
+    counts = [commands for _, _, commands in counted]
+    for command in sorted({command for commands in counts for command in commands}):
+        table.add_row(command, *(f"{commands.get(command, 0):g}" for commands in counts))
+    table.add_row("in all", *(f"{sum(commands.values()):g}" for commands in counts))
     console.print(table)
 
 

@@ -4,6 +4,7 @@
 // It says {"ready": true}, and answers each line of standard input with one:
 //   "come"   all clients come at once -> {"seconds"}
 //   "check"  each room gets a message: every client has to get exactly its room's -> {"delivered"}
+//   "wait"   the same, but another process sends the messages
 
 const readline = require('node:readline');
 const { FrontEnd } = require('pixied-client');
@@ -88,7 +89,7 @@ class OnRedis {
 
 const got = new Array(clients).fill(0);
 let delivered = 0;
-let told;
+let told = () => {};
 
 function take(index, data) {
   if (data !== room(index) || ++got[index] > 1) {
@@ -111,7 +112,8 @@ async function main() {
       console.log(JSON.stringify({ seconds: (performance.now() - begun) / 1000 }));
     } else {
       const all = new Promise((resolve) => (told = () => delivered === clients && resolve()));
-      for (let i = 0; i < ROOMS; i++) await side.publish(room(i), room(i));
+      told();
+      for (let i = 0; i < ROOMS && order === 'check'; i++) await side.publish(room(i), room(i));
       await all;
       // A copy too many would come a moment later.
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS));

@@ -1,16 +1,23 @@
 """Faye servers on pixied, against the same servers on faye-redis and on Faye's own engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
 from tests.bench.load import load
 from tests.bench.sites import Site, faye_alone, faye_on_clustered_pixied, faye_on_pixied, faye_on_redis
 
-__all__ = ["fanout_vs_faye_memory", "fanout_vs_faye_redis", "latency_vs_faye_redis", "redis_fanout_vs_faye_redis"]
+__all__ = [
+    "fanout_vs_faye_memory",
+    "fanout_vs_faye_redis",
+    "latency_vs_faye_redis",
+    "redis_fanout_vs_faye_redis",
+    "redis_latency_vs_faye_redis",
+]
 
 SOCKETS = 100
 RATE = 200
+RATE_OF_TWO = 100
 CURVE = (2, 10, 30)
 
 
@@ -49,14 +56,29 @@ async def redis_fanout_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
 @asynccontextmanager
 async def latency_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
     """200 messages a second to 100 subscribers on two Faye servers: the 99th percentile from publish to delivery."""
-    messages = RATE * scale.of(3, 1)
+    async with _latency(faye_on_pixied, RATE, scale) as contest:
+        yield contest
+
+
+@asynccontextmanager
+async def redis_latency_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
+    """The same, with 100 messages a second, each Faye server on a pixied of its own, both of these on one Redis."""
+    async with _latency(faye_on_clustered_pixied, RATE_OF_TWO, scale) as contest:
+        yield contest
+
+
+@asynccontextmanager
+async def _latency(
+    site_of: Callable[[AsyncExitStack, int], Awaitable[Site]], rate: int, scale: Scale
+) -> AsyncIterator[Contest]:
+    messages = rate * scale.of(3, 1)
     details: dict[str, list[object]] = {}
     async with AsyncExitStack() as stack:
-        sites = {"pixied": await faye_on_pixied(stack, 2), "faye-redis": await faye_on_redis(stack, 2)}
+        sites = {"pixied": await site_of(stack, 2), "faye-redis": await faye_on_redis(stack, 2)}
         loads = {name: await stack.enter_async_context(load(site.ports, SOCKETS)) for name, site in sites.items()}
 
         async def p99(name: str) -> float:
-            percentiles = await loads[name].percentiles(messages, RATE)
+            percentiles = await loads[name].percentiles(messages, rate)
             details[name] = list(percentiles.items())
             return percentiles[99]
 

@@ -1,17 +1,21 @@
 """A front-end dies, and all its clients come back at once on another one."""
 
+import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from tests.bench.contest import Contest, Scale
 from tests.bench.load import ask
-from tests.bench.processes import node, pixied, redis, stop
+from tests.bench.processes import node, pixied, redis, redis_for_pixied, stop
 from tests.bench.tally import CheckFailed
 
-__all__ = ["storm_vs_faye_redis"]
+__all__ = ["redis_storm_vs_faye_redis", "storm_vs_faye_redis"]
 
 CLIENTS = 20_000
+CLIENTS_OF_TWO = 10_000
 
 
 @asynccontextmanager
@@ -19,19 +23,43 @@ async def storm_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
     """20,000 clients: handshake, subscribe, attach. On pixied the dead front-end's clients have to be let go too."""
     clients = scale.of(CLIENTS, CLIENTS // 4)
     async with pixied() as server, redis() as socket:
-        yield Contest(lambda: _storm("pixied", server.address, clients), lambda: _storm("redis", socket, clients))
+        yield Contest(lambda: _storm("pixied", [server.address], clients), lambda: _storm("redis", [socket], clients))
 
 
-async def _storm(kind: str, where: str, clients: int) -> float:
-    """Returns the seconds until the last client is back."""
-    async with (
-        node("storm.js", kind, where, str(clients)) as (victim, _),
-        node("storm.js", kind, where, str(clients)) as (heir, _),
-    ):
-        await ask(victim, "come")
-        stop(victim, signal.SIGKILL)
-        seconds = (await ask(heir, "come"))["seconds"]
-        delivered = (await ask(heir, "check"))["delivered"]
-    if delivered != clients:
+@asynccontextmanager
+async def redis_storm_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
+    """10,000 clients, half of them through a front-end on a pixied of its own, both of these on one Redis.
+
+    Against two processes with the same clients, each with faye-redis, on one Redis.
+    """
+    clients = scale.of(CLIENTS_OF_TWO, CLIENTS_OF_TWO // 5)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(redis_for_pixied())
+        backends = [await stack.enter_async_context(pixied("--engine", store)) for _ in range(2)]
+        addresses = [backend.address for backend in backends]
+        socket = await stack.enter_async_context(redis())
+        yield Contest(lambda: _storm("pixied", addresses, clients), lambda: _storm("redis", [socket, socket], clients))
+
+
+async def _storm(kind: str, stores: Sequence[str], clients: int) -> float:
+    """A front-end for each of these stores, with a share of the clients. Returns the seconds until all are back."""
+    async with AsyncExitStack() as stack:
+        victims, heirs = [await _front_ends(stack, kind, stores, clients) for _ in range(2)]
+        await _ask(victims, ["come"] * len(stores))
+        for victim in victims:
+            stop(victim, signal.SIGKILL)
+        seconds = await _ask(heirs, ["come"] * len(stores))
+        delivered = await _ask(heirs, ["check", *["wait"] * (len(stores) - 1)])
+    if sum(one["delivered"] for one in delivered) != clients:
         raise CheckFailed(f"{delivered} of {clients} clients got their message")
-    return float(seconds)
+    return max(float(one["seconds"]) for one in seconds)
+
+
+async def _front_ends(stack: AsyncExitStack, kind: str, stores: Sequence[str], clients: int) -> Sequence[Process]:
+    share = str(clients // len(stores))
+    starting = (stack.enter_async_context(node("storm.js", kind, store, share)) for store in stores)
+    return [process for process, _ in await asyncio.gather(*starting)]
+
+
+async def _ask(front_ends: Sequence[Process], orders: Sequence[str]) -> Sequence[dict[str, Any]]:
+    return await asyncio.gather(*(ask(one, order) for one, order in zip(front_ends, orders, strict=True)))

@@ -1,0 +1,110 @@
+"""Counting what a Redis does for a publish, command by command.
+
+Its own statistics (`INFO commandstats`) count each command, those inside of scripts too. The engines that publish are
+real, but nothing in them goes by the clock: no process says that it lives, writes progress down or probes what it
+hears. So between two looks at the statistics there is nothing but the publishes.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from itertools import count
+
+from tests.engine.benches import Bench, Clock, Limits, open_redis
+from tests.support.redis_servers import Server
+
+from pixied_server.core.message import Message
+from pixied_server.delivery.events import Delivery
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
+from pixied_server.delivery.watch import Watchers
+
+__all__ = ["commands_of_a_publish"]
+
+CHANNEL = "/commands/of/publish"
+PUBLISHES = 20
+PROCESSES = 2
+_AT_ONCE = 500
+_PATIENCE = 60.0
+_names = count(1)
+
+
+async def commands_of_a_publish(
+    server: Server, subscribers: int, *, attached: bool, keyed: bool = True
+) -> dict[str, float]:
+    """Publish messages to a channel with so many subscribers; give how often each command was done for one of them.
+
+    Args:
+        server: its own; nobody else uses it.
+        subscribers: of the channel.
+        attached: whether they are, in turns through two processes; else they are away.
+        keyed: whether a message has an idempotency key, as the SDKs give it one.
+
+    Raises:
+        AssertionError: not everyone got everything.
+    """
+    async with AsyncExitStack() as stack:
+        opened = open_redis(server.url, prefix=f"counted{next(_names)}", clock=Clock())
+        limits = Limits(clients=subscribers)
+        benches = [await stack.enter_async_context(opened(limits)) for _ in range(PROCESSES)]
+        hubs = [Hub(bench.engine, Watchers(10), bench.clock) for bench in benches]
+        ids = await _subscribed(benches[0], subscribers)
+        links = [await _link(hub, ids[number::PROCESSES]) for number, hub in enumerate(hubs) if attached]
+        await _publish(benches[0], ["first"], keyed=keyed)
+        before = _statistics(server)
+        await _publish(benches[0], [f"{number}" for number in range(PUBLISHES)], keyed=keyed)
+        counted = _statistics(server) - before
+        async with asyncio.timeout(_PATIENCE):
+            await _check(benches[0], ids, links)
+    return {command: calls / PUBLISHES for command, calls in sorted(counted.items())}
+
+
+async def _subscribed(bench: Bench, many: int) -> list[str]:
+    ids: list[str] = []
+    while len(ids) < many:
+        portion = range(min(_AT_ONCE, many - len(ids)))
+        clients = await asyncio.gather(*(bench.engine.create_client(60.0, {}) for _ in portion))
+        await asyncio.gather(*(bench.engine.subscribe(client.client_id, [CHANNEL]) for client in clients))
+        ids += [client.client_id for client in clients]
+    return ids
+
+
+async def _link(hub: Hub, ids: Sequence[str]) -> Link:
+    """A link with these clients, all live."""
+    link = Link(hub, "front", 65_536, LinkLimits(len(ids)))
+    for begin in range(0, len(ids), _AT_ONCE):
+        portion = enumerate(ids[begin : begin + _AT_ONCE], begin)
+        await asyncio.gather(*(link.attach(client_id, handle, AttachTerms()) for handle, client_id in portion))
+    while link._behind:
+        await link.take()
+    return link
+
+
+async def _publish(bench: Bench, texts: Sequence[str], *, keyed: bool) -> None:
+    """One after the other, as one publisher who waits for each answer."""
+    for text in texts:
+        key = f"the key of {text}" if keyed else ""
+        await bench.engine.publish([Message(CHANNEL, text.encode(), key=key)])
+
+
+def _statistics(server: Server) -> Counter[str]:
+    """How often each command was done, but for this one."""
+    stats = {name.removeprefix("cmdstat_"): one["calls"] for name, one in server.info("commandstats").items()}
+    return Counter({name: calls for name, calls in stats.items() if name != "info"})
+
+
+async def _check(bench: Bench, ids: Sequence[str], links: Sequence[Link]) -> None:
+    """Everyone has got all messages, or has them pending."""
+    sent = PUBLISHES + 1
+    for number, link in enumerate(links):
+        due = sent * len(ids[number::PROCESSES])
+        while due > 0:
+            due -= sum(_deliveries(event) for event in await link.take() if isinstance(event, Delivery))
+        assert due == 0
+    for client_id in ids[:: max(1, len(ids) // 10)] if not links else ():
+        assert (await bench.engine.get_client(client_id)).pending == sent
+
+
+def _deliveries(delivery: Delivery) -> int:
+    return sum(len(batch.audience.handles) * len(batch.entries) for batch in delivery.batches)

@@ -1,0 +1,40 @@
+"""What a Redis does for a publish does not depend on who subscribes."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.counts.store import commands_of_a_publish
+from tests.support.redis_servers import Server, single
+
+FEW, MANY = 10, 1_000
+# One of these may look at everyone who subscribes.
+WHOLESALE = {"zrange", "zrangebyscore", "smembers", "hgetall", "hkeys", "hvals", "zscan", "sscan", "hscan", "keys"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A Redis that nobody else uses."""
+    with single() as started:
+        yield started
+
+
+@pytest.mark.parametrize("attached", [True, False], ids=["attached", "away"])
+@pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "without a key"])
+async def test_as_many_commands_for_many_as_for_few(server: Server, *, attached: bool, keyed: bool) -> None:
+    """A publish to 1,000 subscribers takes exactly the commands that one to 10 takes, and none that reads a whole set.
+
+    It is one append and one announcement, whether they are attached, half of them through another process, or away.
+    """
+    few, many = [await commands_of_a_publish(server, count, attached=attached, keyed=keyed) for count in (FEW, MANY)]
+    assert few == many
+    assert (few["xadd"], few["spublish"]) == (1, 1)
+    assert not WHOLESALE & few.keys()
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "without a key"])
+async def test_as_many_commands_for_those_who_are_away(server: Server, *, keyed: bool) -> None:
+    """Whether its subscribers are attached makes no difference to a publish."""
+    away, attached = [
+        await commands_of_a_publish(server, FEW, attached=attached, keyed=keyed) for attached in (False, True)
+    ]
+    assert away == attached

@@ -147,6 +147,11 @@ class RedisClaim:
         return list(self._cursors)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether it reads all that the client subscribes to, as far as is known."""
+        return not self._coming
+
+    @property
     def all_patterns(self) -> set[str]:
         """What the client subscribes to, whether it reads it already or will."""
         return {pattern for _, pattern in (*self._cursors, *self._coming) if pattern}
@@ -188,6 +193,9 @@ class RedisClaim:
             self._cursors.pop(log, None)
             self._coming.pop(log, None)
             self._begun.pop(log, None)
+        # Whoever subscribes again begins anew: how far these logs were read says nothing of that.
+        for step in self.trail:
+            step.cursors = {log: at for log, at in step.cursors.items() if log not in logs}
         return list(logs)
 
     def advance(self, cursors: Cursors) -> None:

@@ -646,12 +646,14 @@ function operations.confirm(a)
   return {1}
 end
 
--- id, claim, whether what its keeper confirms counts for it, cursors
+-- id, claim, whether what its keeper confirms counts for it, the last change that its holder knows of, cursors
 function operations.joined(a)
   local id = ARGV[a]
   if holds(id, ARGV[a + 1]) then
-    confirm(id, a + 4, tonumber(ARGV[a + 3]))
-    redis.call('HSET', client_key(id), 'joined', ARGV[a + 2])
+    confirm(id, a + 5, tonumber(ARGV[a + 4]))
+    -- Not for a subscription that its holder does not know of yet.
+    local knows = (redis.call('HGET', client_key(id), 'changes') or '0') == ARGV[a + 3]
+    redis.call('HSET', client_key(id), 'joined', knows and ARGV[a + 2] or '0')
   end
   return {1}
 end

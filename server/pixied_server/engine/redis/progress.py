@@ -67,7 +67,11 @@ class Progress:
         await self._release_late()
         changed, self._changed = self._changed, {}
         progress = {name: self._places(keeper) for keeper, name in list(self._names.items())}
-        await asyncio.gather(*[self._write_joined(claim) for claim in changed.values()])
+        try:
+            await asyncio.gather(*[self._write_joined(claim) for claim in changed.values()])
+        except PixiedError:
+            self._changed = {name: claim for name, claim in changed.items() if not claim.lost} | self._changed
+            raise
         home = self._process.partitions[self._process.layout.of(self._process.name)]
         for name, text in progress.items():
             if text and self._written.get(name) != text:
@@ -82,12 +86,12 @@ class Progress:
         confirmed = progress[0] if progress is not None else 0
         cursors = claim.cursors_at(confirmed) if confirmed else {}
         # What it had to read first went by itself: until that is confirmed, its keeper's progress says nothing of it.
-        joined = claim.live and confirmed >= claim.farthest
+        joined = claim.live and claim.reads_all and confirmed >= claim.farthest
         if claim.live and not joined and not claim.lost:
             self._changed.setdefault(claim.client_id, claim)
         words = [word for log, at in cursors.items() for word in (field_of(log), at.place, at.offset)]
         await self._process.home(claim.client_id).do(
-            "joined", claim.client_id, claim.number, int(joined), len(cursors), *words
+            "joined", claim.client_id, claim.number, int(joined), claim.changes, len(cursors), *words
         )
 
     def _places(self, keeper: Keeper) -> str:

@@ -34,7 +34,8 @@ async def faye_on_pixied(stack: AsyncExitStack, servers: int) -> Site:
 async def faye_on_clustered_pixied(stack: AsyncExitStack, servers: int) -> Site:
     """So many Faye servers, each on a pixied of its own, and all of these on one Redis."""
     store = await stack.enter_async_context(redis_for_pixied())
-    backends = [await stack.enter_async_context(pixied("--engine", store)) for _ in range(servers)]
+    serving = (stack.enter_async_context(pixied("--engine", store)) for _ in range(servers))
+    backends = await asyncio.gather(*serving)
     return await _faye(stack, "pixied", [backend.address for backend in backends])
 
 

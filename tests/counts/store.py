@@ -31,7 +31,7 @@ _names = count(1)
 
 
 async def commands_of_a_publish(
-    server: Server, subscribers: int, *, attached: bool, keyed: bool = True
+    server: Server, subscribers: int, *, attached: bool, keyed: bool = True, at_once: bool = False
 ) -> dict[str, float]:
     """Publish messages to a channel with so many subscribers; give how often each command was done for one of them.
 
@@ -40,6 +40,7 @@ async def commands_of_a_publish(
         subscribers: of the channel.
         attached: whether they are, in turns through two processes; else they are away.
         keyed: whether a message has an idempotency key, as the SDKs give it one.
+        at_once: whether the publishes are begun together, and not each when the one before is answered.
 
     Raises:
         AssertionError: not everyone got everything.
@@ -51,9 +52,9 @@ async def commands_of_a_publish(
         hubs = [Hub(bench.engine, Watchers(10), bench.clock) for bench in benches]
         ids = await _subscribed(benches[0], subscribers)
         links = [await _link(hub, ids[number::PROCESSES]) for number, hub in enumerate(hubs) if attached]
-        await _publish(benches[0], ["first"], keyed=keyed)
+        await _publish(benches[0], ["first"], keyed=keyed, at_once=at_once)
         before = _statistics(server)
-        await _publish(benches[0], [f"{number}" for number in range(PUBLISHES)], keyed=keyed)
+        await _publish(benches[0], [f"{number}" for number in range(PUBLISHES)], keyed=keyed, at_once=at_once)
         counted = _statistics(server) - before
         async with asyncio.timeout(_PATIENCE):
             await _check(benches[0], ids, links)
@@ -81,11 +82,14 @@ async def _link(hub: Hub, ids: Sequence[str]) -> Link:
     return link
 
 
-async def _publish(bench: Bench, texts: Sequence[str], *, keyed: bool) -> None:
-    """One after the other, as one publisher who waits for each answer."""
-    for text in texts:
-        key = f"the key of {text}" if keyed else ""
-        await bench.engine.publish([Message(CHANNEL, text.encode(), key=key)])
+async def _publish(bench: Bench, texts: Sequence[str], *, keyed: bool, at_once: bool) -> None:
+    messages = [Message(CHANNEL, text.encode(), key=f"the key of {text}" if keyed else "") for text in texts]
+    publishes = [bench.engine.publish([message]) for message in messages]
+    if at_once:
+        await asyncio.gather(*publishes)
+    else:
+        for publish in publishes:
+            await publish
 
 
 def _statistics(server: Server) -> Counter[str]:

@@ -1,5 +1,7 @@
 """Publish, QueueFor and DequeueFor."""
 
+import asyncio
+
 import pytest
 from tests.engine.benches import Limits
 from tests.engine.conftest import OpenSite
@@ -158,6 +160,18 @@ async def test_a_key_with_another_body_is_refused(site: Site) -> None:
         await site.engine.queue_for(site.ids["ann"], [keyed("q"), keyed("q", body="2")])
     assert texts(await site.dequeue("ann")) == ["1"]
     assert not (await site.engine.publish([keyed("new")]))[0].duplicate
+
+
+async def test_publishes_that_are_begun_at_once_keep_their_order(site: Site) -> None:
+    """With keys, without, and beside some that are refused for their keys: each comes after the one before it."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.engine.publish([keyed("k", body="first")])
+    messages = [keyed(("", f"key {number}", "k")[number % 3], body=str(number)) for number in range(60)]
+    outcomes = await asyncio.gather(*(site.engine.publish([one]) for one in messages), return_exceptions=True)
+    refused = [isinstance(outcome, IdempotencyKeyReused) for outcome in outcomes]
+    assert refused == [False, False, True] * 20
+    assert texts(await site.dequeue("ann")) == ["first", *(str(number) for number in range(60) if number % 3 < 2)]
 
 
 async def test_no_room_for_keys(open_site: OpenSite) -> None:

@@ -1,5 +1,6 @@
 """Faye servers on pixied, against the same servers on faye-redis and on Faye's own engine."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -46,9 +47,9 @@ async def fanout_vs_faye_memory(scale: Scale) -> AsyncIterator[Contest]:
 @asynccontextmanager
 async def redis_fanout_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
     """Two Faye servers, each on a pixied of its own, both of these on one Redis, against the two on faye-redis."""
-    messages = scale.of(600, 300)
+    messages = scale.of(600, 150)
     async with AsyncExitStack() as stack:
-        sites = (await faye_on_clustered_pixied(stack, 2), await faye_on_redis(stack, 2))
+        sites = await asyncio.gather(faye_on_clustered_pixied(stack, 2), faye_on_redis(stack, 2))
         ours, reference = [await stack.enter_async_context(load(site.ports, SOCKETS)) for site in sites]
         yield Contest(lambda: ours.fanout(messages), lambda: reference.fanout(messages))
 
@@ -74,7 +75,8 @@ async def _latency(
     messages = rate * scale.of(3, 1)
     details: dict[str, list[object]] = {}
     async with AsyncExitStack() as stack:
-        sites = {"pixied": await site_of(stack, 2), "faye-redis": await faye_on_redis(stack, 2)}
+        made = await asyncio.gather(site_of(stack, 2), faye_on_redis(stack, 2))
+        sites = dict(zip(("pixied", "faye-redis"), made, strict=True))
         loads = {name: await stack.enter_async_context(load(site.ports, SOCKETS)) for name, site in sites.items()}
 
         async def p99(name: str) -> float:

@@ -32,11 +32,11 @@ async def redis_storm_vs_faye_redis(scale: Scale) -> AsyncIterator[Contest]:
 
     Against two processes with the same clients, each with faye-redis, on one Redis.
     """
-    clients = scale.of(CLIENTS_OF_TWO, CLIENTS_OF_TWO // 5)
+    clients = scale.of(CLIENTS_OF_TWO, CLIENTS_OF_TWO // 10)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(redis_for_pixied())
-        backends = [await stack.enter_async_context(pixied("--engine", store)) for _ in range(2)]
-        addresses = [backend.address for backend in backends]
+        serving = (stack.enter_async_context(pixied("--engine", store)) for _ in range(2))
+        addresses = [backend.address for backend in await asyncio.gather(*serving)]
         socket = await stack.enter_async_context(redis())
         yield Contest(lambda: _storm("pixied", addresses, clients), lambda: _storm("redis", [socket, socket], clients))
 

@@ -37,20 +37,13 @@ class Publishing:
         self._clients = clients
         self._events = events
         self._publishes = TokenBucket(process.limits.publishes_per_second)
-        self._in_order = asyncio.Lock()
+        # Done when the publish that came last is past the check of its keys.
+        self._turn: asyncio.Future[None] | None = None
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
-        keyed = any(message.key for message in messages)
-        # What comes after a publish with a key waits until that is past its check: what a caller sends stays in order.
-        if keyed or self._in_order.locked():
-            async with self._in_order:
-                if keyed:
-                    await self._reserve("", messages)
-                answers = self._published(messages)
-        else:
-            answers = self._published(messages)
+        answers = await self._in_turn(messages)
         outcomes = [
             self._published_as(message, answer)
             for message, answer in zip(messages, await asyncio.gather(*answers), strict=True)
@@ -64,6 +57,30 @@ class Publishing:
                 self._tell_published(message, now, message.publisher, outcome.matched)
         await self._shrink()
         return outcomes
+
+    async def _in_turn(self, messages: Sequence[Message]) -> list[Awaitable[list[Any]]]:
+        """Publish as soon as the keys are checked and those who came before have published.
+
+        So what a caller sends stays in order, and the keys of all who come at once are checked at once: one after the
+        other each would wait for an answer of the store.
+        """
+        keyed = any(message.key for message in messages)
+        before = self._turn if self._turn and not self._turn.done() else None
+        if not keyed and not before:
+            return self._published(messages)
+        mine = self._turn = asyncio.get_running_loop().create_future()
+        try:
+            if keyed:
+                await self._reserve("", messages)
+            if before:
+                await asyncio.shield(before)
+            return self._published(messages)
+        finally:
+            # Who fails before its turn has come does not let those behind it pass.
+            if before and not before.done():
+                before.add_done_callback(lambda _: mine.set_result(None))
+            else:
+                mine.set_result(None)
 
     def _published_as(self, message: Message, answer: Sequence[Any]) -> PublishOutcome:
         _, matched, duplicate, place, *logs = answer

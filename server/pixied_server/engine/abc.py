@@ -15,7 +15,7 @@ Common to all operations:
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, Self
 
 from pixied_server.core.backlog import Loss, Portion
 from pixied_server.core.log import Entry
@@ -69,6 +69,18 @@ class Event:
     message_id: str = ""
     recipients: int = 0
     front_end: str = ""
+
+    @classmethod
+    def published(cls, message: Message, at: float, client_id: str, recipients: int) -> Self:
+        """A message was published by a client, "" for none, or queued for one."""
+        return cls(
+            EventKind.PUBLISHED,
+            at,
+            client_id=client_id,
+            channel=message.channel,
+            message_id=message.id,
+            recipients=recipients,
+        )
 
 
 class Parting(Enum):

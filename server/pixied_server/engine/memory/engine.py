@@ -446,16 +446,7 @@ class MemoryEngine:
 
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
         if EventKind.PUBLISHED in self.listener.wanted:
-            self.listener.happened(
-                Event(
-                    EventKind.PUBLISHED,
-                    at,
-                    client_id=client_id,
-                    channel=message.channel,
-                    message_id=message.id,
-                    recipients=recipients,
-                )
-            )
+            self.listener.happened(Event.published(message, at, client_id, recipients))
 
 
 def _page(request: PageRequest, keys: Iterable[str], item: Callable[[str], T]) -> Page[T]:

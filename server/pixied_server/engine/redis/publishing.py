@@ -203,16 +203,7 @@ class Publishing:
 
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
         if self._events.watched(EventKind.PUBLISHED):
-            self._events.show(
-                Event(
-                    EventKind.PUBLISHED,
-                    at,
-                    client_id=client_id,
-                    channel=message.channel,
-                    message_id=message.id,
-                    recipients=recipients,
-                )
-            )
+            self._events.show(Event.published(message, at, client_id, recipients))
 
 
 def _key(scope: str, message: Message) -> str:

@@ -52,7 +52,10 @@ export interface WatchRequest {
 
 /** Some events. The first response comes at once and is empty: from then on nothing is missed unannounced. */
 export interface WatchResponse {
-  /** In the order in which they happened. */
+  /**
+   * In the order in which they happened, as each server saw it. With an engine that servers share, what is told by two of
+   * them, or by the store and a server, may come in another order: a message's `delivered` before its `published`.
+   */
   events: Event[];
   /** How many events this watcher missed just before these, for it read too slowly. */
   missed: number;

@@ -3,7 +3,7 @@
 It reads one JSON line: where servers are, which clients to attach, how large its window is, and how many deliveries it
 leaves unconfirmed. It writes one JSON line for each thing that happens, before it confirms it; so what was confirmed
 was told. When its stream breaks it opens another one, at the next server. A client that it has lost to another
-front-end it does not take back.
+front-end it takes back only when it is told to, by any further line.
 """
 
 import asyncio
@@ -48,11 +48,14 @@ class _FrontEnd:
     """
 
     def __init__(self, clients: list[str], hold: int) -> None:
-        self._clients = dict(enumerate(clients))
+        self._all = dict(enumerate(clients))
+        self._clients = dict(self._all)
         self._hold = hold
+        self._link: RawLink | None = None
 
     async def attend(self, link: RawLink) -> None:
         """Take the clients onto a link, then tell and confirm what comes, until it breaks."""
+        self._link = link
         if self._clients:
             await link.send(*[attach(client_id, handle) for handle, client_id in self._clients.items()])
         while True:
@@ -73,6 +76,13 @@ class _FrontEnd:
                 case "heartbeat":
                     await link.send(wire.AttachCommand(heartbeat=wire.Heartbeat()))
 
+    async def take_back(self) -> None:
+        """Take the clients that it has lost."""
+        lost = self._all.items() - self._clients.items()
+        self._clients |= lost
+        if self._link and lost:
+            await self._link.send(*[attach(client_id, handle) for handle, client_id in lost])
+
     async def _try_again(self, link: RawLink, failed: wire.AttachFailed) -> None:
         why = refusal_in(failed.error)
         if why.reason == "ENGINE_UNAVAILABLE":
@@ -87,8 +97,22 @@ class _FrontEnd:
         _tell(detached=handle, why=why)
 
 
-async def _serve(addresses: list[str], name: str, clients: list[str], window: int, hold: int) -> None:
-    front_end = _FrontEnd(clients, hold)
+async def _serve() -> None:
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    terms = json.loads(await lines.readline())
+    front_end = _FrontEnd(terms.pop("clients"), terms.pop("hold"))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_obey(lines, front_end))
+        tasks.create_task(_attend(front_end, **terms))
+
+
+async def _obey(lines: asyncio.StreamReader, front_end: _FrontEnd) -> None:
+    while await lines.readline():
+        await front_end.take_back()
+
+
+async def _attend(front_end: _FrontEnd, addresses: list[str], name: str, window: int) -> None:
     for address in cycle(addresses):
         async with grpc.aio.insecure_channel(address, options=_IMPATIENT) as channel:
             try:
@@ -100,4 +124,4 @@ async def _serve(addresses: list[str], name: str, clients: list[str], window: in
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(**json.loads(sys.stdin.readline())))
+    asyncio.run(_serve())

@@ -108,6 +108,11 @@ class FrontEnd:
         if self._reading.done():
             self._reading.result()
 
+    def take_back(self) -> None:
+        """Have it take the clients that it has lost."""
+        assert self._process.stdin
+        self._process.stdin.write(b"\n")
+
     async def kill(self) -> None:
         """SIGKILL; what it told before is still read."""
         if self._process.returncode is None:
@@ -318,6 +323,11 @@ class Stage:
             return self.history.answered >= enough
 
         await until(reached)
+
+    async def holder_of(self, client: str, *, at: int | None = None) -> str:
+        """The name of the front-end that a server says has a client."""
+        name: str = (await self.call("GetClient", first=at, client_id=client)).client.front_end
+        return name
 
     async def pending(self, client: str) -> int:
         """How many messages a client has not confirmed."""

@@ -5,7 +5,7 @@ there a gap may say so.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -13,6 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from tests.chaos.muffler import muffled
 from tests.chaos.stage import FrontEnd, Stage, over, staged
 from tests.sdk.servers import Server
+from tests.support.caller import until
+from tests.support.redis_servers import Server as Redis
 from tests.support.redis_servers import cluster, sentinel_trio, single
 from tests.support.refusals import refused
 
@@ -24,27 +26,29 @@ _SLOTS = [slot_of(base.encode()) for base in Layout("pixied", 4).bases]
 
 
 @asynccontextmanager
-async def _under_load(sites: list[Server], seed: int, *, loses: bool = False) -> AsyncIterator[tuple[Stage, FrontEnd]]:
+async def _under_load(
+    sites: list[Server], seed: int, *, loses: bool = False, changes: bool = True
+) -> AsyncIterator[tuple[Stage, FrontEnd]]:
     """Six clients at a front-end and six publishers that never pause while the context lasts; judged at its end.
 
     Args:
         sites: the servers.
         seed: of the test.
         loses: whether the store may lose what it has answered.
+        changes: whether subscriptions change meanwhile.
     """
     async with staged(sites, seed) as stage:
         clients = await stage.create_clients(6)
         async with stage.front_end(clients, hold=1) as edge:
             async with stage.publishers(6), AsyncExitStack() as stack:
-                if not loses:
+                if changes:
                     await stack.enter_async_context(stage.changing_subscriptions())
                 await edge.reaches(got=stage.random.randint(500, 1_500))
                 yield stage, edge
                 await stage.published(1_000)
             await stage.settle()
             for client in clients:
-                described = (await stage.call("GetClient", client_id=client)).client
-                assert described.front_end == "edge"
+                assert await stage.holder_of(client) == "edge"
             await edge.kill()
         stage.history.check()
         assert loses or not stage.history.gaps
@@ -63,6 +67,47 @@ async def test_a_pixied_that_is_killed(seed: int) -> None:
             stage.history.fault("the publishers' pixied was killed, which holds the clients by now")
             await asyncio.to_thread(sites[0].kill)
             await edge.reaches(attached=18)
+
+
+async def test_a_pixied_that_hangs() -> None:
+    """SIGSTOP of the holder until it is given up for dead: it goes on with the clients that nobody has taken."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with _under_load(sites, 1, changes=False) as (stage, _):
+            with stage.history.outage("the holder hung"):
+                sites[1].freeze()
+
+                async def given_up() -> bool:
+                    holders = [await stage.holder_of(client, at=0) for client in stage.clients]
+                    return not any(holders)
+
+                await until(given_up)
+                sites[1].thaw()
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+async def test_clients_that_are_taken_to_and_fro(seed: int) -> None:
+    """Front-ends at both pixied take clients from each other without a pause: each copy comes once, or marked."""
+    with single(aof=True) as store, over(store.url) as sites:
+        async with staged(sites, seed) as stage, AsyncExitStack() as stack:
+            clients = await stage.create_clients(6)
+            edges = [
+                await stack.enter_async_context(stage.front_end(clients, at=[address], hold=hold))
+                for address, hold in ((sites[0].address, 1), (sites[1].address, 2), (sites[1].address, 3))
+            ]
+            last = edges[-1]
+            async with stage.publishers(4), stage.changing_subscriptions():
+                for _ in range(30):
+                    edge = stage.random.choice([one for one in edges if one is not last])
+                    await last.reaches(got=last.got + stage.random.randint(50, 150))
+                    stage.history.fault("the clients were taken over")
+                    attached = edge.attached + len(clients)
+                    edge.take_back()
+                    await edge.reaches(attached=attached)
+                    last = edge
+            await stage.settle()
+            await stack.aclose()
+            stage.history.check()
+            assert not stage.history.gaps
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
@@ -141,27 +186,52 @@ async def test_a_clock_that_is_off() -> None:
             await edge.reaches(attached=12)
 
 
+async def _lose(stage: Stage, master: Redis, replicas: Sequence[Redis]) -> None:
+    """Kill a master when it has answered what its replicas have not got."""
+    for one in replicas:
+        one.freeze()
+    # They would else find it in their sockets' buffers when they run on.
+    master("CLIENT", "KILL", "TYPE", "replica")
+    await stage.published(20)
+    await asyncio.to_thread(master.kill)
+    for one in replicas:
+        one.thaw()
+
+
 @pytest.mark.parametrize("seed", _SEEDS[:2])
 async def test_a_sentinel_failover(seed: int) -> None:
     """The master is killed, a replica takes its place: what it had not got is announced."""
-    with sentinel_trio() as trio, over(trio.url) as sites:
-        async with _under_load(sites, seed, loses=True) as (stage, _):
+    async with AsyncExitStack() as stack:
+        trio = stack.enter_context(sentinel_trio())
+        sites = stack.enter_context(over(trio.url))
+        async with _under_load(sites, seed, loses=True, changes=False) as (stage, _):
+            [away] = await stage.create_clients(1, "/**")
+            await stage.published(100)
             with stage.history.outage("the master was killed"):
                 master = trio.master
-                await asyncio.to_thread(master.kill)
+                replicas = [one for one in trio.servers if one is not master]
+                await _lose(stage, master, replicas)
                 await asyncio.to_thread(trio.await_failover, master)
+            await stack.enter_async_context(stage.front_end([away], name="late"))
+        assert stage.history.gaps[away]
 
 
 @pytest.mark.parametrize("seed", _SEEDS[:2])
 async def test_a_cluster_failover(seed: int) -> None:
     """A master is killed, its replica takes its place: what it had not got is announced."""
-    with cluster() as servers, over(servers.url) as sites:
-        async with _under_load(sites, seed, loses=True) as (stage, _):
+    async with AsyncExitStack() as stack:
+        servers = stack.enter_context(cluster())
+        sites = stack.enter_context(over(servers.url))
+        async with _under_load(sites, seed, loses=True, changes=False) as (stage, _):
+            [away] = await stage.create_clients(1, "/**")
+            await stage.published(100)
             with stage.history.outage("a master was killed"):
                 master = servers.serving(_SLOTS[0])
                 replica = servers.replica_of(master)
-                await asyncio.to_thread(master.kill)
+                await _lose(stage, master, [replica])
                 await asyncio.to_thread(servers.await_failover, replica)
+            await stack.enter_async_context(stage.front_end([away], name="late"))
+        assert stage.history.gaps[away]
 
 
 @pytest.mark.parametrize("seed", _SEEDS)

@@ -3,6 +3,7 @@
 import asyncio
 from itertools import count
 
+import pytest
 from tests.distributed.outage import PATIENCE, until
 from tests.distributed.pair import Pair, opened
 from tests.engine.site import Site, reason_of
@@ -110,6 +111,32 @@ async def test_a_connection_that_is_silent_is_given_up() -> None:
             await heard(pair)
             await pair.read(front)
             assert front.texts("ann") == ["1"]
+
+
+@pytest.mark.parametrize("later", [0, 2])
+async def test_what_is_lost_behind_mail_that_is_left_is_told(later: int) -> None:
+    """A client that was away gets what is left, and is told exactly how much came after it and is no more."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            await pair.here.subscribe("ann", "/a")
+            for number in range(3):
+                await pair.here.publish("/a", str(number))
+            old = {name: server("DUMP", name) for name in server("KEYS", "*")}
+            for number in range(3, 7):
+                await pair.here.publish("/a", str(number))
+            server("FLUSHALL")
+            for name, value in old.items():
+                server("RESTORE", name, 0, value)
+            server("CLIENT", "KILL", "TYPE", "pubsub")
+            await heard(pair)
+            for number in range(later):
+                await pair.there.publish("/a", f"after {number}")
+            front = pair.there.front_end()
+            await pair.there.attach("ann", front)
+            await pair.read(front)
+            assert front.texts("ann") == ["0", "1", "2", *(f"after {number}" for number in range(later))]
+            assert front.lost["ann"] == {"/a": 4}
 
 
 async def test_scripts_that_are_forgotten_are_sent_again() -> None:

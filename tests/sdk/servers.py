@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -63,6 +64,16 @@ class Server:
             self._process.kill()
             self._process.wait(PATIENCE)
             self._process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections live, and nothing is answered."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int | None:
         """Stop it as an operator would; give its exit code."""

@@ -70,7 +70,8 @@ local function oldest(log) return redis.call('XRANGE', log_key(log), '-', '+', '
 -- The oldest goes before its time: readers can tell by the cut, and by offsets that are missing.
 local function cut(log, entry)
   local place = take_away(log, entry)
-  redis.call('HSET', CUTS, log, int(place))
+  -- What Redis lost is younger than what goes before its time.
+  if place > tonumber(redis.call('HGET', CUTS, log) or 0) then redis.call('HSET', CUTS, log, int(place)) end
 end
 
 local function forget(log, place)
@@ -473,6 +474,14 @@ function operations.forget_keys(a)
   return {1, #old}
 end
 
+-- The offset of the first entry beyond a place, whether it is there already or not.
+local function offset_beyond(log, place)
+  local entry = redis.call('XRANGE', log_key(log), int(place + 1), '+', 'COUNT', 1)[1]
+  if not entry then return tonumber(redis.call('HGET', OFFSETS, log) or 0) + 1 end
+  local _, offset = parsed(entry[1])
+  return offset
+end
+
 -- Reading: at most so many messages and bytes of each log, up to a place or "" for all, then logs: name, place and offset read up to.
 -- Returns the place reached, and for each log: its offset after what is returned, how many are missing, whether there is more, the
 -- entries (id, time, message).
@@ -489,12 +498,8 @@ function operations.read(a)
       local first = entries[1]
       local cut_at = tonumber(redis.call('HGET', CUTS, log) or 0)
       if cut_at > place then
-        local _, next
-        if first then _, next = parsed(first[1])
-        else
-          local beyond = oldest(log)
-          if beyond then _, next = parsed(beyond[1]) else next = tonumber(redis.call('HGET', OFFSETS, log) or 0) + 1 end
-        end
+        local _, next = nil, offset_beyond(log, upto)
+        if first then _, next = parsed(first[1]) end
         missing = math.max(next - 1 - offset, 0)
         last = next - 1
       end
@@ -506,10 +511,15 @@ function operations.read(a)
         end
         used = used + size
         local _, entry_offset = parsed(entry[1])
-        -- Between two that are there none is ever taken away: Redis has lost it.
+        -- Behind one that is there none is ever taken away: Redis has lost it.
         if number > 1 then missing = missing + entry_offset - last - 1 end
         last = entry_offset
         found[number] = {entry[1], entry[2][4], entry[2][6]}
+      end
+      if first and more == 0 and cut_at > parsed(entries[#entries][1]) then
+        local next = offset_beyond(log, upto)
+        missing = missing + next - 1 - last
+        last = next - 1
       end
     end
     answer[#answer + 1] = {int(last), missing, more, found}

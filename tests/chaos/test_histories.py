@@ -155,3 +155,23 @@ def test_a_fault_with_mail_on_its_way_is_counted() -> None:
     _deliver(history, "2!", "3", "4")
     assert history.at_stake(history.faults[0]) == 2
     history.check()
+
+
+def test_an_outage_counts_what_came_late_through_whichever_holding() -> None:
+    """Front-ends may not notice it: what was published before its end and came after it was at stake."""
+    history = _history("1")
+    holding = _deliver(history, "1")
+    with history.outage("the store was away"):
+        _publish(history, "2")
+    history.delivered(holding, "2", redelivered=False)
+    assert history.at_stake(history.faults[0]) == 1
+    history.check()
+
+
+def test_an_outage_in_which_nothing_was_late_is_no_test() -> None:
+    """If all had arrived before its end, the history proves nothing."""
+    history = _history("1")
+    with history.outage("the store was away"):
+        _deliver(history, "1")
+    with pytest.raises(AssertionError, match="nothing was on its way when the store was away"):
+        history.check()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pixied_server.core.backlog import Portion
 from pixied_server.core.log import Entry
-from pixied_server.engine.redis.following import Log
+from pixied_server.engine.redis.ear import Log
 from pixied_server.engine.redis.mail import entry_of
 from pixied_server.engine.redis.partition import Partition
 from pixied_server.engine.redis.positions import Positions

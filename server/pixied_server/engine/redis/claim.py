@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pixied_server.core.backlog import Loss
 from pixied_server.core.channels import logs_of
 from pixied_server.engine.abc import Keeper, Reading
-from pixied_server.engine.redis.following import Log
+from pixied_server.engine.redis.ear import Log
 from pixied_server.engine.redis.mail import decoded, entry_of
 from pixied_server.engine.redis.partition import Partition
 from pixied_server.engine.redis.positions import Positions

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pixied_server.engine.abc import NOT_HANDED_OUT, Claim, Keeper, Parting
+from pixied_server.engine.abc import Claim, Keeper, Parting
 from pixied_server.engine.redis.asking import Asking
+from pixied_server.engine.redis.bookmarks import Bookmarks
 from pixied_server.engine.redis.claim import Cursors, Place, RedisClaim
-from pixied_server.engine.redis.following import Following, Log
-from pixied_server.engine.redis.positions import BITS
+from pixied_server.engine.redis.ear import Log
+from pixied_server.engine.redis.following import Following
+from pixied_server.engine.redis.interests import Interests
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.progress import Progress, places_in
 from pixied_server.engine.redis.records import cursor_words, cursors_of, look, record_of, release_words
-from pixied_server.errors import ClientUnknown, EngineUnavailable, FieldInvalid, PixiedError, TakenOver
+from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError, TakenOver
 
 __all__ = ["Claims"]
 
 # How long, in seconds, another process has to give up a client that is claimed here.
 _YIELD = 0.5
-# So long, in seconds, until what failed is tried again.
-_PAUSE = 0.1
 # So many claims are looked at at once.
 _AT_ONCE = 200
 # The claims of so many clients that were let go of are remembered, for cursors that they name later.
@@ -59,6 +59,7 @@ class Claims:
     Attributes:
         held: the claims of this process, by client.
         partitions, positions: the process's.
+        bookmarks: what cursors of clients stand for.
     """
 
     def __init__(self, process: Process, following: Following, progress: Progress, asking: Asking) -> None:
@@ -69,6 +70,10 @@ class Claims:
         self._following = following
         self._progress = progress
         self._asking = asking
+        self._interests = Interests(process, following)
+        self.bookmarks = Bookmarks(
+            process, asking, lambda client_id: self.held.get(client_id) or self._past.get(client_id)
+        )
         self._past: OrderedDict[str, RedisClaim] = OrderedDict()
         self._news: dict[str, _News] = {}
         self._yielded: dict[str, set[asyncio.Event]] = {}
@@ -77,7 +82,7 @@ class Claims:
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
     ) -> RedisClaim:
         """See `engine.abc.Engine`."""
-        named = await self._resolved(client_id, cursor) if cursor else {}
+        named = await self.bookmarks.resolved(client_id, cursor) if cursor else {}
         news = self._news.setdefault(client_id, _News())
         news.claims += 1
         # A task of its own: once the store was asked the client is this process's, whatever becomes of the caller.
@@ -217,7 +222,7 @@ class Claims:
         if claim.unsettled:
             claim.advance(await self._inherited(record, claim.logs))
         claim.advance(named)
-        await self.follow(claim, claim.logs)
+        await self._interests.follow(claim, claim.logs)
         self._check(claim)
         home = self._process.layout.of(claim.client_id)
         await self._following.sync({home, *(partition for partition, _ in claim.logs)})
@@ -244,19 +249,6 @@ class Claims:
         places = places_in(record_of(found).get(record["link"], ""))
         return {log: Place(places[log[0]], 0) for log in logs if log[0] in places}
 
-    async def follow(self, claim: RedisClaim, logs: Sequence[Log]) -> None:
-        """Follow logs for a client for as long as it is held and reads them."""
-        if not claim.lost:
-            new = [log for log in logs if log not in claim.followed and claim.reads(log)]
-            claim.followed.update(new)
-            await self._following.follow(new)
-
-    def unfollow(self, claim: RedisClaim, logs: Iterable[Log]) -> None:
-        """Undo that for some logs."""
-        gone = claim.followed.intersection(logs)
-        claim.followed -= gone
-        self._following.unfollow(gone)
-
     # Subscriptions of clients that are held
 
     def subscribed(self, client_id: str, change: int, cursors: Cursors) -> None:
@@ -265,7 +257,7 @@ class Claims:
             return
         if change == claim.changes + 1:
             claim.changes = change
-            self._read(claim, cursors)
+            self._interests.read(claim, cursors)
         else:
             self._process.spawn(self.refresh(claim))
 
@@ -280,7 +272,7 @@ class Claims:
         """
         if (claim := self._concerned(client_id, change)) is None:
             return
-        self._leave(claim, patterns)
+        self._interests.leave(claim, patterns)
         if change == claim.changes + 1 and not known:
             claim.changes = change
         else:
@@ -338,8 +330,8 @@ class Claims:
         if claim.lost or int(record["changes"]) < claim.changes:
             return
         claim.changes = int(record["changes"])
-        self._leave(claim, claim.all_patterns - {pattern for _, pattern in cursors})
-        self._read(claim, {log: place for log, place in cursors.items() if log[1] and not claim.reads(log)})
+        self._interests.leave(claim, claim.all_patterns - {pattern for _, pattern in cursors})
+        self._interests.read(claim, {log: place for log, place in cursors.items() if log[1] and not claim.reads(log)})
 
     async def _resumed(self, claim: RedisClaim) -> bool:
         """Whether a claim that the store does not know goes on, for nobody else has claimed the client.
@@ -359,35 +351,6 @@ class Claims:
             raise ClientUnknown(claim.client_id)
         return bool(resumed[0])
 
-    def _leave(self, claim: RedisClaim, patterns: Iterable[str]) -> None:
-        """A client that is held here gets nothing more through some patterns."""
-        for pattern in patterns:
-            self._process.listener.unsubscribed(claim.client_id, pattern)
-            self.unfollow(claim, claim.remove(pattern))
-
-    def _read(self, claim: RedisClaim, cursors: Cursors) -> None:
-        """A client that is held here has further logs."""
-        if cursors:
-            claim.expect(cursors)
-            self._process.spawn(self._read_on(claim, cursors))
-
-    async def _read_on(self, claim: RedisClaim, cursors: Cursors) -> None:
-        """Have a client read further logs.
-
-        What is older than its subscription may not have been announced yet, and would be taken for its mail if it were
-        live before that.
-        """
-        while not claim.lost and (logs := list(claim.expected(cursors))):
-            try:
-                await self.follow(claim, logs)
-                await self._following.sync({partition for partition, _ in logs})
-            except PixiedError:
-                await asyncio.sleep(_PAUSE)
-                continue
-            if not claim.lost:
-                claim.add(cursors)
-                self._process.listener.behind(claim.client_id)
-
     # The end of claims
 
     def _forget(self, client_id: str) -> None:
@@ -395,7 +358,7 @@ class Claims:
         if claim is not None:
             claim.lost = True
             self._progress.forget(claim)
-            self.unfollow(claim, claim.followed)
+            self._interests.unfollow(claim, claim.followed)
             self._past[client_id] = claim
             if len(self._past) > _PAST:
                 self._past.popitem(last=False)
@@ -452,52 +415,7 @@ class Claims:
         """The offset of a log's last entry at a place; -1 if that is not known."""
         return self._following.offset_at(log, place)
 
-    async def _resolved(self, client_id: str, cursor: int) -> Cursors:
-        """What a cursor stands for: this process may have handed it out, or another. Nothing, if that is no more.
-
-        Raises:
-            ClientUnknown, FieldInvalid.
-        """
-        ordinal = cursor >> BITS
-        if ordinal == self._process.positions.head >> BITS:
-            claim = self.held.get(client_id) or self._past.get(client_id)
-            if claim is None:
-                await look(self._process, client_id)
-                raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
-            progress = self._process.listener.progress(client_id)
-            if cursor > max(claim.farthest, progress[1] if progress else 0, claim.handed_out):
-                raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
-            return claim.cursors_at(cursor)
-        await look(self._process, client_id)
-        _, process = await self._process.partitions[0].do("process_of", ordinal)
-        if not process:
-            raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
-        answer = await self._asking.ask(process.decode(), "Q", client_id, str(cursor))
-        if answer is None:
-            return {}
-        known, *words = answer
-        if known != "1":
-            raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
-        return {
-            (int(partition), pattern): Place(int(place), int(offset))
-            for partition, pattern, place, offset in (word.split("\t") for word in words)
-        }
-
     # What other processes say
-
-    def hear_question(self, process: str, name: str, client_id: str, cursor: str) -> None:
-        """Another process asks what a cursor stands for."""
-
-        async def answer() -> None:
-            try:
-                cursors = await self._resolved(client_id, int(cursor))
-            except PixiedError:
-                words = ["0"]
-            else:
-                words = ["1", *(f"{log[0]}\t{log[1]}\t{at.place}\t{at.offset}" for log, at in cursors.items())]
-            await self._asking.answer(process, name, *words)
-
-        self._process.spawn(answer())
 
     def hear_wanted(self, client_id: str, process: str) -> None:
         """Another process wants a client that is held here."""

@@ -110,7 +110,7 @@ class RedisEngine:
             "Y": self._claims.hear_wanted,
             "R": self._claims.hear_yielded,
             "C": self._claims.hear_claimed,
-            "Q": self._claims.hear_question,
+            "Q": self._claims.bookmarks.hear_question,
             "K": self._claims.hear_change,
             "A": asking.hear_answer,
             "E": self._events.hear,

@@ -8,8 +8,7 @@ anything younger is passed on.
 """
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 from time import monotonic
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from pixied_server.core.log import Entry
+from pixied_server.engine.redis.ear import Ear, Log, Topic, seen
 from pixied_server.engine.redis.failures import StoreUnavailable
 from pixied_server.engine.redis.mail import Announcement, announcement, decoded
 from pixied_server.engine.redis.partition import Partition
@@ -24,20 +24,10 @@ from pixied_server.engine.redis.positions import Positions
 from pixied_server.engine.redis.store import Feed, Store
 from pixied_server.errors import EngineUnavailable, PixiedError
 
-__all__ = ["Audience", "Following", "Log"]
+__all__ = ["Audience", "Following"]
 
 _log = structlog.get_logger(__name__)
 
-# A log: its partition and its pattern.
-Log = tuple[int, str]
-
-_READ_LOGS = 100
-_READ_MESSAGES = 500
-_READ_BYTES = 1_000_000
-# So many of a log's last offsets are remembered, to tell how many messages exactly a client has lost.
-_RECENT = 32
-# For so many logs of each partition that this process appended to it is known how far they were.
-_APPENDED = 4_000
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -63,82 +53,6 @@ class Audience(Protocol):
     def restored(self, partition: int) -> None:
         """A partition is heard again after it was not: clients may have got mail of their own meanwhile."""
         ...
-
-
-class _Topic:
-    """A followed log.
-
-    Attributes:
-        followers: how many want it.
-        ready: done when all that is appended from now on will be heard.
-        offset: of the last message of it that was heard; -1 if that is not known.
-        recent: the places and offsets of its last messages.
-    """
-
-    __slots__ = ("followers", "offset", "ready", "recent")
-
-    def __init__(self) -> None:
-        self.followers = 0
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ready.add_done_callback(_seen)
-        self.offset = -1
-        self.recent: deque[tuple[int, int]] | None = None
-
-    def hear(self, place: int, offset: int) -> None:
-        """A message of the log was told."""
-        self.offset = offset
-        if self.recent is None:
-            self.recent = deque(maxlen=_RECENT)
-        self.recent.append((place, offset))
-
-    def offset_at(self, place: int) -> int:
-        """The offset of the last entry at a place, as far as is known."""
-        for at, offset in reversed(self.recent or ()):
-            if at <= place:
-                return offset
-        return -1
-
-
-class _Ear:
-    """How a process hears one partition.
-
-    Attributes:
-        heard: everything up to this place has been passed on.
-        appended: the last place that this process knows of because it appended there.
-        last_appended: the last offsets of such logs, the youngest last.
-        topics: the logs that are followed, by pattern.
-        unconfirmed: how many confirmations each channel has yet to get.
-        marks: what is waiting for marks, by their names.
-        held_back: what was told while the partition is being read; None if it is not.
-        feed: the connection, or None while there is none.
-    """
-
-    def __init__(self, partition: Partition) -> None:
-        self.partition = partition
-        partition.known = self.known
-        self.heard = 0
-        self.appended = 0
-        self.last_appended: OrderedDict[str, int] = OrderedDict()
-        self.topics: dict[str, _Topic] = {}
-        self.unconfirmed: dict[bytes, int] = {}
-        self.marks: dict[str, list[asyncio.Future[None]]] = {}
-        self.wanted: list[asyncio.Future[None]] = []
-        self.all_confirmed: asyncio.Event = asyncio.Event()
-        self.held_back: list[Announcement | tuple[str, Announcement]] | None = None
-        # Marks that came while mail was held back.
-        self.deferred: list[asyncio.Future[None]] = []
-        self.deferred_upto = 0
-        self.feed: Feed | None = None
-        self.mending: asyncio.Task[None] | None = None
-        self.last_mark = monotonic()
-
-    def known(self) -> tuple[int, Mapping[str, int]]:
-        """Up to which place mail was told or appended, as far as this process knows, and the last offsets of logs."""
-        offsets = dict(self.last_appended)
-        for pattern, topic in self.topics.items():
-            if topic.offset >= 0:
-                offsets[pattern] = max(topic.offset, offsets.get(pattern, 0))
-        return max(self.heard, self.appended), offsets
 
 
 class Following:
@@ -167,7 +81,7 @@ class Following:
         self._process = process
         self._audience = audience
         self._patience = patience
-        self._ears = [_Ear(partition) for partition in partitions]
+        self._ears = [Ear(partition, process) for partition in partitions]
         self._feeds: dict[str, Feed] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._readers: set[asyncio.Task[None]] = set()
@@ -235,14 +149,14 @@ class Following:
                     # Whoever waits for it has changed its mind.
                     topic.ready.set_result(None)
                 if ear.feed is not None:
-                    ear.feed.unsubscribe(_channel(ear, pattern))
+                    ear.feed.unsubscribe(ear.channel(pattern))
 
-    def _begin(self, ear: _Ear, pattern: str) -> "asyncio.Future[None]":
+    def _begin(self, ear: Ear, pattern: str) -> "asyncio.Future[None]":
         topic = ear.topics.get(pattern)
         if topic is None:
-            topic = ear.topics[pattern] = _Topic()
+            topic = ear.topics[pattern] = Topic()
             if ear.feed is not None:
-                self._subscribe(ear, [_channel(ear, pattern)])
+                self._subscribe(ear, [ear.channel(pattern)])
         topic.followers += 1
         return topic.ready
 
@@ -261,23 +175,16 @@ class Following:
         ear = self._ears[0]
         if ear.feed is not None:
             if watching:
-                self._subscribe(ear, [_events(ear)])
+                self._subscribe(ear, [ear.events])
             else:
-                ear.feed.unsubscribe(_events(ear))
+                ear.feed.unsubscribe(ear.events)
 
     def appended(self, partition: int, place: int, offsets: Mapping[str, int]) -> None:
         """This process has appended to logs, followed or not, and was told that it did.
 
         What a store has lost when it comes back is known by this too, for some time.
         """
-        ear = self._ears[partition]
-        ear.appended = max(ear.appended, place)
-        for log, offset in offsets.items():
-            # The last ones stay longest.
-            ear.last_appended[log] = offset
-            ear.last_appended.move_to_end(log)
-        while len(ear.last_appended) > _APPENDED:
-            ear.last_appended.popitem(last=False)
+        self._ears[partition].append(place, offsets)
 
     # Marks
 
@@ -312,28 +219,28 @@ class Following:
             _log.warning("store connection is silent, opening another", node=feed.node)
             feed.abort()
 
-    def _marked(self, ear: _Ear) -> "asyncio.Future[None]":
+    def _marked(self, ear: Ear) -> "asyncio.Future[None]":
         mark: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        mark.add_done_callback(_seen)
+        mark.add_done_callback(seen)
         if not ear.wanted:
             asyncio.get_running_loop().call_soon(self._ask_for_mark, ear)
         ear.wanted.append(mark)
         return mark
 
-    def _ask_for_mark(self, ear: _Ear) -> None:
+    def _ask_for_mark(self, ear: Ear) -> None:
         wanted, ear.wanted = ear.wanted, []
         name = str(next(self._names))
         ear.marks[name] = wanted
         asked = ear.partition.do("sync", name)
         asked.add_done_callback(lambda one: self._mark_failed(ear, name, one))
 
-    def _mark_failed(self, ear: _Ear, name: str, asked: "asyncio.Future[list[Any]]") -> None:
+    def _mark_failed(self, ear: Ear, name: str, asked: "asyncio.Future[list[Any]]") -> None:
         if asked.cancelled() or asked.exception() is not None:
             for mark in ear.marks.pop(name, ()):
                 if not mark.done():
                     mark.set_exception(asked.exception() or EngineUnavailable("it was given up"))
 
-    def _mark(self, ear: _Ear, name: str, place: int) -> None:
+    def _mark(self, ear: Ear, name: str, place: int) -> None:
         ear.last_mark = monotonic()
         marks = ear.marks.pop(name, [])
         if place < ear.heard and ear.held_back is None:
@@ -344,7 +251,7 @@ class Following:
         else:
             self._reached(ear, place, marks)
 
-    def _reached(self, ear: _Ear, place: int, marks: list["asyncio.Future[None]"]) -> None:
+    def _reached(self, ear: Ear, place: int, marks: list["asyncio.Future[None]"]) -> None:
         ear.heard = max(ear.heard, place)
         self._positions.reach(ear.partition.number, ear.heard)
         for mark in marks:
@@ -353,7 +260,7 @@ class Following:
 
     # Connections
 
-    def _mend(self, ear: _Ear, why: str) -> None:
+    def _mend(self, ear: Ear, why: str) -> None:
         """Connect a partition anew, and read what was missed; what is told meanwhile is held back."""
         if why and self.hears and not self._closed:
             # One line for all partitions: they are lost together, or one leads to the others.
@@ -363,7 +270,7 @@ class Following:
         if ear.mending is None and not self._closed:
             ear.mending = asyncio.get_running_loop().create_task(self._mended(ear, again=bool(why)))
 
-    async def _mended(self, ear: _Ear, *, again: bool) -> None:
+    async def _mended(self, ear: Ear, *, again: bool) -> None:
         try:
             for attempt in count():
                 try:
@@ -382,7 +289,7 @@ class Following:
                 _log.info("the store is heard again")
             self._audience.restored(ear.partition.number)
 
-    async def _connect(self, ear: _Ear) -> None:
+    async def _connect(self, ear: Ear) -> None:
         node = await self._store.node_of(ear.partition.key)
         async with self._opening.setdefault(node, asyncio.Lock()):
             feed = self._feeds.get(node)
@@ -396,14 +303,14 @@ class Following:
         ear.feed = feed
         ear.unconfirmed.clear()
         ear.all_confirmed.clear()
-        channels = [f"{ear.partition.base}process:{self._process}".encode()]
-        channels += [_channel(ear, pattern) for pattern in ear.topics]
+        channels = [ear.process_channel]
+        channels += [ear.channel(pattern) for pattern in ear.topics]
         if self._watching and ear.partition.number == 0:
-            channels.append(_events(ear))
+            channels.append(ear.events)
         self._subscribe(ear, channels)
         await asyncio.wait_for(ear.all_confirmed.wait(), self._patience)
 
-    def _subscribe(self, ear: _Ear, channels: list[bytes]) -> None:
+    def _subscribe(self, ear: Ear, channels: list[bytes]) -> None:
         for channel in channels:
             ear.unconfirmed[channel] = ear.unconfirmed.get(channel, 0) + 1
         if ear.feed is not None:
@@ -435,11 +342,11 @@ class Following:
                     ear.feed = None
                     self._mend(ear, why)
 
-    def _still_wanted(self, ear: _Ear, channel: bytes) -> bool:
+    def _still_wanted(self, ear: Ear, channel: bytes) -> bool:
         """Whether the end of a subscription is not of our doing."""
-        return channel == f"{ear.partition.base}process:{self._process}".encode()
+        return channel == ear.process_channel
 
-    def _confirmed(self, ear: _Ear, channel: bytes) -> None:
+    def _confirmed(self, ear: Ear, channel: bytes) -> None:
         left = ear.unconfirmed.get(channel, 1) - 1
         if left:
             ear.unconfirmed[channel] = left
@@ -454,7 +361,7 @@ class Following:
         if topic is not None and not topic.ready.done():
             self._ready_after_mark(ear, [topic])
 
-    def _ready_after_mark(self, ear: _Ear, topics: list[_Topic]) -> None:
+    def _ready_after_mark(self, ear: Ear, topics: list[Topic]) -> None:
         def marked(mark: "asyncio.Future[None]") -> None:
             for topic in topics:
                 if not topic.ready.done():
@@ -484,26 +391,19 @@ class Following:
         else:
             self._audience.told(kind.decode(), rest.decode().split("\n"))
 
-    def _mail(self, ear: _Ear, rest: bytes) -> None:
+    def _mail(self, ear: Ear, rest: bytes) -> None:
         if ear.held_back is None and int(rest[: rest.index(b"\n")]) <= ear.heard:
             return  # A copy, by way of another of its logs.
         told = announcement(rest.split(b"\n", 3))
         if ear.held_back is not None:
             ear.held_back.append(told)
-        elif self._has_hole(ear, told):
+        elif ear.has_hole(told):
             self._mend(ear, "mail is missing")
             ear.held_back = [told]
         else:
             self._pass_on(ear, told)
 
-    def _has_hole(self, ear: _Ear, told: Announcement) -> bool:
-        for pattern, offset in told.logs:
-            topic = ear.topics.get(pattern)
-            if topic is not None and topic.offset >= 0 and offset > topic.offset + 1:
-                return True
-        return False
-
-    def _pass_on(self, ear: _Ear, told: Announcement) -> None:
+    def _pass_on(self, ear: Ear, told: Announcement) -> None:
         ear.heard = told.place
         followed = []
         for pattern, offset in told.logs:
@@ -515,7 +415,7 @@ class Following:
         if followed:
             self._audience.mail(Entry(position, float(told.at), decoded(told.stored)), followed)
 
-    def _own_mail(self, ear: _Ear, rest: bytes) -> None:
+    def _own_mail(self, ear: Ear, rest: bytes) -> None:
         told = announcement(rest.split(b"\n", 3))
         (client_id, _), *_ = told.logs
         if ear.held_back is not None:
@@ -523,14 +423,14 @@ class Following:
         elif told.place > ear.heard:
             self._pass_on_own(ear, client_id, told)
 
-    def _pass_on_own(self, ear: _Ear, client_id: str, told: Announcement) -> None:
+    def _pass_on_own(self, ear: Ear, client_id: str, told: Announcement) -> None:
         ear.heard = told.place
         position = self._positions.announce(ear.partition.number, told.place)
         self._audience.own_mail(client_id, Entry(position, float(told.at), decoded(told.stored)))
 
     # Reading what was missed
 
-    async def _catch_up(self, ear: _Ear) -> None:
+    async def _catch_up(self, ear: Ear) -> None:
         upto = int((await ear.partition.do("hello"))[1])
         if upto < max(ear.heard, ear.appended):
             # The same server, and it has less than before: somebody has emptied it, or put old files in their place.
@@ -544,20 +444,16 @@ class Following:
             raise StoreUnavailable("the connection broke again")
         self._let_through(ear, upto)
 
-    async def _read_missed(self, ear: _Ear, upto: int) -> None:
+    async def _read_missed(self, ear: Ear, upto: int) -> None:
         """Pass on what the logs hold beyond what was heard, and tell what they do not hold any more."""
-        found: dict[int, Announcement] = {}
-        gaps: list[tuple[str, int]] = []
-        topics = list(ear.topics.items())
-        for begin in range(0, len(topics), _READ_LOGS):
-            await self._read_logs(ear, topics[begin : begin + _READ_LOGS], upto, found, gaps)
+        found, gaps = await ear.read(upto)
         for pattern, missing in gaps:
             for _ in range(missing):
                 self._audience.missed(pattern, self._positions.reserve(1) + 1)
         for place in sorted(found):
             self._pass_on(ear, found[place])
 
-    def _let_through(self, ear: _Ear, upto: int) -> None:
+    def _let_through(self, ear: Ear, upto: int) -> None:
         """All up to a place was read: pass on what was held back and is younger, and see to those who wait."""
         ear.heard = max(ear.heard, upto)
         self._positions.reach(ear.partition.number, ear.heard)
@@ -576,57 +472,11 @@ class Following:
         waiting = [
             topic
             for pattern, topic in ear.topics.items()
-            if not topic.ready.done() and _channel(ear, pattern) not in ear.unconfirmed
+            if not topic.ready.done() and ear.channel(pattern) not in ear.unconfirmed
         ]
         if waiting:
             self._ready_after_mark(ear, waiting)
 
-    async def _read_logs(
-        self,
-        ear: _Ear,
-        topics: list[tuple[str, _Topic]],
-        upto: int,
-        found: dict[int, Announcement],
-        gaps: list[tuple[str, int]],
-    ) -> None:
-        """Read what some logs hold beyond what was heard."""
-        reached = {pattern: (ear.heard, topic.offset) for pattern, topic in topics if topic.ready.done()}
-        while reached:
-            arguments: list[str | int] = [_READ_MESSAGES, _READ_BYTES, upto, len(reached)]
-            for pattern, (place, offset) in reached.items():
-                arguments += (pattern, place, offset)
-            _, _, *logs = await ear.partition.do("read", *arguments)
-            following: dict[str, tuple[int, int]] = {}
-            for pattern, (offset, missing, more, entries) in zip(reached, logs, strict=True):
-                if missing:
-                    gaps.append((pattern, missing))
-                for name, at, stored in entries:
-                    last, this = map(int, name.split(b"-"))
-                    told = found.setdefault(last, Announcement(last, [], at, stored))
-                    told.logs.append((pattern, this))
-                if (topic := ear.topics.get(pattern)) is not None:
-                    topic.offset = int(offset)
-                if more:
-                    following[pattern] = (int(entries[-1][0].split(b"-")[0]), int(offset))
-            reached = following
-
-
-def _channel(ear: _Ear, pattern: str) -> bytes:
-    return f"{ear.partition.base}mail:{pattern}".encode()
-
-
-def _events(ear: _Ear) -> bytes:
-    return f"{ear.partition.base}events".encode()
-
-
-def _seen(one: "asyncio.Future[Any]") -> None:
-    """Failures are told to those who wait; where nobody does, that is no fault."""
-    if not one.cancelled():
-        one.exception()
-
 
 def _seen_later(one: "asyncio.Future[Any]") -> None:
-    one.add_done_callback(_seen)
-
-
-Callback = Callable[[], None]
+    one.add_done_callback(seen)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pixied_server.engine.redis.claim import Cursors, Place
-from pixied_server.engine.redis.following import Log
+from pixied_server.engine.redis.ear import Log
 from pixied_server.engine.redis.process import Process
 from pixied_server.errors import ClientUnknown
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from pixied_server.engine.redis.claim import Place
-from pixied_server.engine.redis.following import Log
+from pixied_server.engine.redis.ear import Log
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.records import field_of, look
 from pixied_server.engine.redis.subscriptions import Subscriptions

@@ -10,8 +10,8 @@ from pixied_server.core.channels import is_pattern
 from pixied_server.engine.abc import EventKind
 from pixied_server.engine.redis.claim import Cursors, Place
 from pixied_server.engine.redis.claims import Claims
+from pixied_server.engine.redis.ear import Log
 from pixied_server.engine.redis.events import Events
-from pixied_server.engine.redis.following import Log
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.records import field_of, log_of, look
 from pixied_server.engine.redis.turns import Turns

@@ -23,7 +23,6 @@ from pixied_server.delivery.watch import Watchers
 __all__ = ["commands_of_a_publish"]
 
 CHANNEL = "/commands/of/publish"
-PUBLISHES = 20
 PROCESSES = 2
 _AT_ONCE = 500
 _PATIENCE = 60.0
@@ -31,7 +30,13 @@ _names = count(1)
 
 
 async def commands_of_a_publish(
-    server: Server, subscribers: int, *, attached: bool, keyed: bool = True, at_once: bool = False
+    server: Server,
+    subscribers: int,
+    *,
+    attached: bool,
+    keyed: bool = True,
+    at_once: bool = False,
+    publishes: int = 20,
 ) -> dict[str, float]:
     """Publish messages to a channel with so many subscribers; give how often each command was done for one of them.
 
@@ -41,6 +46,7 @@ async def commands_of_a_publish(
         attached: whether they are, in turns through two processes; else they are away.
         keyed: whether a message has an idempotency key, as the SDKs give it one.
         at_once: whether the publishes are begun together, and not each when the one before is answered.
+        publishes: how many.
 
     Raises:
         AssertionError: not everyone got everything.
@@ -54,11 +60,11 @@ async def commands_of_a_publish(
         links = [await _link(hub, ids[number::PROCESSES]) for number, hub in enumerate(hubs) if attached]
         await _publish(benches[0], ["first"], keyed=keyed, at_once=at_once)
         before = _statistics(server)
-        await _publish(benches[0], [f"{number}" for number in range(PUBLISHES)], keyed=keyed, at_once=at_once)
+        await _publish(benches[0], [f"{number}" for number in range(publishes)], keyed=keyed, at_once=at_once)
         counted = _statistics(server) - before
         async with asyncio.timeout(_PATIENCE):
-            await _check(benches[0], ids, links)
-    return {command: calls / PUBLISHES for command, calls in sorted(counted.items())}
+            await _check(benches[0], ids, links, publishes + 1)
+    return {command: calls / publishes for command, calls in sorted(counted.items())}
 
 
 async def _subscribed(bench: Bench, many: int) -> list[str]:
@@ -98,9 +104,8 @@ def _statistics(server: Server) -> Counter[str]:
     return Counter({name: calls for name, calls in stats.items() if name != "info"})
 
 
-async def _check(bench: Bench, ids: Sequence[str], links: Sequence[Link]) -> None:
+async def _check(bench: Bench, ids: Sequence[str], links: Sequence[Link], sent: int) -> None:
     """Everyone has got all messages, or has them pending."""
-    sent = PUBLISHES + 1
     for number, link in enumerate(links):
         due = sent * len(ids[number::PROCESSES])
         while due > 0:

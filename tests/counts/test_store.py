@@ -43,6 +43,6 @@ async def test_as_many_commands_for_those_who_are_away(server: Server, *, keyed:
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "without a key"])
 async def test_publishes_that_are_begun_at_once_share_calls(server: Server, *, keyed: bool) -> None:
     """They wait for the store together, to check their keys too: there are far fewer calls of it than publishes."""
-    counted = await commands_of_a_publish(server, FEW, attached=True, keyed=keyed, at_once=True)
+    counted = await commands_of_a_publish(server, FEW, attached=True, keyed=keyed, at_once=True, publishes=200)
     assert counted["evalsha"] < 0.5
     assert (counted["xadd"], counted["spublish"]) == (1, 1)

@@ -6,13 +6,48 @@ members of rooms fall on front-ends, for that decides how many links a message g
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from statistics import mean
 
-__all__ = ["COSTS", "SITES", "Costs", "Needs", "Site", "needs", "table"]
+__all__ = ["COSTS", "SITES", "Costs", "Needs", "RedisCosts", "Site", "needs", "table"]
 
 MILLION = 1_000_000
+# Messages in a frame from which on the costs of gathered ones hold.
+GATHERED = 50
+
+
+@dataclass(frozen=True)
+class RedisCosts:
+    """The same for pixied that share a Redis: seconds of one core of pixied or of Redis, and bytes there.
+
+    With 10 messages in a front-end's frame, spread over rooms. What is gathered costs less, for it shares calls.
+
+    Attributes:
+        publish: a message taken in by a pixied, beside frames.
+        hear: a message heard by a pixied and put into one link's delivery.
+        connect: a client created, subscribed and attached, by the pixied that does it.
+        attached: bytes of an attached client in its pixied.
+        store_publish: a message appended, its key checked, and announced to one pixied, by Redis.
+        store_announce: to each further one.
+        store_connect: a client created, subscribed and attached, by Redis.
+        client: bytes of a client in Redis, with one subscription.
+        kept: of a kept message, beside its data.
+        key: of an idempotency key.
+        key_kept: seconds for which that is kept.
+    """
+
+    publish: float = 79e-6
+    hear: float = 35e-6
+    connect: float = 200e-6
+    attached: int = 2_700
+    store_publish: float = 76e-6
+    store_announce: float = 3e-6
+    store_connect: float = 50e-6
+    client: int = 840
+    kept: int = 121
+    key: int = 518
+    key_kept: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +64,8 @@ class Costs:
         attached: further bytes of one that is attached.
         kept: bytes of a kept message beside its data.
         handle: bytes of a recipient in a delivery.
-        redis_publish: a message appended to a stream and announced by one Redis (assumed).
+        redis: what is other with the Redis engine.
+        gathered: the same with 100 messages in a frame.
         load: how busy a process may be.
     """
 
@@ -42,7 +78,8 @@ class Costs:
     attached: int = 1_780
     kept: int = 345
     handle: int = 3
-    redis_publish: float = 15e-6
+    redis: RedisCosts = field(default_factory=RedisCosts)
+    gathered: RedisCosts = field(default_factory=lambda: RedisCosts(publish=46e-6, hear=16e-6, store_publish=41e-6))
     load: float = 0.6
 
 
@@ -58,6 +95,7 @@ class Site:
         data: bytes of a message.
         kept: seconds for which messages are kept for those who come back.
         gather: seconds of mail that go into one frame of a link: about the time that a frame is under way.
+        together: whether the balancer has a room's members on one front-end; else they are where chance puts them.
     """
 
     name: str
@@ -68,6 +106,7 @@ class Site:
     data: int = 200
     kept: float = 60.0
     gather: float = 0.02
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,9 +119,11 @@ class Needs:
         links: links that a message goes to.
         cores: busy cores of pixied in all.
         processes: pixied processes at the load that is allowed.
+        heard: pixied processes that a message comes to.
         memory: bytes of all pixied together.
         network: bytes a second from pixied to front-ends.
-        shards: Redis processes; 0 where one pixied is enough.
+        shards: Redis processes; 0 where one pixied with the memory engine is enough.
+        store: bytes of these.
     """
 
     publishes: float
@@ -91,9 +132,11 @@ class Needs:
     links: float
     cores: float
     processes: int
+    heard: float
     memory: float
     network: float
     shards: int
+    store: float
 
 
 COSTS = Costs()
@@ -103,26 +146,55 @@ SITES = (
     Site("1 million, rooms of 10", MILLION, room=10, pause=10.0, kept=10.0),
     Site("1 million, one room", MILLION, room=MILLION, pause=100_000.0),
     Site("100 million, rooms of 100", 100 * MILLION),
+    Site("the same, rooms kept together", 100 * MILLION, together=True),
 )
 
 
 def needs(site: Site, costs: Costs = COSTS) -> Needs:
     """Work out what a site needs."""
+    need = _needs(site, costs, _processes(site.clients / site.pause * site.room * costs.delivery, costs))
+    # A front-end's link is to one pixied, so it takes at least as many front-ends.
+    while need.processes > need.front_ends:
+        need = _needs(site, costs, need.processes)
+    return need
+
+
+def _needs(site: Site, costs: Costs, front_ends: int) -> Needs:
     publishes = site.clients / site.pause
     deliveries = publishes * site.room
-    front_ends = _processes(deliveries * costs.delivery, costs)
-    links = _links(site.room, front_ends)
+    links = 1.0 if site.together else _links(site.room, front_ends)
     # A link's mail of one moment shares a frame, and each frame is confirmed by another.
     frames = min(publishes * links, front_ends / site.gather) * 2
     taken_in = min(publishes, front_ends / site.gather) * 2
-    connects = site.clients / site.session * costs.connect
-    cores = publishes * (costs.publish + links * costs.hand_out) + (frames + taken_in) * costs.frame + connects
-    processes = _processes(cores, costs)
-    messages = publishes * site.kept
-    memory = site.clients * (costs.client + costs.attached) + messages * (site.data + costs.kept)
+    framing = (frames + taken_in) * costs.frame
     network = publishes * links * (site.data + 25) + deliveries * costs.handle
-    shards = _processes(publishes * costs.redis_publish, costs) if processes > 1 else 0
-    return Needs(publishes, deliveries, front_ends, links, cores, processes, memory, network, shards)
+    connects = site.clients / site.session
+    cores = publishes * (costs.publish + links * costs.hand_out) + framing + connects * costs.connect
+    if cores <= costs.load:
+        memory = site.clients * (costs.client + costs.attached) + publishes * site.kept * (site.data + costs.kept)
+        return Needs(publishes, deliveries, front_ends, links, cores, 1, 1.0, memory, network, 0, 0.0)
+    redis = costs.gathered if publishes * site.gather / front_ends > GATHERED else costs.redis
+    processes, heard, cores = _sharing(publishes, links, framing + connects * redis.connect, costs, redis)
+    in_store = publishes * (redis.store_publish + (heard - 1) * redis.store_announce) + connects * redis.store_connect
+    store = site.clients * redis.client
+    store += publishes * (site.kept * (site.data + redis.kept) + redis.key_kept * redis.key)
+    memory = site.clients * redis.attached
+    shards = _processes(in_store, costs)
+    return Needs(publishes, deliveries, front_ends, links, cores, processes, heard, memory, network, shards, store)
+
+
+def _sharing(publishes: float, links: float, rest: float, costs: Costs, redis: RedisCosts) -> tuple[int, float, float]:
+    """How many pixied share this work, how many of them hear a message, and how busy they are together.
+
+    The more there are, the more of them have one of the links that a message goes to, up to all of the links.
+    """
+    processes = 1
+    while True:
+        heard = processes * (1 - (1 - 1 / processes) ** links)
+        cores = publishes * (redis.publish + heard * redis.hear + (links - heard) * costs.hand_out) + rest
+        if (needed := _processes(cores, costs)) <= processes:
+            return processes, heard, cores
+        processes = needed
 
 
 def _processes(cores: float, costs: Costs) -> int:
@@ -144,7 +216,8 @@ def table(costs: Costs = COSTS) -> str:
 
 def _lines(costs: Costs) -> Iterator[str]:
     heads = (
-        "site|publishes/s|deliveries/s|Faye processes|links per message|pixied's cores|processes|memory|network|Redis"
+        "site|publishes/s|deliveries/s|Faye processes|links per message|pixied's cores|processes|that hear a message"
+        "|memory|network|Redis|its memory"
     )
     yield f"|{heads}|"
     yield "|" + "|".join("---" if head == "site" else "---:" for head in heads.split("|")) + "|"
@@ -158,9 +231,11 @@ def _lines(costs: Costs) -> Iterator[str]:
             f"{need.links:,.1f}",
             f"{need.cores:,.1f}",
             f"{need.processes:,}",
+            f"{need.heard:,.1f}",
             f"{need.memory / 1e9:,.1f} GB",
             f"{need.network / 1e6:,.0f} MB/s",
             f"{need.shards:,}" if need.shards else "none",
+            f"{need.store / 1e9:,.1f} GB" if need.shards else "",
         )
         yield "|" + "|".join(cells) + "|"
 

@@ -13,6 +13,7 @@ from pixied_server.engine.abc import Event, EventKind, PublishOutcome, QueueOutc
 from pixied_server.engine.redis.clients import Clients
 from pixied_server.engine.redis.events import Events
 from pixied_server.engine.redis.following import Following
+from pixied_server.engine.redis.line import Line
 from pixied_server.engine.redis.mail import encoded
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.records import look
@@ -37,8 +38,7 @@ class Publishing:
         self._clients = clients
         self._events = events
         self._publishes = TokenBucket(process.limits.publishes_per_second)
-        # Done when the publish that came last is past the check of its keys.
-        self._turn: asyncio.Future[None] | None = None
+        self._line: Line[list[Awaitable[list[Any]]]] = Line()
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
@@ -64,23 +64,10 @@ class Publishing:
         So what a caller sends stays in order, and the keys of all who come at once are checked at once: one after the
         other each would wait for an answer of the store.
         """
-        keyed = any(message.key for message in messages)
-        before = self._turn if self._turn and not self._turn.done() else None
-        if not keyed and not before:
+        reserving = self._reserve("", messages) if any(message.key for message in messages) else None
+        if not reserving and not self._line:
             return self._published(messages)
-        mine = self._turn = asyncio.get_running_loop().create_future()
-        try:
-            if keyed:
-                await self._reserve("", messages)
-            if before:
-                await asyncio.shield(before)
-            return self._published(messages)
-        finally:
-            # Who fails before its turn has come does not let those behind it pass.
-            if before and not before.done():
-                before.add_done_callback(lambda _: mine.set_result(None))
-            else:
-                mine.set_result(None)
+        return await self._line.take(lambda: self._published(messages), reserving)
 
     def _published_as(self, message: Message, answer: Sequence[Any]) -> PublishOutcome:
         _, matched, duplicate, place, *logs = answer

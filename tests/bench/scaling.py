@@ -37,12 +37,12 @@ class RedisCosts:
         key_kept: seconds for which that is kept.
     """
 
-    publish: float = 79e-6
-    hear: float = 35e-6
+    publish: float = 73e-6
+    hear: float = 29e-6
     connect: float = 200e-6
     attached: int = 2_700
-    store_publish: float = 76e-6
-    store_announce: float = 3e-6
+    store_publish: float = 74e-6
+    store_announce: float = 1.5e-6
     store_connect: float = 50e-6
     client: int = 840
     kept: int = 121
@@ -79,7 +79,7 @@ class Costs:
     kept: int = 345
     handle: int = 3
     redis: RedisCosts = field(default_factory=RedisCosts)
-    gathered: RedisCosts = field(default_factory=lambda: RedisCosts(publish=46e-6, hear=16e-6, store_publish=41e-6))
+    gathered: RedisCosts = field(default_factory=lambda: RedisCosts(publish=36e-6, hear=13e-6, store_publish=33e-6))
     load: float = 0.6
 
 

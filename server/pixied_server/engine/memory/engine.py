@@ -431,7 +431,8 @@ class MemoryEngine:
 
     def watched(self, kind: EventKind) -> bool:
         """See `engine.abc.Engine`."""
-        return kind in self.listener.wanted
+        # Hardly ever does anyone watch, and to look up a kind costs more than to see that.
+        return bool(wanted := self.listener.wanted) and kind in wanted
 
     def show(self, event: Event) -> None:
         """See `engine.abc.Engine`."""
@@ -441,11 +442,11 @@ class MemoryEngine:
         """See `engine.abc.Engine`."""
 
     def _tell(self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
-        if kind in self.listener.wanted:
+        if self.watched(kind):
             self.listener.happened(Event(kind, at, client_id=client_id, channel=channel, reason=reason))
 
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
-        if EventKind.PUBLISHED in self.listener.wanted:
+        if self.watched(EventKind.PUBLISHED):
             self.listener.happened(Event.published(message, at, client_id, recipients))
 
 

@@ -39,7 +39,8 @@ class Events:
 
     def watched(self, kind: EventKind) -> bool:
         """Whether anyone wants events of this kind."""
-        return kind in self._process.listener.wanted or bool(self.others & _BITS[kind])
+        wanted = self._process.listener.wanted
+        return bool(wanted and kind in wanted) or bool(self.others and self.others & _BITS[kind])
 
     def tell(self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = "") -> None:
         """Something happened."""

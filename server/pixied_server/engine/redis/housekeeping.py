@@ -176,7 +176,8 @@ class Housekeeping:
         for partition in self._process.partitions:
             while (await partition.do("sweep", age, _SLICE))[1] == _SLICE:
                 pass
-            await partition.do("forget_keys", repr(idempotency.SECONDS))
+            while (await partition.do("forget_keys", repr(idempotency.SECONDS), _SLICE))[1] == _SLICE:
+                pass
 
     async def _bury_the_dead(self) -> None:
         """Clients that were ended by a process that died over it."""

@@ -464,9 +464,9 @@ function operations.free_key(a)
   return {1}
 end
 
--- Keys older than so many seconds mean nothing any more.
+-- Keys older than so many seconds mean nothing any more; at most so many.
 function operations.forget_keys(a)
-  local old = redis.call('ZRANGEBYSCORE', KEYS_AGE, '-inf', num(NOW - tonumber(ARGV[a])), 'LIMIT', 0, 1000)
+  local old = redis.call('ZRANGEBYSCORE', KEYS_AGE, '-inf', num(NOW - tonumber(ARGV[a])), 'LIMIT', 0, ARGV[a + 1])
   for _, member in ipairs(old) do
     redis.call('HDEL', string.sub(member, 1, 1) == 's' and KEYS_SEEN or KEYS_DONE, string.sub(member, 2))
     redis.call('ZREM', KEYS_AGE, member)

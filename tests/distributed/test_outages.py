@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from tests.distributed.outage import PATIENCE, until
 from tests.distributed.pair import Pair, opened
-from tests.engine.site import Site, reason_of
+from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import single
 
 from pixied_server.delivery.events import DetachReason
@@ -47,6 +47,30 @@ async def test_a_store_that_is_started_again_has_lost_nothing() -> None:
             assert pair.here.engine.healthy
             assert [text for text in front.texts("ann") if text != "x"] == ["1", "2", "3", "4"]
             assert not front.lost
+
+
+async def test_a_channel_that_began_anew_has_lost_nothing_of_its_former_life() -> None:
+    """What a pixied knows of a channel that went with its last subscriber says nothing of one of the same name."""
+    with single(aof=True) as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            for pattern in ("/a", "/a/*"):
+                await pair.here.subscribe("ann", pattern)
+            for channel in ("/a", "/a/b"):
+                await pair.here.publish(channel, *map(str, range(5)))
+            await pair.here.unsubscribe("ann", "/a", "/a/*")
+            await pair.there.subscribe("ann", "/a", "/a/*")
+            await pair.there.publish("/a", "new")
+            await pair.there.publish("/a/b", "new too")
+            # Of each partition, the one that knew the former life is the one that knows of the latest mail.
+            await pair.here.create("bob")
+            for number in range(16):
+                await pair.here.subscribe("bob", f"/other/{number}")
+                await pair.here.publish(f"/other/{number}", "1")
+            await asyncio.to_thread(server.restart)
+            await heard(pair)
+            mail = await pair.there.dequeue("ann")
+            assert (sorted(texts(mail)), mail.losses) == (["new", "new too"], [])
 
 
 async def test_a_store_that_comes_back_empty_has_no_clients() -> None:

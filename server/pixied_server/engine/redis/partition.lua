@@ -91,10 +91,13 @@ local function drop_log(log)
   redis.call('ZREM', AGES, log)
 end
 
+-- A log that begins is beyond all that one of its name ever had: what a process knows of that one says nothing of this.
+local function begin_log(log) redis.call('HSETNX', OFFSETS, log, int(math.max(position(), MICRO))) end
+
 local function append(log, place, size, blob, most, largest)
   local key = log_key(log)
   local offset = redis.call('HINCRBY', OFFSETS, log, 1)
-  redis.call('XADD', key, place .. '-' .. offset, 's', size, 'a', num(NOW), 'b', blob)
+  redis.call('XADD', key, place .. '-' .. int(offset), 's', size, 'a', num(NOW), 'b', blob)
   local bytes = redis.call('HINCRBY', BYTES, log, size)
   redis.call('ZADD', AGES, 'NX', place, log)
   local length = redis.call('XLEN', key)
@@ -271,7 +274,10 @@ function operations.join(a)
   local count = redis.call('ZCARD', key)
   local version = 0
   if added == 1 then
-    if count == 1 then redis.call('ZADD', PATTERNS, 0, pattern) end
+    if count == 1 then
+      redis.call('ZADD', PATTERNS, 0, pattern)
+      begin_log(pattern)
+    end
     if wild then version = redis.call('HINCRBY', META, 'version', 1) end
     redis.call('HSET', COUNTS, pattern, version .. ' ' .. count)
     redis.call('HINCRBY', META, 'subscriptions', 1)
@@ -292,6 +298,7 @@ function operations.declare(a)
       drop_log(pattern)
     else
       redis.call('HSET', COUNTS, pattern, version .. ' ' .. count)
+      begin_log(pattern)
     end
   end
   return {1, int(position()), redis.call('HGET', OFFSETS, pattern) or '0'}
@@ -412,7 +419,7 @@ function operations.publish(a)
     local names, long = {}, {}
     for _, log in ipairs(logs) do
       local offset, exceeds = append(log, place, size, blob, most, largest)
-      names[#names + 1] = log .. '\t' .. offset
+      names[#names + 1] = log .. '\t' .. int(offset)
       offsets[#offsets + 1] = log
       offsets[#offsets + 1] = offset
       if exceeds then long[#long + 1] = log end
@@ -437,7 +444,7 @@ function operations.queue(a)
   redis.call('HINCRBY', META, 'bytes', size)
   redis.call('HINCRBY', META, 'messages', 1)
   local offset, exceeds = append(id, place, size, blob, most, largest)
-  tell(is.process, mail('I', place, id .. '\t' .. offset, blob))
+  tell(is.process, mail('I', place, id .. '\t' .. int(offset), blob))
   if exceeds then trim(id, most, largest) end
   remember(key, 1)
   return {1, 0, place, offset}
@@ -845,17 +852,24 @@ function operations.hello(a)
   return {1, int(position())}
 end
 
+-- A log that was dropped though somebody read it goes on: log, the offset up to which that one has it. One message is missing for all.
+function operations.go_on(a)
+  local log, offset = ARGV[a], tonumber(ARGV[a + 1])
+  redis.call('HSET', OFFSETS, log, int(offset + 1))
+  redis.call('HSET', CUTS, log, next_place())
+  return {1}
+end
+
 -- Mail up to a place had been told of, and logs up to these offsets: what is missing of that was lost, and readers are to notice.
--- The place is 0 for a new one. Returns in how many logs that is so.
+-- Returns in how many logs that is so.
 function operations.lost(a)
   local place, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
-  if place == 0 then place = tonumber(next_place()) end
   if place > position() then redis.call('HSET', META, 'position', int(place)) end
   for index = a + 2, a + 2 * count, 2 do
     local log, offset = ARGV[index], tonumber(ARGV[index + 1])
     local is_read = redis.call('HEXISTS', COUNTS, log) == 1 or redis.call('EXISTS', client_key(log)) == 1
     if is_read and tonumber(redis.call('HGET', OFFSETS, log) or 0) < offset then
-      redis.call('HSET', OFFSETS, log, offset)
+      redis.call('HSET', OFFSETS, log, int(offset))
       redis.call('HSET', CUTS, log, int(place))
       noted = noted + 1
     end

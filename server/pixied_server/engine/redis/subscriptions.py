@@ -111,7 +111,7 @@ class Subscriptions:
             return
         await asyncio.gather(
             *[
-                self._process.partitions[log[0]].do("lost", 0, 1, pattern, cursors[log].offset + 1)
+                self._process.partitions[log[0]].do("go_on", pattern, cursors[log].offset)
                 for log in cursors
                 if log[1] == pattern
             ]

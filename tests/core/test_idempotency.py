@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixied_server.core.idempotency import SECONDS, IdempotencyWindow
+from pixied_server.core.idempotency import SECONDS, IdempotencyWindow, scoped
 from pixied_server.core.message import Message
 from pixied_server.errors import IdempotencyKeyReused, LimitMemory
 
@@ -16,12 +16,12 @@ def message(key: str, body: str = "1", channel: str = "/a", publisher: str = "",
     return Message(channel, body.encode(), publisher=publisher, exclude_publisher=exclude, key=key)
 
 
-def done(window: IdempotencyWindow, scope: str, one: Message, now: float, outcome: int = 1) -> bool:
+def done(window: IdempotencyWindow, one: Message, now: float, outcome: int = 1) -> bool:
     """Do a thing unless it was done. Returns whether it was new."""
-    if one.key in window.recall(scope, [one], now):
+    if scoped(one) in window.recall([one], now):
         return False
     if one.key:
-        window.remember(scope, one, outcome, now)
+        window.remember(one, outcome, now)
     return True
 
 
@@ -33,7 +33,7 @@ def test_a_key_does_a_thing_once_in_five_minutes(story: list[tuple[str, float]])
     for key, later in story:
         now += later
         new = key == "" or key not in first or first[key] + SECONDS <= now
-        assert done(window, "", message(key), now) is new
+        assert done(window, message(key), now) is new
         if new:
             first[key] = now
 
@@ -41,15 +41,14 @@ def test_a_key_does_a_thing_once_in_five_minutes(story: list[tuple[str, float]])
 def test_the_outcome_is_remembered() -> None:
     """A repeat is told what the first time came to."""
     window = IdempotencyWindow(10)
-    window.remember("", message("k"), 7, 0.0)
-    assert window.recall("", [message("k"), message("new")], 1.0) == {"k": 7}
+    window.remember(message("k"), 7, 0.0)
+    assert window.recall([message("k"), message("new")], 1.0) == {"/a\nk": 7}
 
 
 @pytest.mark.parametrize(
     "other",
     [
         message("k", body="2"),
-        message("k", channel="/b"),
         message("k", publisher="p"),
         message("k", exclude=True),
     ],
@@ -58,43 +57,60 @@ def test_a_key_is_good_for_one_message(other: Message) -> None:
     """Another message under a known key is refused, in the same request as well, and the field is named."""
     window = IdempotencyWindow(10)
     with pytest.raises(IdempotencyKeyReused) as refused:
-        window.recall("", [message("k"), message(""), other], 0.0)
+        window.recall([message("k"), message(""), other], 0.0)
     assert refused.value.field == "messages[2].idempotency_key"
-    window.remember("", message("k"), 1, 0.0)
+    window.remember(message("k"), 1, 0.0)
     with pytest.raises(IdempotencyKeyReused):
-        window.recall("", [other], SECONDS - 1.0)
-    assert window.recall("", [other], SECONDS) == {}
+        window.recall([other], SECONDS - 1.0)
+    assert window.recall([other], SECONDS) == {}
 
 
 def test_the_same_key_twice_in_one_request() -> None:
     """One request may repeat a message: that is no reuse."""
-    assert IdempotencyWindow(1).recall("", [message("k"), message("k")], 0.0) == {}
+    assert IdempotencyWindow(1).recall([message("k"), message("k")], 0.0) == {}
 
 
-@given(st.text("a", max_size=2), st.text("a", min_size=1), st.text("a", max_size=2), st.text("a", min_size=1))
-def test_scopes_are_apart(scope: str, key: str, other_scope: str, other_key: str) -> None:
-    """A key of one operation is not one of another, however scopes and keys are spelt."""
+def test_a_key_belongs_to_a_channel_or_to_a_client() -> None:
+    """The same key on another channel, or for another client, stands for another message."""
     window = IdempotencyWindow(10)
-    window.remember(scope, message(key), 1, 0.0)
-    known = window.recall(other_scope, [message(other_key)], 0.0)
-    assert bool(known) is ((scope, key) == (other_scope, other_key))
+    window.remember(message("k"), 1, 0.0)
+    window.remember(message("k"), 2, 0.0, client_id="ann")
+    assert window.recall([message("k"), message("k", channel="/b")], 0.0) == {"/a\nk": 1}
+    assert window.recall([message("k")], 0.0, client_id="ann") == {"ann\nk": 2}
+    assert window.recall([message("k", body="2")], 0.0, client_id="bob") == {}
+    with pytest.raises(IdempotencyKeyReused):
+        window.recall([message("k", channel="/b")], 0.0, client_id="ann")
+
+
+WORDS = st.text("a", min_size=1, max_size=2)
+NAMES = st.tuples(WORDS, st.sampled_from(["channel", "client"]), WORDS)
+
+
+@given(NAMES, NAMES)
+def test_scopes_are_apart(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    """A key is not another one, however channels, clients and keys are spelt."""
+    names = {
+        scoped(message(key, channel=f"/{scope}"), scope if kind == "client" else "")
+        for scope, kind, key in (one, other)
+    }
+    assert len(names) == len({one, other})
 
 
 def test_a_full_window_refuses_new_keys_alone() -> None:
     """Known keys and messages without one pass a full window; a new key waits until the oldest is 5 minutes old."""
     window = IdempotencyWindow(2)
-    window.remember("", message("k"), 1, 0.0)
-    window.remember("", message("l"), 1, 100.0)
-    assert window.recall("", [message("k"), message(""), message("l")], 200.0) == {"k": 1, "l": 1}
+    window.remember(message("k"), 1, 0.0)
+    window.remember(message("l"), 1, 100.0)
+    assert window.recall([message("k"), message(""), message("l")], 200.0) == {"/a\nk": 1, "/a\nl": 1}
     with pytest.raises(LimitMemory) as refused:
-        window.recall("", [message("m")], 200.0)
+        window.recall([message("m")], 200.0)
     assert refused.value.retry_after == pytest.approx(100.0)
-    assert window.recall("", [message("m")], SECONDS) == {}
+    assert window.recall([message("m")], SECONDS) == {}
     assert len(window) == 1
 
 
 def test_no_window_at_all() -> None:
     """A limit of nothing refuses every key, and does not know when that ends."""
     with pytest.raises(LimitMemory) as refused:
-        IdempotencyWindow(0).recall("", [message("k")], 0.0)
+        IdempotencyWindow(0).recall([message("k")], 0.0)
     assert refused.value.retry_after is None

@@ -1,5 +1,7 @@
 """What one does, the other one's clients and watchers see."""
 
+import asyncio
+
 import pytest
 from tests.distributed.pair import Pair
 from tests.engine.site import page, reason_of, texts
@@ -169,8 +171,25 @@ async def test_a_key_is_known_everywhere(pair: Pair) -> None:
     assert not (await pair.here.engine.publish(keyed))[0].duplicate
     assert (await pair.there.engine.publish(keyed))[0].duplicate
     assert texts(await pair.there.dequeue("ann")) == ["1"]
-    other = pair.there.engine.publish([Message("/b", b"1", key="k")])
+    other = pair.there.engine.publish([Message("/a", b"2", key="k")])
     assert await reason_of(other) is Reason.IDEMPOTENCY_KEY_REUSED
+
+
+async def test_a_request_that_is_refused_takes_no_key_from_another(pair: Pair) -> None:
+    """What was published meanwhile with a key that it had reserved, and gives back, is still known by that key."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    await pair.here.publish("/a", "0")
+    await pair.here.engine.publish([Message("/a", b"1", key="k")])
+    for number in range(20):
+        fresh = Message("/a", b"2", key=f"fresh {number}")
+        refused, published = await asyncio.gather(
+            reason_of(pair.here.engine.publish([fresh, Message("/a", b"3", key="k")])),
+            pair.there.engine.publish([fresh]),
+        )
+        assert (refused, published[0].duplicate) == (Reason.IDEMPOTENCY_KEY_REUSED, False)
+        assert (await pair.here.engine.publish([fresh]))[0].duplicate
+    assert len(texts(await pair.there.dequeue("ann"))) == 22
 
 
 async def test_lists_are_of_all(pair: Pair) -> None:

@@ -140,6 +140,19 @@ async def test_a_key_queues_once(site: Site) -> None:
     assert (await site.look_at("ann")).pending == 3
 
 
+async def test_a_key_belongs_to_its_channel(site: Site) -> None:
+    """On another channel the same key is another one, with whatever message, in the same request as well."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a", "/b")
+    await site.engine.publish([keyed("k")])
+    assert not (await site.engine.publish([keyed("k", body="2", channel="/b")]))[0].duplicate
+    both = [keyed("k"), keyed("k", body="2", channel="/b"), keyed("k", body="3", channel="/c")]
+    assert [outcome.duplicate for outcome in await site.engine.publish(both)] == [True, True, False]
+    with pytest.raises(IdempotencyKeyReused):
+        await site.engine.publish([keyed("k", channel="/b")])
+    assert texts(await site.dequeue("ann")) == ["1", "2"]
+
+
 async def test_keys_of_clients_are_apart_however_they_are_spelt(site: Site) -> None:
     """A publish whose key begins with a client's id is no duplicate of that client's own mail."""
     await site.create("ann")

@@ -87,6 +87,27 @@ async def test_a_clients_whole_life_fits_into_one_pipeline(pipeline: RawPipeline
     assert [one.known for one in results[8].ping_client.results] == [True, False]
 
 
+async def test_a_clients_operations_find_what_was_published_before_them(pipeline: RawPipeline) -> None:
+    """In the same frame too: mail of its own is behind it, and who subscribes after it does not get it."""
+    for number in range(6):
+        channel = f"/a/{number}"
+        await pipeline.send(operation("CreateClient"), operation("CreateClient"))
+        alice, bob = [one.create_client.client.client_id for one in await pipeline.results(2)]
+        await pipeline.send(operation("Subscribe", client_id=alice, channels=[channel]))
+        await pipeline.results(1)
+        await pipeline.send(
+            # More than go to a store in one call, so that what is begun too early is done in between.
+            published(*[message(channel, str(one)) for one in range(450)]),
+            operation("Subscribe", client_id=bob, channels=[channel]),
+            operation("QueueFor", client_id=alice, messages=[message("/b", "450")]),
+            operation("DequeueFor", client_id=alice, max_messages=1_000),
+            operation("DequeueFor", client_id=bob, max_messages=1_000),
+        )
+        *_, of_alice, of_bob = await pipeline.results(5)
+        assert [one.data for one in of_alice.dequeue_for.messages] == [str(one) for one in range(451)]
+        assert not of_bob.dequeue_for.messages
+
+
 def test_every_unary_operation_of_the_backend_has_a_place() -> None:
     """Operation and OperationResult name the same operations, and those are all unary RPCs of BackendService."""
     service = input_of("Publish").DESCRIPTOR.file.pool.FindServiceByName("pixied.v1.BackendService")

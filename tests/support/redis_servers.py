@@ -5,6 +5,7 @@ groups; a test whose event loop has to run on meanwhile calls them with `asyncio
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -465,8 +466,9 @@ def _holds(true: Callable[[], object]) -> bool:
 
 @cache
 def _redis_server() -> str:
-    path = shutil.which("redis-server")
-    assert path, "redis-server is needed: apt-get install redis-server"
+    name = os.environ.get("REDIS_SERVER", "redis-server")
+    path = shutil.which(name)
+    assert path, f"{name} is needed: apt-get install redis-server, or name another one with REDIS_SERVER"
     return path
 
 

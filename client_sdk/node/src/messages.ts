@@ -22,7 +22,7 @@ export interface NewMessage {
   readonly clientId?: string | undefined;
   /** Whether the publisher itself gets no copy. Default false. */
   readonly excludePublisher?: boolean | undefined;
-  /** The same key within 5 minutes does it once. Default: a random one, so that a retry is safe. */
+  /** The same key within 5 minutes does it once on its channel, or for its client. Default: a random one, so that a retry is safe. */
   readonly idempotencyKey?: string | undefined;
 }
 

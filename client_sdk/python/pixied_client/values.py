@@ -46,8 +46,8 @@ class Message:
         extra: any other top-level members, as the text of one JSON object.
         client_id: the publisher, or empty. A secret: never delivered, and not shown by `repr`.
         exclude_publisher: the publisher does not get its own message.
-        idempotency_key: within 5 minutes the same key takes effect once. Where it is empty, `publish` and `queue_for`
-            choose one, so that they can be repeated safely.
+        idempotency_key: within 5 minutes the same key takes effect once on its channel, or for its client. Where it is
+            empty, `publish` and `queue_for` choose one, so that they can be repeated safely.
     """
 
     channel: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pixied_server.core.message import Message
 from pixied_server.errors import IdempotencyKeyReused, LimitMemory
 
-__all__ = ["SECONDS", "IdempotencyWindow"]
+__all__ = ["SECONDS", "IdempotencyWindow", "scoped"]
 
 SECONDS = 300.0
 
@@ -33,14 +33,19 @@ class IdempotencyWindow:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def recall(self, scope: str, messages: Sequence[Message], now: float, *, field: str = "messages") -> dict[str, int]:
+    def recall(
+        self, messages: Sequence[Message], now: float, *, client_id: str = "", field: str = "messages"
+    ) -> dict[str, int]:
         """Which of the messages were done before, by their keys, and with what outcome.
 
         Args:
-            scope: keeps the keys of different operations apart; without a line break.
             messages: those of one request; they may use the same key twice.
             now: in seconds.
+            client_id: whom they are queued for; "" where they are published.
             field: the request's field that holds them.
+
+        Returns:
+            The outcomes by what `scoped` makes of the keys.
 
         Raises:
             IdempotencyKeyReused: a key stands for another message. LimitMemory: there is no room for a new key.
@@ -53,19 +58,19 @@ class IdempotencyWindow:
         for index, message in enumerate(messages):
             if not message.key:
                 continue
-            key = _key(scope, message)
+            key = scoped(message, client_id)
             fingerprint = _fingerprint(message)
             memory = self._seen.get(key)
             if fingerprint != (memory.fingerprint if memory else fresh.setdefault(key, fingerprint)):
                 raise IdempotencyKeyReused(f"{field}[{index}].idempotency_key")
             if memory:
-                known[message.key] = memory.outcome
+                known[key] = memory.outcome
         self._check_room(len(fresh), now)
         return known
 
-    def remember(self, scope: str, message: Message, outcome: int, now: float) -> None:
+    def remember(self, message: Message, outcome: int, now: float, *, client_id: str = "") -> None:
         """Remember that a message with a key was done."""
-        self._seen[_key(scope, message)] = _Memory(now, _fingerprint(message), outcome)
+        self._seen[scoped(message, client_id)] = _Memory(now, _fingerprint(message), outcome)
 
     def _check_room(self, fresh: int, now: float) -> None:
         if len(self._seen) + fresh <= self._limit:
@@ -84,8 +89,13 @@ class IdempotencyWindow:
             del self._seen[key]
 
 
-def _key(scope: str, message: Message) -> str:
-    return f"{scope}\n{message.key}"
+def scoped(message: Message, client_id: str = "") -> str:
+    """What the key of a message is known as, or "" if it has none.
+
+    A key belongs to the channel that the message is published to, or to the client that it is queued for: it is looked
+    for where the message goes, and nowhere else. A client's id has no slash, so the two can't be mistaken.
+    """
+    return f"{client_id or message.channel}\n{message.key}" if message.key else ""
 
 
 def _fingerprint(message: Message) -> int:

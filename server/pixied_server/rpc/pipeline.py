@@ -82,15 +82,17 @@ class PipelineServicer:
         """Begin all operations of a frame, each when it can't see or change what one before it does.
 
         Operations of different clients can't, nor can those that make something new. A publish reaches those whom the
-        operations before it have subscribed; publishes themselves keep their order.
+        operations before it have subscribed, and a client's operations find what was published before them; publishes
+        themselves keep their order.
         """
         begun: list[asyncio.Task[bytes]] = []
         of_clients: dict[str, asyncio.Task[bytes]] = {}
+        publishes: list[asyncio.Task[bytes]] = []
         for operation in operations:
             name = operation.WhichOneof("operation")
             client_id = getattr(getattr(operation, name), "client_id", "") if name else ""
             if client_id:
-                before = [of_clients[client_id]] if client_id in of_clients else []
+                before = [*publishes, of_clients[client_id]] if client_id in of_clients else publishes
             elif name == "publish":
                 before = list(of_clients.values())
             else:
@@ -101,8 +103,10 @@ class PipelineServicer:
             begun.append(task)
             if client_id:
                 of_clients[client_id] = task
+                publishes.clear()
             elif name == "publish":
                 of_clients.clear()
+                publishes.append(task)
         return begun
 
     async def _result(self, operation: wire.Operation) -> bytes:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from pixied_server.core import identifiers
 from pixied_server.core.backlog import Backlog, Portion, Source
 from pixied_server.core.channels import is_pattern, logs_of, meets
-from pixied_server.core.idempotency import IdempotencyWindow
+from pixied_server.core.idempotency import IdempotencyWindow, scoped
 from pixied_server.core.log import Entry, Log
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest, next_keys
@@ -267,16 +267,17 @@ class MemoryEngine:
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
         now = self._now()
-        known = self._done.recall("", messages, now)
+        known = self._done.recall(messages, now)
         self._retention.check_room(messages)
         if wait := self._publishes.take(len(messages), now):
             raise RateLimited("publishes", self._publishes.rate, wait)
         return [self._publish(message, known, now) for message in messages]
 
     def _publish(self, message: Message, known: dict[str, int], now: float) -> PublishOutcome:
-        if message.key in known:
+        key = scoped(message)
+        if key in known:
             self.counters.duplicates += 1
-            return PublishOutcome(known[message.key], duplicate=True)
+            return PublishOutcome(known[key], duplicate=True)
         topics = self._topics_of(message.channel)
         matched = 0
         for topic in topics:
@@ -286,23 +287,24 @@ class MemoryEngine:
             self.listener.mail(entry, [topic.pattern for topic in topics])
             self._retention.trim(topics, now)
         self.counters.published += 1
-        if message.key:
-            known[message.key] = matched
-            self._done.remember("", message, matched, now)
+        if key:
+            known[key] = matched
+            self._done.remember(message, matched, now)
         self._tell_published(message, now, message.publisher, matched)
         return PublishOutcome(matched, duplicate=False)
 
     async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
         """See `engine.abc.Engine`."""
         session, now = self._session(client_id), self._now()
-        known = self._done.recall(client_id, messages, now)
+        known = self._done.recall(messages, now, client_id=client_id)
         self._retention.check_room(messages)
         duplicates = sum(not self._queue(session, message, known, now) for message in messages)
         return QueueOutcome(self._pending(session), duplicates)
 
     def _queue(self, session: Session, message: Message, known: dict[str, int], now: float) -> bool:
         """Queue a message. Returns whether that was new."""
-        if message.key in known:
+        key = scoped(message, session.client_id)
+        if key in known:
             self.counters.duplicates += 1
             return False
         if session.inbox is None:
@@ -311,9 +313,9 @@ class MemoryEngine:
         self.listener.mail_for(session.client_id, entry)
         self._retention.trim([session.inbox], now)
         self.counters.queued += 1
-        if message.key:
-            known[message.key] = 1
-            self._done.remember(session.client_id, message, 1, now)
+        if key:
+            known[key] = 1
+            self._done.remember(message, 1, now, client_id=session.client_id)
         self._tell_published(message, now, session.client_id, 1)
         return True
 

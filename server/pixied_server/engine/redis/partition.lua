@@ -16,7 +16,7 @@ local META = B .. 'meta'
 local DEADLINES, CLIENTS, DEAD = B .. 'deadlines', B .. 'clients', B .. 'dead'
 local PATTERNS, COUNTS = B .. 'patterns', B .. 'counts'
 local OFFSETS, BYTES, CUTS, AGES, SHARED = B .. 'offsets', B .. 'bytes', B .. 'cuts', B .. 'ages', B .. 'shared'
-local KEYS_SEEN, KEYS_AGE, KEYS_DONE = B .. 'keys', B .. 'keys-age', B .. 'keys-done'
+local KEYS_SEEN, KEYS_AGE = B .. 'keys', B .. 'keys-age'
 local NAMESPACES = B .. 'namespaces'
 
 local function num(value) return string.format('%.17g', value) end
@@ -383,26 +383,41 @@ end
 
 -- Mail
 
-local function done_before(key)
-  return key ~= '' and redis.call('HGET', KEYS_DONE, key)
-end
-
-local function remember(key, outcome)
-  if key ~= '' then
-    redis.call('HSET', KEYS_DONE, key, outcome)
-    redis.call('ZADD', KEYS_AGE, num(NOW), 'd' .. key)
+-- A key stands for one message: a fingerprint, and behind it what came of the message once it was published or queued.
+-- Returns what that is; or nothing, and why the key can't stand for a message with this fingerprint.
+local function done_before(key, fingerprint, room)
+  if key == '' then return end
+  local known = redis.call('HGET', KEYS_SEEN, key)
+  if known then
+    local stands_for, outcome = string.match(known, '^(%S+) ?(%d*)$')
+    if stands_for ~= fingerprint then return nil, {0, 'REUSED'} end
+    return tonumber(outcome)
+  end
+  if room ~= '1' then
+    local first = redis.call('ZRANGE', KEYS_AGE, 0, 0, 'WITHSCORES')
+    return nil, {0, 'FULL', first[2] or ''}
   end
 end
 
--- key or "", bounds of a log (messages, bytes), size, message, the patterns that its channel matches. Returns how many
--- subscriptions it matched, whether it was known, its place, and for each log that has it: the log and its offset there.
+local function remember(key, fingerprint, outcome)
+  if key ~= '' then
+    redis.call('HSET', KEYS_SEEN, key, fingerprint .. ' ' .. outcome)
+    redis.call('ZADD', KEYS_AGE, num(NOW), key)
+  end
+end
+
+-- key or "", its fingerprint, whether there is room for a new one, bounds of a log (messages, bytes), size, message, the patterns
+-- that its channel matches. Returns how many subscriptions it matched, whether it was known, its place, and for each log that has
+-- it: the log and its offset there.
 function operations.publish(a)
-  local key, most, largest, size, blob = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4]
-  local known = done_before(key)
-  if known then return {1, tonumber(known), 1, 0} end
-  local count = tonumber(ARGV[a + 5])
+  local key, fingerprint = ARGV[a], ARGV[a + 1]
+  local known, refusal = done_before(key, fingerprint, ARGV[a + 2])
+  if refusal then return refusal end
+  if known then return {1, known, 1, 0} end
+  local most, largest, size, blob = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), ARGV[a + 5], ARGV[a + 6]
+  local count = tonumber(ARGV[a + 7])
   local patterns = {}
-  for index = 1, count do patterns[index] = ARGV[a + 5 + index] end
+  for index = 1, count do patterns[index] = ARGV[a + 7 + index] end
   local counts = redis.call('HMGET', COUNTS, unpack(patterns))
   local matched, logs, offsets, place = 0, {}, {}, nil
   for index = 1, count do
@@ -428,17 +443,19 @@ function operations.publish(a)
     for _, log in ipairs(logs) do redis.call('SPUBLISH', B .. 'mail:' .. log, announced) end
     for _, log in ipairs(long) do trim(log, most, largest) end
   end
-  remember(key, matched)
+  remember(key, fingerprint, matched)
   return {1, matched, 0, place or 0, unpack(offsets)}
 end
 
--- id, key or "", bounds of a log, size, message
+-- id, key or "", its fingerprint, whether there is room for a new one, bounds of a log, size, message
 function operations.queue(a)
-  local id, key, most, largest, size = ARGV[a], ARGV[a + 1], tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]), ARGV[a + 4]
-  local blob = ARGV[a + 5]
+  local id, key, fingerprint = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   local is = alive(id)
   if not is then return UNKNOWN end
-  if done_before(key) then return {1, 1, 0, 0} end
+  local known, refusal = done_before(key, fingerprint, ARGV[a + 3])
+  if refusal then return refusal end
+  if known then return {1, 1, 0, 0} end
+  local most, largest, size, blob = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), ARGV[a + 6], ARGV[a + 7]
   redis.call('HSETNX', cursors_key(id), '\0' .. PART, '0:0')
   local place = next_place()
   redis.call('HINCRBY', META, 'bytes', size)
@@ -446,28 +463,28 @@ function operations.queue(a)
   local offset, exceeds = append(id, place, size, blob, most, largest)
   tell(is.process, mail('I', place, id .. '\t' .. int(offset), blob))
   if exceeds then trim(id, most, largest) end
-  remember(key, 1)
+  remember(key, fingerprint, 1)
   return {1, 0, place, offset}
 end
 
--- A key stands for one message: key, fingerprint, whether there is room for a new one. Returns whether it was known.
+-- The key of one message among several that are published or queued all or none: key, its fingerprint, whether there is room for a
+-- new one. Returns whether it was known.
 function operations.reserve_key(a)
   local key, fingerprint = ARGV[a], ARGV[a + 1]
-  local known = redis.call('HGET', KEYS_SEEN, key)
-  if known and known ~= fingerprint then return {0, 'REUSED'} end
-  if known then return {1, 1} end
-  if ARGV[a + 2] ~= '1' then
-    local first = redis.call('ZRANGE', KEYS_AGE, 0, 0, 'WITHSCORES')
-    return {0, 'FULL', first[2] or ''}
-  end
-  redis.call('HSET', KEYS_SEEN, key, fingerprint)
-  redis.call('ZADD', KEYS_AGE, num(NOW), 's' .. key)
+  local _, refusal = done_before(key, fingerprint, ARGV[a + 2])
+  if refusal then return refusal end
+  if redis.call('HSETNX', KEYS_SEEN, key, fingerprint) == 0 then return {1, 1} end
+  redis.call('ZADD', KEYS_AGE, num(NOW), key)
   return {1, 0}
 end
 
+-- Unless somebody else has used it meanwhile.
 function operations.free_key(a)
-  redis.call('HDEL', KEYS_SEEN, ARGV[a])
-  redis.call('ZREM', KEYS_AGE, 's' .. ARGV[a])
+  local known = redis.call('HGET', KEYS_SEEN, ARGV[a])
+  if known and not string.find(known, ' ', 1, true) then
+    redis.call('HDEL', KEYS_SEEN, ARGV[a])
+    redis.call('ZREM', KEYS_AGE, ARGV[a])
+  end
   return {1}
 end
 
@@ -475,7 +492,7 @@ end
 function operations.forget_keys(a)
   local old = redis.call('ZRANGEBYSCORE', KEYS_AGE, '-inf', num(NOW - tonumber(ARGV[a])), 'LIMIT', 0, ARGV[a + 1])
   for _, member in ipairs(old) do
-    redis.call('HDEL', string.sub(member, 1, 1) == 's' and KEYS_SEEN or KEYS_DONE, string.sub(member, 2))
+    redis.call('HDEL', KEYS_SEEN, member)
     redis.call('ZREM', KEYS_AGE, member)
   end
   return {1, #old}

@@ -64,9 +64,13 @@ class Process:
 
     async def at_limit(self, held: Callable[[Holds], int], limit: int) -> bool:
         """Whether as much is held as may be: looked up again only where it seems so."""
-        if sum(held(partition.holds) for partition in self.partitions) < limit:
+        if not self.seems_at_limit(held, limit):
             return False
         await self.refresh()
+        return self.seems_at_limit(held, limit)
+
+    def seems_at_limit(self, held: Callable[[Holds], int], limit: int) -> bool:
+        """Whether as much is held as may be, as far as this process has seen."""
         return sum(held(partition.holds) for partition in self.partitions) >= limit
 
     async def refresh(self) -> None:

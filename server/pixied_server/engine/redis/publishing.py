@@ -7,6 +7,7 @@ from typing import Any
 
 from pixied_server.core import idempotency
 from pixied_server.core.channels import logs_of
+from pixied_server.core.idempotency import scoped
 from pixied_server.core.message import Message
 from pixied_server.core.rate import TokenBucket
 from pixied_server.engine.abc import Event, EventKind, PublishOutcome, QueueOutcome
@@ -15,6 +16,7 @@ from pixied_server.engine.redis.events import Events
 from pixied_server.engine.redis.following import Following
 from pixied_server.engine.redis.line import Line
 from pixied_server.engine.redis.mail import encoded
+from pixied_server.engine.redis.partition import Partition
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.records import look
 from pixied_server.errors import ClientUnknown, IdempotencyKeyReused, LimitMemory, PixiedError, RateLimited
@@ -43,11 +45,8 @@ class Publishing:
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
-        answers = await self._in_turn(messages)
-        outcomes = [
-            self._published_as(message, answer)
-            for message, answer in zip(messages, await asyncio.gather(*answers), strict=True)
-        ]
+        answers = await asyncio.gather(*await self._in_turn(messages))
+        outcomes = [self._published_as(index, messages[index], answer) for index, answer in enumerate(answers)]
         now = self._process.now()
         for message, outcome in zip(messages, outcomes, strict=True):
             if outcome.duplicate:
@@ -59,18 +58,36 @@ class Publishing:
         return outcomes
 
     async def _in_turn(self, messages: Sequence[Message]) -> list[Awaitable[list[Any]]]:
-        """Publish as soon as the keys are checked and those who came before have published.
+        """Publish as soon as the keys are seen to and those who came before have published.
 
-        So what a caller sends stays in order, and the keys of all who come at once are checked at once: one after the
+        So what a caller sends stays in order, and the keys of all who come at once are seen to at once: one after the
         other each would wait for an answer of the store.
         """
-        reserving = self._reserve("", messages) if any(message.key for message in messages) else None
-        if not reserving and not self._line:
+        preparing = self._prepare("", messages)
+        if not preparing and not self._line:
             return self._published(messages)
-        return await self._line.take(lambda: self._published(messages), reserving)
+        return await self._line.take(lambda: self._published(messages), preparing)
 
-    def _published_as(self, message: Message, answer: Sequence[Any]) -> PublishOutcome:
-        _, matched, duplicate, place, *logs = answer
+    def _prepare(self, client_id: str, messages: Sequence[Message]) -> Awaitable[None] | None:
+        """What has to be done about keys before messages are published or queued.
+
+        The script that publishes a message checks its key. Of several messages each could be refused for its own after
+        others were published, so their keys are reserved first.
+        """
+        if not any(message.key for message in messages):
+            return None
+        if len(messages) > 1:
+            return self._reserve(client_id, messages)
+        return self._process.refresh() if self._keys_are_full() else None
+
+    def _keys_are_full(self) -> bool:
+        return self._process.seems_at_limit(lambda holds: holds.keys, self._process.limits.idempotency_keys)
+
+    def _published_as(self, index: int, message: Message, answer: Sequence[Any]) -> PublishOutcome:
+        done, *rest = answer
+        if not done:
+            raise self._no_key(index, rest)
+        matched, duplicate, place, *logs = rest
         if logs:
             offsets = {log.decode(): int(offset) for log, offset in zip(logs[::2], logs[1::2], strict=True)}
             self._following.appended(self._process.layout.of(message.channel), int(place), offsets)
@@ -83,36 +100,34 @@ class Publishing:
 
     def _publish(self, message: Message) -> Awaitable[list[Any]]:
         patterns = logs_of(message.channel)
-        bounds = self._process.limits.log
-        key = _key("", message) if message.key else ""
         return self._process.partitions[self._process.layout.of(message.channel)].do(
-            "publish", key, bounds.messages, bounds.bytes, message.size, encoded(message), len(patterns), *patterns
+            "publish", *self._words("", message), len(patterns), *patterns
         )
+
+    def _words(self, client_id: str, message: Message) -> list[str | int | bytes]:
+        """A message as `partition.lua` takes it to publish or queue it."""
+        bounds = self._process.limits.log
+        return [
+            scoped(message, client_id),
+            *((_fingerprint(message), int(not self._keys_are_full())) if message.key else ("", "")),
+            bounds.messages,
+            bounds.bytes,
+            message.size,
+            encoded(message),
+        ]
 
     async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
         home = self._process.home(client_id)
-        if any(message.key for message in messages):
-            await look(self._process, client_id)
-            await self._reserve(client_id, messages)
-        bounds = self._process.limits.log
+        if preparing := self._prepare(client_id, messages):
+            await preparing
         answers = await asyncio.gather(
-            *[
-                home.do(
-                    "queue",
-                    client_id,
-                    _key(client_id, message) if message.key else "",
-                    bounds.messages,
-                    bounds.bytes,
-                    message.size,
-                    encoded(message),
-                )
-                for message in messages
-            ]
+            *[home.do("queue", client_id, *self._words(client_id, message)) for message in messages]
         )
-        if not all(answer[0] for answer in answers):
-            raise ClientUnknown(client_id)
+        for index, (done, *rest) in enumerate(answers):
+            if not done:
+                raise ClientUnknown(client_id) if rest == [b"UNKNOWN"] else self._no_key(index, rest)
         now = self._process.now()
         duplicates = 0
         for message, (_, duplicate, place, offset) in zip(messages, answers, strict=True):
@@ -135,29 +150,28 @@ class Publishing:
                 field="messages",
             )
 
-    async def _reserve(self, scope: str, messages: Sequence[Message]) -> None:
+    async def _reserve(self, client_id: str, messages: Sequence[Message]) -> None:
         """Have each key stand for its message, or, if one of them stands for another, none."""
-        room = not await self._process.at_limit(lambda holds: holds.keys, self._process.limits.idempotency_keys)
-        taken: list[str] = []
+        if client_id:
+            await look(self._process, client_id)
+        taken: list[tuple[Partition, str]] = []
         try:
             for index, message in enumerate(messages):
                 if not message.key:
                     continue
-                key = _key(scope, message)
-                done, *answer = await self._process.partitions[self._process.layout.of(key)].do(
-                    "reserve_key", key, _fingerprint(message), int(room)
+                if self._keys_are_full():
+                    await self._process.refresh()
+                key = scoped(message, client_id)
+                partition = self._process.partitions[self._process.layout.of(client_id or message.channel)]
+                done, *answer = await partition.do(
+                    "reserve_key", key, _fingerprint(message), int(not self._keys_are_full())
                 )
                 if not done:
                     raise self._no_key(index, answer)
                 if not answer[0]:
-                    taken.append(key)
-                    room = not await self._process.at_limit(
-                        lambda holds: holds.keys, self._process.limits.idempotency_keys
-                    )
+                    taken.append((partition, key))
         except PixiedError:
-            await asyncio.gather(
-                *[self._process.partitions[self._process.layout.of(key)].do("free_key", key) for key in taken]
-            )
+            await asyncio.gather(*[partition.do("free_key", key) for partition, key in taken])
             raise
 
     def _no_key(self, index: int, answer: Sequence[bytes]) -> PixiedError:
@@ -191,10 +205,6 @@ class Publishing:
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
         if self._events.watched(EventKind.PUBLISHED):
             self._events.show(Event.published(message, at, client_id, recipients))
-
-
-def _key(scope: str, message: Message) -> str:
-    return f"{scope}\n{message.key}"
 
 
 def _fingerprint(message: Message) -> str:

@@ -63,8 +63,9 @@ export interface Message {
   excludePublisher: boolean;
   /**
    * At most 255 bytes, or empty. Within 5 minutes the same key with the same message takes effect once, and the answer
-   * says `duplicate`; the same key with another message is IDEMPOTENCY_KEY_REUSED. Choose a random or otherwise globally
-   * unique key. Empty when delivered.
+   * says `duplicate`; the same key with another message is IDEMPOTENCY_KEY_REUSED. A key belongs to the channel that the
+   * message is published to, or to the client that it is queued for: on another one it is another key. Choose a random or
+   * otherwise globally unique key. Empty when delivered.
    */
   idempotencyKey: string;
 }

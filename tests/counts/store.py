@@ -59,6 +59,9 @@ async def commands_of_a_publish(
         ids = await _subscribed(benches[0], subscribers)
         links = [await _link(hub, ids[number::PROCESSES]) for number, hub in enumerate(hubs) if attached]
         await _publish(benches[0], ["first"], keyed=keyed, at_once=at_once)
+        # What attaching set off goes on behind it.
+        for bench in benches:
+            await bench.settle()
         before = _statistics(server)
         await _publish(benches[0], [f"{number}" for number in range(publishes)], keyed=keyed, at_once=at_once)
         counted = _statistics(server) - before

@@ -23,7 +23,8 @@ def server() -> Iterator[Server]:
 async def test_as_many_commands_for_many_as_for_few(server: Server, *, attached: bool, keyed: bool) -> None:
     """A publish to 1,000 subscribers takes exactly the commands that one to 10 takes, and none that reads a whole set.
 
-    It is one call, one append and one announcement, whether they are attached, half of them through another process, or away.
+    It is one call, one append and one announcement, whether they are attached, half of them through another process, or
+    away.
     """
     few, many = [await commands_of_a_publish(server, count, attached=attached, keyed=keyed) for count in (FEW, MANY)]
     assert few == many

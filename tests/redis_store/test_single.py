@@ -167,7 +167,7 @@ async def test_tls_and_user(certified: Certificates, opened: Opened) -> None:
         url = server.address + "/0" + files
         async with opened(f"rediss://pixied:hunter2@{url}") as store:
             assert await store.run(KEYS, COUNT, []) == 1
-            with pytest.raises(StoreFault, match="can't run this command|no permissions to run the 'get' command"):
+            with pytest.raises(StoreFault, match=r"can't run this command|no permissions to run the 'get' command"):
                 await store.run(KEYS, READ, [])
             with pytest.raises(StoreRefuses, match="NOPERM"):
                 await store.run([b"other{a}"], COUNT, [])

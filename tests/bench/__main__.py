@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from tests.bench.catalogue import ROWS
 from tests.bench.contest import Outcome, Row, Scale, held
 from tests.bench.pictures import draw
-from tests.bench.report import print_commands, print_ratios, print_table, write_json
+from tests.bench.report import print_commands, print_ratios, print_table, print_under_way, write_json
 
 __all__ = ["main"]
 
@@ -34,6 +34,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     print_table(outcomes, console, quick=scale.quick)
     print_commands(outcomes, console)
+    print_under_way(outcomes, console)
     write_json(outcomes, options.json)
     pictures = draw(outcomes, options.pictures)
     console.print(f"{options.json}, {', '.join(map(str, pictures))}", soft_wrap=True)

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from statistics import median
 
-__all__ = ["Contest", "Outcome", "Row", "Scale", "held"]
+__all__ = ["Contest", "Measure", "Outcome", "Row", "Scale", "held"]
 
 Measure = Callable[[], Awaitable[float]]
 

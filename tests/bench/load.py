@@ -17,6 +17,8 @@ PATH = "/faye"
 """Where the load connects: whatever it loads has to serve there."""
 
 WINDOW = 8
+# What a busy site has under way, from a little to more than any side here is the faster for.
+WINDOWS = (8, 32, 128, 512)
 # So many messages go through first: Node compiles what runs often, and either side shall have that behind it.
 WARM = 200
 _PATIENCE = 120
@@ -29,10 +31,14 @@ class Load:
     process: Process
     sockets: int
 
-    async def fanout(self, messages: int) -> float:
-        """Publish messages of 200 bytes, 8 under way at a time. Returns deliveries a second."""
-        answer = await ask(self.process, json.dumps({"messages": messages, "window": WINDOW}))
+    async def fanout(self, messages: int, window: int = WINDOW) -> float:
+        """Publish messages of 200 bytes, so many under way at a time. Returns deliveries a second."""
+        answer = await ask(self.process, json.dumps({"messages": messages, "window": window}))
         return self.sockets * messages / float(answer["seconds"])
+
+    async def fanouts(self, messages: int) -> dict[int, float]:
+        """Deliveries a second with few and with many messages under way."""
+        return {window: await self.fanout(messages, window) for window in WINDOWS if window <= messages}
 
     async def percentiles(self, messages: int, rate: int) -> dict[float, float]:
         """Publish messages, so many a second. Returns milliseconds from publish to delivery, by percentile."""

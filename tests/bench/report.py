@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.bench.contest import Outcome, Row
 
-__all__ = ["print_commands", "print_ratios", "print_table", "write_json"]
+__all__ = ["print_commands", "print_ratios", "print_table", "print_under_way", "write_json"]
 
 _DETAILED = 100
 
@@ -50,6 +50,20 @@ def print_commands(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(table)
 
 
+def print_under_way(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print what each side gets done with few and with many messages under way: the best of these is what counts."""
+    tried: list[Any] = [(one.row.name, *one.details["under way"]) for one in outcomes if "under way" in one.details]
+    if not tried:
+        return
+    table = Table("row", "side", title="Deliveries a second, by messages under way; tried once")
+    for window, _ in tried[0][1]["pixied"]:
+        table.add_column(f"{window}", justify="right")
+    for row, sides in tried:
+        for side, figures in sides.items():
+            table.add_row(row, side, *(_shown(figure) for _, figure in figures))
+    console.print(table)
+
+
 def _least(row: Row) -> str:
     return "" if row.least is None else f"{row.least:g}"
 
@@ -76,6 +90,7 @@ def _described(outcome: Outcome) -> dict[str, object]:
         "spread": list(outcome.spread),
         "reached": outcome.reached,
         "rounds": {"ours": outcome.ours, "reference": outcome.reference},
+        **{name: tried for name, tried in outcome.details.items() if name == "under way"},
     }
 
 

@@ -91,6 +91,8 @@ async function main() {
   const subscribers = Array.from({ length: count }, (_, i) => new Client(ports[i % ports.length], (data) => got(i, data)));
   await Promise.all(subscribers.map(async (one) => (await one.start()).subscribe(CHANNEL)));
   publisher = await new Client(ports[0], () => {}).start();
+  // Or its session would end while the other side is measured.
+  publisher.connect();
   console.log(JSON.stringify({ ready: true }));
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const order = JSON.parse(line);

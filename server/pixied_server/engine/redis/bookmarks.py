@@ -28,7 +28,7 @@ class Bookmarks:
         self._known = known
 
     async def resolved(self, client_id: str, cursor: int) -> Cursors:
-        """What a cursor stands for: this process may have handed it out, or another. Nothing, if that is no more.
+        """What a cursor stands for: this process may have handed it out, or another. Nothing, if that is forgotten.
 
         Raises:
             ClientUnknown, FieldInvalid.
@@ -38,7 +38,9 @@ class Bookmarks:
             claim = self._known(client_id)
             if claim is None:
                 await look(self._process, client_id)
-                raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
+                if cursor > self._process.positions.head:
+                    raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
+                return {}
             progress = self._process.listener.progress(client_id)
             if cursor > max(claim.farthest, progress[1] if progress else 0, claim.handed_out):
                 raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)

@@ -1,7 +1,6 @@
 """Who holds which client: claims of this process, and how a client goes from one process to another."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pixied_server.engine.redis.claim import Cursors, Place, RedisClaim
 from pixied_server.engine.redis.ear import Log
 from pixied_server.engine.redis.following import Following
 from pixied_server.engine.redis.interests import Interests
+from pixied_server.engine.redis.past import Past
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.progress import Progress, places_in
 from pixied_server.engine.redis.records import cursor_words, cursors_of, look, record_of, release_words
@@ -24,8 +24,8 @@ __all__ = ["Claims"]
 _YIELD = 0.5
 # So many claims are looked at at once.
 _AT_ONCE = 200
-# The claims of so many clients that were let go of are remembered, for cursors that they name later.
-_PAST = 50_000
+# So much is remembered of clients that were let go of, in the units of `Past`: 20 MB.
+_PAST = 200_000
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Claims:
         self.bookmarks = Bookmarks(
             process, asking, lambda client_id: self.held.get(client_id) or self._past.get(client_id)
         )
-        self._past: OrderedDict[str, RedisClaim] = OrderedDict()
+        self._past = Past(_PAST)
         self._news: dict[str, _News] = {}
         self._yielded: dict[str, set[asyncio.Event]] = {}
 
@@ -205,7 +205,7 @@ class Claims:
         self._process.listener.claimed(client_id)
         # It may get its first own mail while it is held.
         cursors.setdefault((self._process.layout.of(client_id), ""), Place(0, 0))
-        past = self._past.pop(client_id, None)
+        past = self._past.pop(client_id)
         claim = RedisClaim(self, client_id, number, cursors, sent, keeper, past.trail if past is not None else ())
         claim.changes = int(record.get("changes", 0))
         claim.unsettled = "unsettled" in record
@@ -359,9 +359,7 @@ class Claims:
             claim.lost = True
             self._progress.forget(claim)
             self._interests.unfollow(claim, claim.followed)
-            self._past[client_id] = claim
-            if len(self._past) > _PAST:
-                self._past.popitem(last=False)
+            self._past.keep(claim)
 
     def gone(self, client_id: str, parting: Parting, reason: str) -> None:
         """A session ended: whoever holds it here is told."""
@@ -370,7 +368,7 @@ class Claims:
         if (claim := self.held.get(client_id)) is not None:
             claim.ended = True
         self._forget(client_id)
-        self._past.pop(client_id, None)
+        self._past.pop(client_id)
         self._process.listener.gone(client_id, parting, reason)
 
     async def confirm(self, claim: Claim, position: int) -> None:

@@ -37,16 +37,16 @@ class RedisCosts:
         key_kept: seconds for which that is kept.
     """
 
-    publish: float = 73e-6
-    hear: float = 29e-6
+    publish: float = 51e-6
+    hear: float = 26e-6
     connect: float = 200e-6
     attached: int = 2_700
-    store_publish: float = 74e-6
-    store_announce: float = 1.5e-6
+    store_publish: float = 51e-6
+    store_announce: float = 1.8e-6
     store_connect: float = 50e-6
     client: int = 840
     kept: int = 121
-    key: int = 518
+    key: int = 298
     key_kept: float = 300.0
 
 
@@ -79,7 +79,7 @@ class Costs:
     kept: int = 345
     handle: int = 3
     redis: RedisCosts = field(default_factory=RedisCosts)
-    gathered: RedisCosts = field(default_factory=lambda: RedisCosts(publish=36e-6, hear=13e-6, store_publish=33e-6))
+    gathered: RedisCosts = field(default_factory=lambda: RedisCosts(publish=31e-6, hear=13e-6, store_publish=26e-6))
     load: float = 0.6
 
 

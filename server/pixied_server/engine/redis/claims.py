@@ -24,8 +24,8 @@ __all__ = ["Claims"]
 _YIELD = 0.5
 # So many claims are looked at at once.
 _AT_ONCE = 200
-# So much is remembered of clients that were let go of, in the units of `Past`: 20 MB.
-_PAST = 200_000
+# So much memory, in bytes, is for clients that were let go of: they may name cursors of that time.
+_PAST = 8_000_000
 
 
 @dataclass(slots=True)

@@ -6,18 +6,21 @@ from pixied_server.engine.redis.claim import RedisClaim
 
 __all__ = ["Past"]
 
+# A claim itself, in bytes, beside the steps of its trail.
+_CLAIM = 1_000
+
 
 class Past:
     """Claims that are over, by client. Those that ended first are forgotten where it gets too much.
 
     Args:
-        most: so much is kept, in steps of reading, messages that were read in them, and cursors: some 100 bytes each.
+        most: so much memory it may take, in bytes, roughly.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._claims: OrderedDict[str, tuple[RedisClaim, int]] = OrderedDict()
-        self.weight = 0
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -25,10 +28,10 @@ class Past:
     def keep(self, claim: RedisClaim) -> None:
         """Remember a claim; it reads no more."""
         self.pop(claim.client_id)
-        weight = sum(1 + len(step.cursors) + len(step.taken) for step in claim.trail)
-        self._claims[claim.client_id] = claim, weight
-        self.weight += weight
-        while self.weight > self._most:
+        size = _CLAIM + sum(step.size for step in claim.trail)
+        self._claims[claim.client_id] = claim, size
+        self.size += size
+        while self.size > self._most:
             self.pop(next(iter(self._claims)))
 
     def get(self, client_id: str) -> RedisClaim | None:
@@ -38,6 +41,6 @@ class Past:
 
     def pop(self, client_id: str) -> RedisClaim | None:
         """The same, and forget it."""
-        claim, weight = self._claims.pop(client_id, (None, 0))
-        self.weight -= weight
+        claim, size = self._claims.pop(client_id, (None, 0))
+        self.size -= size
         return claim

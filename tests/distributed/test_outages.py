@@ -73,6 +73,36 @@ async def test_a_channel_that_began_anew_has_lost_nothing_of_its_former_life() -
             assert (sorted(texts(mail)), mail.losses) == (["new", "new too"], [])
 
 
+@pytest.mark.parametrize("began_anew", [False, True], ids=["one life", "two lives"])
+async def test_a_gap_in_a_channel_that_was_never_heard_is_as_large_as_it_is(*, began_anew: bool) -> None:
+    """Offsets begin anywhere: what a pixied does not know of a channel, or of its life before, is not missing."""
+    with single() as server:
+        async with opened(server.url) as pair:
+            await pair.here.create("ann")
+            await pair.here.subscribe("ann", "/a")
+            front = pair.here.front_end()
+            await pair.here.attach("ann", front)
+            await pair.read(front)
+            following = pair.here.engine.following  # type: ignore[attr-defined]
+            if began_anew:
+                await pair.there.publish("/a", "old")
+                await pair.read(front)
+            for ear in following._ears:
+                ear.feed._wire.pause()
+            if began_anew:
+                home = pair.there.engine.process.partitions[pair.there.engine.process.layout.of("/a")]  # type: ignore[attr-defined]
+                await home.do("part", "/a", pair.there.ids["ann"], 0)
+                await home.do("join", "/a", pair.there.ids["ann"], 0)
+            await pair.there.publish("/a", *"01234")
+            for partition in pair.there.engine.process.partitions:  # type: ignore[attr-defined]
+                await partition.do("shrink", 150, 1 << 53)
+            gaps = await asyncio.gather(*(ear.read(1 << 53) for ear in following._ears))
+            found = sum(len(mail) for mail, _ in gaps)
+            missing = sum(count for _, lost in gaps for _, count in lost)
+            assert missing > 0
+            assert found + missing == 5
+
+
 async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
     """Who was attached is told that the session is gone; new sessions can begin, and further pixied can start."""
     with single() as server:

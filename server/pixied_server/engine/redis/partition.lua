@@ -16,6 +16,7 @@ local META = B .. 'meta'
 local DEADLINES, CLIENTS, DEAD = B .. 'deadlines', B .. 'clients', B .. 'dead'
 local PATTERNS, COUNTS = B .. 'patterns', B .. 'counts'
 local OFFSETS, BYTES, CUTS, AGES, SHARED = B .. 'offsets', B .. 'bytes', B .. 'cuts', B .. 'ages', B .. 'shared'
+local BEGINS = B .. 'begins'
 local KEYS_SEEN, KEYS_AGE = B .. 'keys', B .. 'keys-age'
 local NAMESPACES = B .. 'namespaces'
 
@@ -86,13 +87,20 @@ local function drop_log(log)
   forget(log, 9007199254740991)
   redis.call('DEL', log_key(log))
   redis.call('HDEL', OFFSETS, log)
+  redis.call('HDEL', BEGINS, log)
   redis.call('HDEL', BYTES, log)
   redis.call('HDEL', CUTS, log)
   redis.call('ZREM', AGES, log)
 end
 
 -- A log that begins is beyond all that one of its name ever had: what a process knows of that one says nothing of this.
-local function begin_log(log) redis.call('HSETNX', OFFSETS, log, int(math.max(position(), MICRO))) end
+-- And who knew that one, or knew nothing, has missed nothing of what was never there: where it began is kept.
+local function begin_log(log)
+  if redis.call('HEXISTS', OFFSETS, log) == 1 then return end
+  local place = next_place()
+  redis.call('HSET', OFFSETS, log, place)
+  redis.call('HSET', BEGINS, log, place)
+end
 
 local function append(log, place, size, blob, most, largest)
   local key = log_key(log)
@@ -515,7 +523,8 @@ function operations.read(a)
   local answer = {1, int(upto)}
   for index = 1, count do
     local at = a + 4 + 3 * (index - 1)
-    local log, place, offset = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local log, place = ARGV[at], tonumber(ARGV[at + 1])
+    local offset = math.max(tonumber(ARGV[at + 2]), tonumber(redis.call('HGET', BEGINS, log) or 0))
     local found, missing, last, more, used = {}, 0, offset, 0, 0
     if upto > place then
       local entries = redis.call('XRANGE', log_key(log), int(place + 1), int(upto), 'COUNT', most + 1)
@@ -869,11 +878,10 @@ function operations.hello(a)
   return {1, int(position())}
 end
 
--- A log that was dropped though somebody read it goes on: log, the offset up to which that one has it. One message is missing for all.
+-- A log that was dropped though somebody read it has begun anew: one message is missing for all.
 function operations.go_on(a)
-  local log, offset = ARGV[a], tonumber(ARGV[a + 1])
-  redis.call('HSET', OFFSETS, log, int(offset + 1))
-  redis.call('HSET', CUTS, log, next_place())
+  redis.call('HINCRBY', OFFSETS, ARGV[a], 1)
+  redis.call('HSET', CUTS, ARGV[a], next_place())
   return {1}
 end
 

@@ -110,11 +110,7 @@ class Subscriptions:
         if not created:
             return
         await asyncio.gather(
-            *[
-                self._process.partitions[log[0]].do("go_on", pattern, cursors[log].offset)
-                for log in cursors
-                if log[1] == pattern
-            ]
+            *[self._process.partitions[log[0]].do("go_on", pattern) for log in cursors if log[1] == pattern]
         )
 
     async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """Links: live mail for many clients on one stream."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from tests.engine.benches import Limits
@@ -28,6 +30,23 @@ async def test_a_message_goes_to_a_link_once(site: Site) -> None:
         assert len(batch.audience) == 50
         assert all(front.texts(name) == ["1", "2"] for name in names)
     assert site.hub.counters.delivered == 100
+
+
+async def test_a_link_that_is_gone_is_kept_by_nobody(site: Site) -> None:
+    """What waited on it for its reader goes with it, whatever is remembered of its clients."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    front = site.front_end(window=1)
+    await site.attach("ann", front)
+    await site.publish("/a", *map(str, range(100)))
+    await site.bench.settle()
+    link = weakref.ref(front.link)
+    await front.lose()
+    await site.bench.settle()
+    del front
+    gc.collect()
+    assert link() is None
+    assert len(texts(await site.dequeue("ann"))) == 100
 
 
 async def test_pending_mail_comes_before_live_mail(site: Site) -> None:

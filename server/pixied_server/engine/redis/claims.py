@@ -359,6 +359,8 @@ class Claims:
             claim.lost = True
             self._progress.forget(claim)
             self._interests.unfollow(claim, claim.followed)
+            # Its link may be gone, and all that waited there is not to be remembered with it.
+            claim.keeper = None
             self._past.keep(claim)
 
     def gone(self, client_id: str, parting: Parting, reason: str) -> None:

@@ -203,6 +203,7 @@ def _limits(settings: Settings) -> EngineLimits:
         log=Bounds(settings.max_log_messages, settings.max_log_bytes, settings.log_age),
         creates_per_second=settings.max_creates_per_second,
         publishes_per_second=settings.max_publishes_per_second,
+        shortest_session=settings.min_session_timeout,
     )
 
 

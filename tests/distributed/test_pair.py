@@ -10,6 +10,7 @@ from pixied_server.core.message import Message
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.watch import Filter
 from pixied_server.engine.abc import EventKind
+from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.past import Past
 from pixied_server.errors import Reason
 
@@ -133,6 +134,23 @@ async def test_a_session_ends_once(pair: Pair) -> None:
     expired = [site.engine.counters.clients_expired for site in (pair.here, pair.there)]
     assert sum(expired) == 2
     assert (await pair.there.engine.holdings()).clients == 0
+
+
+async def test_it_is_looked_for_sessions_that_are_over_when_one_has_to_be(pair: Pair) -> None:
+    """At the next deadline that is known; or when one that was not known yet could be over, after 140 ms."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    assert await engine.housekeeping.end_sessions() == pytest.approx(0.14)
+    await pair.there.create("ann", timeout=60.0)
+    assert await engine.housekeeping.end_sessions() == pytest.approx(0.14)
+    await pair.there.create("bob", timeout=0.1)
+    assert await engine.housekeeping.end_sessions() == pytest.approx(0.1)
+    pair.here.bench.clock.advance(0.0999)
+    assert await engine.housekeeping.end_sessions() == pytest.approx(0.04), "not many times before one is over"
+    assert await pair.here.lives("bob")
+    pair.here.bench.clock.advance(0.0001)
+    assert await engine.housekeeping.end_sessions() == pytest.approx(0.14)
+    assert engine.counters.clients_expired == 1
 
 
 async def test_events_are_seen_everywhere(pair: Pair) -> None:

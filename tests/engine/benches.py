@@ -49,6 +49,7 @@ class Limits:
     log_age: float = 3_600.0
     creates_per_second: float = 0.0
     publishes_per_second: float = 0.0
+    shortest_session: float = 0.1
 
     @property
     def of_engine(self) -> EngineLimits:
@@ -62,6 +63,7 @@ class Limits:
             log=Bounds(self.log_messages, self.log_bytes, self.log_age),
             creates_per_second=self.creates_per_second,
             publishes_per_second=self.publishes_per_second,
+            shortest_session=self.shortest_session,
         )
 
 

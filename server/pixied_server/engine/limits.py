@@ -12,7 +12,8 @@ class EngineLimits:
     """See the settings of the same names, with `max_` before them.
 
     Many processes over one store may together exceed the limits of clients, namespaces, keys and bytes by what they add
-    within a second. Rates are each process's own.
+    within a second. Rates are each process's own. No session timeout is below `shortest_session`, in seconds, in
+    whichever process it began.
     """
 
     clients: int
@@ -23,3 +24,4 @@ class EngineLimits:
     log: Bounds
     creates_per_second: float = 0.0
     publishes_per_second: float = 0.0
+    shortest_session: float = 0.0

@@ -5,8 +5,8 @@ who holds the lease, ends sessions in time, takes old mail away, and puts in ord
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any
 
 import structlog
 
@@ -16,6 +16,7 @@ from pixied_server.engine.redis.behind import Behind
 from pixied_server.engine.redis.claims import Claims
 from pixied_server.engine.redis.events import Events
 from pixied_server.engine.redis.following import Following
+from pixied_server.engine.redis.partition import Partition
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.progress import Progress, places_in
 from pixied_server.engine.redis.repair import Repair
@@ -26,8 +27,10 @@ __all__ = ["Housekeeping"]
 
 _log = structlog.get_logger(__name__)
 
-# How often, in seconds, what is due is done: sessions end within 100 ms of their deadline.
+# Sessions end within 100 ms of their deadline: it is looked when the next one that is known is over, but not more often
+# than this, in seconds; and so long after one that began since the last look could be, which is the shortest one.
 _TICK = 0.04
+_LONGEST = 1.0
 _WRITE_DOWN = 0.1
 _SECOND = 1.0
 _PROBE = 5.0
@@ -75,7 +78,7 @@ class Housekeeping:
         self._behind = behind
         self._events = events
         self._repair = repair
-        self._leads = False
+        self._leads = asyncio.Event()
         self._beat_at = 0.0
         self._judges_at = 0.0
 
@@ -93,40 +96,43 @@ class Housekeeping:
             ):
                 tasks.create_task(self._repeat(work, pause))
 
-    async def _repeat(self, work: Any, pause: float) -> None:
+    async def _repeat(self, work: Callable[[], Awaitable[float | None]], pause: float) -> None:
+        """Do it again and again, with a pause of so many seconds if it does not say another."""
         while True:
+            wait = None
             try:
-                await work()
+                wait = await work()
             except PixiedError as error:
                 _log.debug("store does not answer", why=str(error))
             except Exception:  # noqa: BLE001 - what is due tomorrow is to be done all the same
                 _log.exception("housekeeping failed, and is tried again")
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause if wait is None else wait)
 
     async def tick(self) -> None:
         """Do at once all that is due."""
-        while await self._end_sessions():
-            pass
+        await self.end_sessions()
         await self._sweep()
         await self._progress.write_down()
 
-    async def _lead(self) -> None:
-        if self._leads:
-            while await self._end_sessions():
-                pass
+    async def _lead(self) -> float:
+        await self._leads.wait()
+        return await self.end_sessions()
 
     async def _each_second(self) -> None:
         await self.beat()
         _, leads = await self._process.partitions[0].do("lease", _LEASE_MS)
-        self._leads = bool(leads)
         self._behind.forget(self._process.listener.unread())
-        if self._leads:
-            await self._sweep()
-            await self._bury_the_dead()
-            await self._repair.step()
+        if not leads:
+            self._leads.clear()
+            return
+        self._leads.set()
+        await self._sweep()
+        await self._bury_the_dead()
+        await self._repair.step()
 
     async def _look_for_replicas(self) -> None:
-        await asyncio.gather(*[partition.look_for_replicas() for partition in self._process.partitions])
+        lacking = [partition for partition in self._process.partitions if not partition.replicated]
+        await asyncio.gather(*[partition.look_for_replicas() for partition in lacking])
 
     async def beat(self) -> None:
         """Say that this process lives."""
@@ -136,7 +142,7 @@ class Housekeeping:
             # While the store was away nobody could say that it lives.
             self._judges_at = now + _DEAD
         self._beat_at = now
-        if self._leads and now >= self._judges_at:
+        if self._leads.is_set() and now >= self._judges_at:
             for process in dead:
                 await self.bereave(process.decode())
         if new:
@@ -159,8 +165,15 @@ class Housekeeping:
 
     # Sessions and mail whose time is over
 
-    async def _end_sessions(self) -> bool:
-        """End sessions that are over. Returns whether there may be more."""
+    async def end_sessions(self) -> float:
+        """End sessions that are over. Returns in how many seconds that has to be done again."""
+        while not (until := await self._end_some()):
+            pass
+        unknown = self._process.limits.shortest_session + _TICK
+        return max(_TICK, min(until, unknown, _LONGEST))
+
+    async def _end_some(self) -> float:
+        """End so many that others get a turn. Returns in how many seconds the next one that there is will be over."""
         answers = await asyncio.gather(*[one.do("expire", _SLICE) for one in self._process.partitions])
         ended = [one for _, _, some in answers for one in some]
         for client_id, _ in ended:
@@ -169,28 +182,33 @@ class Housekeeping:
         await asyncio.gather(
             *[self._subscriptions.bury(client_id.decode(), fields, "timed out") for client_id, fields in ended]
         )
-        return any(len(some) == _SLICE for _, _, some in answers)
+        return min((max(0.0, float(until)) for _, until, _ in answers if until), default=_LONGEST)
 
     async def _sweep(self) -> None:
+        await asyncio.gather(*[self._sweep_one(partition) for partition in self._process.partitions])
+
+    async def _sweep_one(self, partition: Partition) -> None:
+        """What is too old goes: some of it at a time, so that others get a turn."""
         age = repr(self._process.limits.log.age)
-        for partition in self._process.partitions:
-            while (await partition.do("sweep", age, _SLICE))[1] == _SLICE:
-                pass
-            while (await partition.do("forget_keys", repr(idempotency.SECONDS), _SLICE))[1] == _SLICE:
-                pass
+        again = True
+        while again:
+            answers = await asyncio.gather(
+                partition.do("sweep", age, _SLICE), partition.do("forget_keys", repr(idempotency.SECONDS), _SLICE)
+            )
+            again = any(gone == _SLICE for _, gone in answers)
 
     async def _bury_the_dead(self) -> None:
         """Clients that were ended by a process that died over it."""
-        for partition in self._process.partitions:
-            cursor: bytes | str = "0"
-            while True:
-                _, cursor, found = await partition.do("unburied", repr(_UNBURIED), cursor)
-                for client_id, fields in found:
-                    await self._subscriptions.bury(
-                        client_id.decode(), fields.split(b"\n") if fields else [], "timed out"
-                    )
-                if cursor == b"0":
-                    break
+        await asyncio.gather(*[self._bury_in(partition) for partition in self._process.partitions])
+
+    async def _bury_in(self, partition: Partition) -> None:
+        cursor: bytes | str = "0"
+        while True:
+            _, cursor, found = await partition.do("unburied", repr(_UNBURIED), cursor)
+            for client_id, fields in found:
+                await self._subscriptions.bury(client_id.decode(), fields.split(b"\n") if fields else [], "timed out")
+            if cursor == b"0":
+                break
 
     async def bereave(self, process: str) -> None:
         """A process is dead: its clients' mail stays, and their session timeouts begin to run."""

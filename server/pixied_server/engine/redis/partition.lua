@@ -246,13 +246,13 @@ function operations.destroy(a)
   return {1, finish(id, 'destroyed', reason), elsewhere(is)}
 end
 
--- Sessions whose time is over, at most so many, and when to look again.
+-- Sessions whose time is over, at most so many, and in how many seconds the next one is.
 function operations.expire(a)
   local due = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', num(NOW), 'LIMIT', 0, ARGV[a])
   local ended = {}
   for _, id in ipairs(due) do ended[#ended + 1] = {id, finish(id, 'expired', 'timed out')} end
   local next = redis.call('ZRANGE', DEADLINES, 0, 0, 'WITHSCORES')
-  return {1, next[2] or '', ended}
+  return {1, next[2] and num(tonumber(next[2]) - NOW) or '', ended}
 end
 
 -- No log knows of the client any more.

@@ -1,8 +1,8 @@
-"""Counting what a Redis does for a publish, command by command.
+"""Counting what a Redis does for a publish, or for a client that comes, command by command.
 
 Its own statistics (`INFO commandstats`) count each command, those inside of scripts too. The engines that publish are
 real, but nothing in them goes by the clock: no process says that it lives, writes progress down or probes what it
-hears. So between two looks at the statistics there is nothing but the publishes.
+hears. So between two looks at the statistics there is nothing but the publishes, or those who come.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.watch import Watchers
 
-__all__ = ["commands_of_a_publish"]
+__all__ = ["commands_of_a_client", "commands_of_a_publish"]
 
 CHANNEL = "/commands/of/publish"
 PROCESSES = 2
@@ -68,6 +68,30 @@ async def commands_of_a_publish(
         async with asyncio.timeout(_PATIENCE):
             await _check(benches[0], ids, links, publishes + 1)
     return {command: calls / publishes for command, calls in sorted(counted.items())}
+
+
+async def commands_of_a_client(server: Server, clients: int) -> dict[str, float]:
+    """Create, subscribe and attach so many clients; give how often each command was done for one of them.
+
+    There has been mail before them in all partitions, none of it theirs.
+
+    Args:
+        server: its own; nobody else uses it.
+        clients: how many.
+    """
+    async with open_redis(server.url, prefix=f"counted{next(_names)}", clock=Clock())(
+        Limits(clients=clients + 1)
+    ) as bench:
+        hub = Hub(bench.engine, Watchers(10), bench.clock)
+        other = await bench.engine.create_client(60.0, {})
+        await bench.engine.subscribe(other.client_id, ["/**"])
+        await bench.engine.publish([Message(f"/before/{number}", b"0") for number in range(100)])
+        await bench.settle()
+        before = _statistics(server)
+        link = await _link(hub, await _subscribed(bench, clients))
+        counted = _statistics(server) - before
+        assert len(link) == clients
+    return {command: calls / clients for command, calls in sorted(counted.items())}
 
 
 async def _subscribed(bench: Bench, many: int) -> list[str]:

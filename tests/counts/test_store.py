@@ -1,9 +1,9 @@
-"""What a Redis does for a publish does not depend on who subscribes."""
+"""What a Redis does for a publish does not depend on who subscribes, nor for a new client on what there was before."""
 
 from collections.abc import Iterator
 
 import pytest
-from tests.counts.store import commands_of_a_publish
+from tests.counts.store import commands_of_a_client, commands_of_a_publish
 from tests.support.redis_servers import Server, single
 
 FEW, MANY = 10, 1_000
@@ -47,3 +47,10 @@ async def test_publishes_that_are_begun_at_once_share_calls(server: Server, *, k
     counted = await commands_of_a_publish(server, FEW, attached=True, keyed=keyed, at_once=True, publishes=200)
     assert counted["evalsha"] < 0.1
     assert (counted["xadd"], counted["spublish"]) == (1, 1)
+
+
+async def test_who_comes_new_reads_nothing(server: Server) -> None:
+    """Nothing that was published or queued before is a new client's: no log is read, and calls are shared."""
+    counted = await commands_of_a_client(server, 200)
+    assert counted.get("xrange", 0) == 0
+    assert counted["evalsha"] < 1

@@ -10,7 +10,7 @@ from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import single
 
 from pixied_server.delivery.events import DetachReason
-from pixied_server.errors import Reason
+from pixied_server.errors import EngineUnavailable, Reason
 
 
 async def heard(pair: Pair) -> None:
@@ -165,6 +165,25 @@ async def test_a_connection_that_is_silent_is_given_up() -> None:
             await heard(pair)
             await pair.read(front)
             assert front.texts("ann") == ["1"]
+
+
+async def test_who_waits_to_hear_is_not_kept_for_ever(pair: Pair) -> None:
+    """Many wait for the same mark: who gives up leaves it to the others, and if it does not come all are refused."""
+    following = pair.here.engine.following  # type: ignore[attr-defined]
+    following._patience = 0.1
+    for ear in following._ears:
+        ear.feed._wire.pause()
+    gives_up, *wait = [asyncio.create_task(following.sync((0, 1))) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    gives_up.cancel()
+    refused = await asyncio.gather(*wait, return_exceptions=True)
+    assert [type(one) for one in refused] == [EngineUnavailable, EngineUnavailable]
+    for ear in following._ears:
+        ear.feed._wire.resume()
+    gives_up, *wait = [asyncio.create_task(following.sync((0, 1))) for _ in range(3)]
+    await asyncio.sleep(0)
+    gives_up.cancel()
+    assert await asyncio.gather(*wait) == [None, None]
 
 
 @pytest.mark.parametrize("later", [0, 2])

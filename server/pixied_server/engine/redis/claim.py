@@ -207,6 +207,8 @@ class RedisClaim:
 
     def advance(self, cursors: Cursors) -> None:
         """Before anything is read: the client has got its mail up to these places, where they are further."""
+        if not cursors:
+            return
         for log, place in cursors.items():
             known = self._cursors.get(log)
             if known is not None and known.place < place.place:

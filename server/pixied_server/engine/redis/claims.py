@@ -170,8 +170,14 @@ class Claims:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_YIELD):
                         await yielded.wait()
-            number, record, cursors = answer
-            return int(number), record_of(record), cursors_of(cursors)
+            number, record, cursors, empty_upto = answer
+            found = cursors_of(cursors)
+            home = self._process.layout.of(client_id)
+            # It may get its first own mail while it is held. What was not there need not be read, but an inbox is not
+            # ahead of what else is in its partition: that counts as sent up to where its furthest log is.
+            upto = min((at.place for log, at in found.items() if log[0] == home), default=int(empty_upto))
+            found.setdefault((home, ""), Place(min(upto, int(empty_upto)), 0))
+            return int(number), record_of(record), found
         finally:
             waiting.discard(yielded)
             if not waiting:
@@ -203,8 +209,6 @@ class Claims:
                 sent[partition] = max(place, sent.get(partition, 0))
         self._forget(client_id)
         self._process.listener.claimed(client_id)
-        # It may get its first own mail while it is held.
-        cursors.setdefault((self._process.layout.of(client_id), ""), Place(0, 0))
         past = self._past.pop(client_id)
         claim = RedisClaim(self, client_id, number, cursors, sent, keeper, past.trail if past is not None else ())
         claim.changes = int(record.get("changes", 0))

@@ -71,7 +71,8 @@ class Ear:
         last_appended: the last offsets of such logs, the youngest last.
         topics: the logs that are followed, by pattern.
         unconfirmed: how many confirmations each channel has yet to get.
-        marks: what is waiting for marks, by their names.
+        marks: those that were asked for, by their names.
+        wanted: one that will be asked for.
         held_back: what was told while the partition is being read; None if it is not.
         feed: the connection, or None while there is none.
     """
@@ -86,8 +87,8 @@ class Ear:
         self.last_appended: OrderedDict[str, int] = OrderedDict()
         self.topics: dict[str, Topic] = {}
         self.unconfirmed: dict[bytes, int] = {}
-        self.marks: dict[str, list[asyncio.Future[None]]] = {}
-        self.wanted: list[asyncio.Future[None]] = []
+        self.marks: dict[str, asyncio.Future[None]] = {}
+        self.wanted: asyncio.Future[None] | None = None
         self.all_confirmed: asyncio.Event = asyncio.Event()
         self.held_back: list[Announcement | tuple[str, Announcement]] | None = None
         # Marks that came while mail was held back.

@@ -195,11 +195,9 @@ class Following:
             EngineUnavailable: the store did not answer in time.
         """
         ears = self._ears if partitions is None else [self._ears[number] for number in partitions]
-        done, late = await asyncio.wait([self._marked(ear) for ear in ears], timeout=2 * self._patience)
-        if late:
-            raise EngineUnavailable("it did not tell in time how far it is")
-        for one in done:
-            one.result()
+        for mark in [self._marked(ear) for ear in ears]:
+            # Others wait for it too, who go on if this one is cancelled.
+            await asyncio.shield(mark)
 
     def silent(self, now: float, limit: float) -> list[int]:
         """The partitions from which no mark has come for so many seconds."""
@@ -208,7 +206,7 @@ class Following:
     def probe(self) -> None:
         """Ask each partition for a mark."""
         for ear in self._ears:
-            _seen_later(self._marked(ear))
+            self._marked(ear)
 
     def distrust(self, partition: int) -> None:
         """A partition's connection is alive but silent: give it up."""
@@ -220,29 +218,32 @@ class Following:
             feed.abort()
 
     def _marked(self, ear: Ear) -> "asyncio.Future[None]":
-        mark: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        mark.add_done_callback(seen)
-        if not ear.wanted:
-            asyncio.get_running_loop().call_soon(self._ask_for_mark, ear)
-        ear.wanted.append(mark)
-        return mark
+        """The mark that is asked for next: all who want one in this turn wait for the same."""
+        if ear.wanted is None:
+            ear.wanted = asyncio.get_running_loop().create_future()
+            ear.wanted.add_done_callback(seen)
+            asyncio.get_running_loop().call_soon(self._ask_for_mark, ear, ear.wanted)
+        return ear.wanted
 
-    def _ask_for_mark(self, ear: Ear) -> None:
-        wanted, ear.wanted = ear.wanted, []
+    def _ask_for_mark(self, ear: Ear, mark: "asyncio.Future[None]") -> None:
+        ear.wanted = None
         name = str(next(self._names))
-        ear.marks[name] = wanted
+        ear.marks[name] = mark
+        late = EngineUnavailable("it did not tell in time how far it is")
+        timer = asyncio.get_running_loop().call_later(2 * self._patience, _fail, mark, late)
+        mark.add_done_callback(lambda _: timer.cancel())
         asked = ear.partition.do("sync", name)
         asked.add_done_callback(lambda one: self._mark_failed(ear, name, one))
 
     def _mark_failed(self, ear: Ear, name: str, asked: "asyncio.Future[list[Any]]") -> None:
-        if asked.cancelled() or asked.exception() is not None:
-            for mark in ear.marks.pop(name, ()):
-                if not mark.done():
-                    mark.set_exception(asked.exception() or EngineUnavailable("it was given up"))
+        error = EngineUnavailable("it was given up") if asked.cancelled() else asked.exception()
+        if error is not None and (mark := ear.marks.pop(name, None)) is not None:
+            _fail(mark, error)
 
     def _mark(self, ear: Ear, name: str, place: int) -> None:
         ear.last_mark = monotonic()
-        marks = ear.marks.pop(name, [])
+        mark = ear.marks.pop(name, None)
+        marks = [mark] if mark is not None else []
         if place < ear.heard and ear.held_back is None:
             self._mend(ear, "the store lost mail")
         if ear.held_back is not None:
@@ -465,7 +466,7 @@ class Following:
             elif one.place > ear.heard:
                 self._pass_on(ear, one)
         # Marks that were asked for and told to nobody stand for what has been read by now.
-        deferred, ear.deferred = [*ear.deferred, *(mark for marks in ear.marks.values() for mark in marks)], []
+        deferred, ear.deferred = [*ear.deferred, *ear.marks.values()], []
         ear.marks.clear()
         self._reached(ear, ear.deferred_upto, deferred)
         # Those that are not confirmed yet will be when they are.
@@ -478,5 +479,6 @@ class Following:
             self._ready_after_mark(ear, waiting)
 
 
-def _seen_later(one: "asyncio.Future[Any]") -> None:
-    one.add_done_callback(seen)
+def _fail(mark: "asyncio.Future[None]", error: BaseException) -> None:
+    if not mark.done():
+        mark.set_exception(error)

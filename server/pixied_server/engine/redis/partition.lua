@@ -617,7 +617,8 @@ end
 -- Claims
 
 -- A claim is unsettled as long as nobody knows what the holders before it have sent.
--- id, front-end, expires, link, force, number of the claim that is settled, its cursors, its sent positions
+-- id, front-end, expires, link, force, number of the claim that is settled, its cursors, its sent positions. Returns the claim's
+-- number, what the client was before, its cursors, and up to which place there was no mail in its inbox if there never was any.
 function operations.claim(a)
   local id, front_end, expires, link, force, settled = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local is = alive(id)
@@ -647,7 +648,8 @@ function operations.claim(a)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', front_end, 'expires', expires,
     'link', link, 'joined', '0')
   set_deadline(id, NOW + is.timeout, expires == '0')
-  return {1, number, was, redis.call('HGETALL', cursors_key(id))}
+  local empty_upto = redis.call('HEXISTS', OFFSETS, id) == 0 and int(position()) or 0
+  return {1, number, was, redis.call('HGETALL', cursors_key(id)), empty_upto}
 end
 
 local function holds(id, number)

@@ -4,7 +4,8 @@ Each link's progress is one line, however many clients it has; and for each clie
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from pixied_server.engine.abc import Keeper
@@ -81,7 +82,7 @@ class Progress:
             await home.do("progress", name, "")
             del self._written[name]
 
-    async def _write_joined(self, claim: RedisClaim) -> None:
+    def _write_joined(self, claim: RedisClaim) -> Awaitable[list[Any]]:
         progress = self._process.listener.progress(claim.client_id)
         confirmed = progress[0] if progress is not None else 0
         cursors = claim.cursors_at(confirmed) if confirmed else {}
@@ -90,7 +91,7 @@ class Progress:
         if claim.live and not joined and not claim.lost:
             self._changed.setdefault(claim.client_id, claim)
         words = [word for log, at in cursors.items() for word in (field_of(log), at.place, at.offset)]
-        await self._process.home(claim.client_id).do(
+        return self._process.home(claim.client_id).do(
             "joined", claim.client_id, claim.number, int(joined), claim.changes, len(cursors), *words
         )
 

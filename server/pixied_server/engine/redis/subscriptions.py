@@ -44,7 +44,9 @@ class Subscriptions:
             return await self._subscribe(client_id, list(dict.fromkeys(patterns)))
 
     async def _subscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
-        joined = await asyncio.gather(*[self._join(client_id, pattern) for pattern in wanted])
+        joining = [self._join(client_id, pattern) for pattern in wanted]
+        # Most subscribe to one: that needs no task of its own.
+        joined = [await joining[0]] if len(joining) == 1 else await asyncio.gather(*joining)
         words: list[str | int] = []
         for pattern, _, _, cursors in joined:
             words += (pattern, len(cursors))

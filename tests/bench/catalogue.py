@@ -17,7 +17,7 @@ from tests.bench.rows.growth import bytes_per_client, publish_flat_away, publish
 from tests.bench.rows.link import link_vs_bare
 from tests.bench.rows.operations import pipeline_vs_bare, pipeline_vs_unary, unary_vs_bare
 from tests.bench.rows.redis import redis_commands_per_publish
-from tests.bench.rows.storm import redis_storm_vs_faye_redis, storm_vs_faye_redis
+from tests.bench.rows.storm import redis_clients_vs_faye_redis, storm_vs_faye_redis
 
 __all__ = ["ROWS"]
 
@@ -49,11 +49,11 @@ ROWS = (
         more_is_better=False,
     ),
     Row(
-        "redis_storm_vs_faye_redis",
-        "the same, 10,000 clients come back",
+        "redis_clients_vs_faye_redis",
+        "the same, 10,000 clients come",
         "s",
         5,
-        redis_storm_vs_faye_redis,
+        redis_clients_vs_faye_redis,
         more_is_better=False,
     ),
     Row(

@@ -104,6 +104,11 @@ async def soak(plan: Plan, tell: Tell) -> Outcome:
             await _Round(store, sites, random, outcome, tell).run(seed, plan.round_seconds)
             outcome.seconds.append(monotonic() - began)
             outcome.memory.append((_resident(sites[0]), int(store.info("memory")["used_memory"])))
+            ours, stores = outcome.memory[-1]
+            tell(
+                f"round {len(outcome.memory)} is judged: pixied {ours / 1e6:.1f} MB, Redis {stores / 1e6:.1f} MB",
+                outcome,
+            )
     _judge_memory(outcome)
     return outcome
 

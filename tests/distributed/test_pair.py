@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
-from tests.distributed.pair import Pair
+from tests.distributed.gate import gate
+from tests.distributed.pair import Pair, opened
+from tests.engine.benches import Limits
 from tests.engine.site import page, reason_of, texts
 
 from pixied_server.core.message import Message
@@ -215,6 +217,32 @@ async def test_a_request_that_is_refused_takes_no_key_from_another(pair: Pair) -
         assert (refused, published[0].duplicate) == (Reason.IDEMPOTENCY_KEY_REUSED, False)
         assert (await pair.here.engine.publish([fresh]))[0].duplicate
     assert len(texts(await pair.there.dequeue("ann"))) == 22
+
+
+async def test_keys_of_a_publish_that_was_given_up_are_free(pair: Pair) -> None:
+    """Its caller has gone while they were being reserved: they stand for nothing."""
+    publishing = asyncio.create_task(
+        pair.here.engine.publish([Message("/a", b"1", key="first"), Message("/a", b"2", key="second")])
+    )
+    with gate(pair.here, "reserve_key") as reserved:
+        async with asyncio.timeout(10):
+            await reserved.reached.wait()
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+    await pair.settle()
+    others = [Message("/a", b"3", key="first"), Message("/a", b"4", key="second")]
+    assert not any(one.duplicate for one in await pair.there.engine.publish(others))
+
+
+async def test_a_publish_that_comes_too_fast_takes_no_key(store_url: str) -> None:
+    """Its keys stand for nothing."""
+    async with opened(store_url, Limits(publishes_per_second=1.0)) as pair:
+        await pair.here.publish("/a", "0")
+        batch = [Message("/a", b"1", key="first"), Message("/a", b"2", key="second")]
+        assert await reason_of(pair.here.engine.publish(batch)) is Reason.RATE_LIMITED
+        pair.here.bench.clock.advance(10.0)
+        assert not (await pair.here.engine.publish([Message("/a", b"3", key="first")]))[0].duplicate
 
 
 async def test_lists_are_of_all(pair: Pair) -> None:

@@ -108,6 +108,20 @@ async def test_a_clients_operations_find_what_was_published_before_them(pipeline
         assert not of_bob.dequeue_for.messages
 
 
+async def test_what_is_about_many_clients_comes_before_what_is_behind_it(pipeline: RawPipeline) -> None:
+    """In the same frame too: clients that are pinged are alive, though the next operation ends one of them."""
+    await pipeline.send(*[operation("CreateClient") for _ in range(20)])
+    clients = [one.create_client.client.client_id for one in await pipeline.results(20)]
+    await pipeline.send(
+        operation("PingClient", client_ids=clients),
+        operation("DestroyClient", client_id=clients[-1]),
+        operation("PingClient", client_ids=clients),
+    )
+    before, _, after = await pipeline.results(3)
+    assert [one.known for one in before.ping_client.results] == [True] * 20
+    assert [one.known for one in after.ping_client.results] == [True] * 19 + [False]
+
+
 def test_every_unary_operation_of_the_backend_has_a_place() -> None:
     """Operation and OperationResult name the same operations, and those are all unary RPCs of BackendService."""
     service = input_of("Publish").DESCRIPTOR.file.pool.FindServiceByName("pixied.v1.BackendService")

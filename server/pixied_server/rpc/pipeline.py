@@ -107,6 +107,8 @@ class PipelineServicer:
             elif name == "publish":
                 of_clients.clear()
                 publishes.append(task)
+            elif name not in _NEW:
+                await asyncio.wait([task])
         return begun
 
     async def _result(self, operation: wire.Operation) -> bytes:

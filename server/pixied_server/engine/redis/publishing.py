@@ -23,6 +23,9 @@ from pixied_server.errors import ClientUnknown, IdempotencyKeyReused, LimitMemor
 
 __all__ = ["Publishing"]
 
+# A key that is reserved: its partition, the key, and what the partition says.
+_Reserved = tuple[Partition, str, Awaitable[list[Any]]]
+
 
 class Publishing:
     """See the module.
@@ -45,6 +48,8 @@ class Publishing:
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
+        if wait := self._publishes.take(len(messages), self._process.now()):
+            raise RateLimited("publishes", self._publishes.rate, wait)
         answers = await asyncio.gather(*await self._in_turn(messages))
         outcomes = [self._published_as(index, messages[index], answer) for index, answer in enumerate(answers)]
         now = self._process.now()
@@ -94,8 +99,6 @@ class Publishing:
         return PublishOutcome(int(matched), bool(duplicate))
 
     def _published(self, messages: Sequence[Message]) -> list[Awaitable[list[Any]]]:
-        if wait := self._publishes.take(len(messages), self._process.now()):
-            raise RateLimited("publishes", self._publishes.rate, wait)
         return [self._publish(message) for message in messages]
 
     def _publish(self, message: Message) -> Awaitable[list[Any]]:
@@ -154,7 +157,7 @@ class Publishing:
         """Have each key stand for its message, or, if one of them stands for another, none."""
         if client_id:
             await look(self._process, client_id)
-        taken: list[tuple[Partition, str]] = []
+        taken: list[_Reserved] = []
         try:
             for index, message in enumerate(messages):
                 if not message.key:
@@ -163,15 +166,15 @@ class Publishing:
                     await self._process.refresh()
                 key = scoped(message, client_id)
                 partition = self._process.partitions[self._process.layout.of(client_id or message.channel)]
-                done, *answer = await partition.do(
-                    "reserve_key", key, _fingerprint(message), int(not self._keys_are_full())
-                )
+                asked = partition.do("reserve_key", key, _fingerprint(message), int(not self._keys_are_full()))
+                taken.append((partition, key, asked))
+                done, *answer = await asyncio.shield(asked)
                 if not done:
                     raise self._no_key(index, answer)
-                if not answer[0]:
-                    taken.append((partition, key))
-        except PixiedError:
-            await asyncio.gather(*[partition.do("free_key", key) for partition, key in taken])
+        except BaseException:
+            # Also where the caller gave up, who does not wait for this.
+            for reserved in taken:
+                self._process.spawn(_free(*reserved))
             raise
 
     def _no_key(self, index: int, answer: Sequence[bytes]) -> PixiedError:
@@ -205,6 +208,13 @@ class Publishing:
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
         if self._events.watched(EventKind.PUBLISHED):
             self._events.show(Event.published(message, at, client_id, recipients))
+
+
+async def _free(partition: Partition, key: str, asked: Awaitable[list[Any]]) -> None:
+    """A key that was reserved in vain stands for nothing, unless it did before."""
+    done, *known = await asked
+    if done and not known[0]:
+        await partition.do("free_key", key)
 
 
 def _fingerprint(message: Message) -> str:

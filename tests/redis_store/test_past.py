@@ -11,7 +11,7 @@ class _Claim:
 
     def __init__(self, client_id: str, steps: int, taken: int) -> None:
         self.client_id = client_id
-        self.trail = [Step(number, {}, live=False, taken=[0, 1] * taken) for number in range(steps)]
+        self.size = sum(Step(number, {}, live=False, taken=[0, 1] * taken).size for number in range(steps))
 
 
 def claim(client_id: str, steps: int = 1, taken: int = 0) -> RedisClaim:

@@ -10,8 +10,9 @@ it is. So there is no hole and no repeat, however far behind the link itself is.
 """
 
 import asyncio
+import weakref
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -96,7 +97,9 @@ class Link:
     def __init__(self, hub: Hub, front_end: str, window: int, limits: LinkLimits) -> None:
         self.front_end = front_end
         self.ledger = Ledger(window)
-        self.audiences = Audiences(lambda pattern: hub.follow(pattern, self), self._unfollow)
+        # A link that is closed is gone at once, with all that waited on it. In a cycle it would stay: the garbage
+        # collector hardly ever looks for what is old.
+        self.audiences = Audiences(_weak(self._follow), _weak(self._unfollow))
         self._hub = hub
         self._limits = limits
         self._outbox = Outbox(hub, limits.outbox)
@@ -233,6 +236,9 @@ class Link:
         for begin in range(0, len(attached), _SLICE):
             failures += await self._let_go(attached[begin : begin + _SLICE])
             await asyncio.sleep(0)
+        self._behind.clear()
+        self._own.clear()
+        self._own_sent.clear()
         if failures:
             raise failures[0]
 
@@ -347,6 +353,9 @@ class Link:
             last.entries.append(entry)
             room -= entry.message.size
 
+    def _follow(self, pattern: str) -> None:
+        self._hub.follow(pattern, self)
+
     def _unfollow(self, pattern: str) -> None:
         self._hub.unfollow(pattern, self)
         self._outbox.forget(pattern)
@@ -449,6 +458,17 @@ class Link:
     def _unlist(self, attachment: Attachment) -> None:
         for pattern in attachment.claim.patterns():
             self.audiences.discard(pattern, attachment.handle)
+
+
+def _weak(method: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, without keeping the object whose method it is."""
+    bound = weakref.WeakMethod(method)
+
+    def call(pattern: str) -> None:
+        if (alive := bound()) is not None:
+            alive(pattern)
+
+    return call
 
 
 async def _outcome(operation: Awaitable[None]) -> PixiedError | None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pixied_server.core.backlog import Loss
+from pixied_server.core.completion import completed
 from pixied_server.core.log import Entry
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.hub import Hub
@@ -175,7 +176,8 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     try:
         yield tap
     finally:
-        await tap.close()
+        # Where it waits for nothing it can't be cut short.
+        await (completed(tap.close()) if hub.engine.waits else tap.close())
 
 
 def parse_cursor(text: str) -> int:

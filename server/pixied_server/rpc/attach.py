@@ -9,6 +9,7 @@ import structlog
 
 from pixied.v1 import attach_pb2 as wire
 from pixied_server.admin import Drain
+from pixied_server.core.completion import completed
 from pixied_server.delivery.events import Closing
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
@@ -75,7 +76,8 @@ class AttachServicer:
             finally:
                 self.links -= 1
                 _log.info("link closed", front_end=link.front_end, clients=len(link))
-                await link.close()
+                # A call whose front-end died ends, and is cancelled too: its clients are let go of all the same.
+                await completed(link.close())
 
     async def _first(self, frames: AsyncIterator[wire.AttachRequest]) -> wire.AttachRequest | None:
         try:

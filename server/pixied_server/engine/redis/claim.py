@@ -24,6 +24,8 @@ __all__ = ["Cursors", "Place", "RedisClaim", "Step", "Store"]
 
 # So many steps of a client are remembered.
 _STEPS = 1_000
+# What a place takes in memory, in bytes, roughly.
+_PLACE = 100
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Step:
     @property
     def size(self) -> int:
         """What it takes in memory, in bytes, roughly."""
-        return 200 + 100 * len(self.cursors) + 8 * len(self.taken)
+        return 200 + _PLACE * len(self.cursors) + 8 * len(self.taken)
 
 
 @dataclass(slots=True)
@@ -144,6 +146,8 @@ class RedisClaim:
         # From where on each log was read.
         self._begun = {log: at.place for log, at in cursors.items()}
         self._changes = 0
+        # Mail of its own that was announced while it was live, with positions: more of it may have been told to nobody.
+        self._own: list[tuple[int, Place]] = []
         self.trail = [*trail, Step(store.positions.reserve(1) + 1 if trail else 0, dict(cursors), live=False)]
 
     # What it reads
@@ -351,6 +355,17 @@ class RedisClaim:
 
     # How far it has got
 
+    def hear(self, position: int, log: Log, place: Place) -> bool:
+        """Mail of the client's own was announced, with this position. Returns whether none is missing before it."""
+        if self.live:
+            before = self._own[-1][1].offset if self._own else 0
+            if place.offset > max(before, self._cursors[log].offset) + 1:
+                return False
+            self._own.append((position, place))
+            if len(self._own) > _STEPS:
+                del self._own[0]
+        return True
+
     def join(self) -> None:
         """See `engine.abc.Claim`."""
         self.live = True
@@ -393,6 +408,13 @@ class RedisClaim:
         """Nobody asks for what it had read before a position."""
         number = bisect_right(self.trail, position, key=_position)
         del self.trail[: max(number - 1, 0)]
+        number = bisect_right(self._own, position, key=_announced)
+        del self._own[: max(number - 1, 0)]
+
+    @property
+    def size(self) -> int:
+        """What this takes in memory, in bytes, roughly."""
+        return sum(step.size for step in self.trail) + _PLACE * len(self._own)
 
     @property
     def farthest(self) -> int:
@@ -409,10 +431,19 @@ class RedisClaim:
             del self.trail[0]
 
     def _live_place(self, log: Log, joined: Place, position: int) -> Place:
+        if not log[1]:
+            return self._own_place(joined, position)
         place = self._store.positions.place_at(log[0], position)
         if place <= joined.place:
             return joined
         return Place(place, max(self._store.offset_at(log, place), joined.offset))
+
+    def _own_place(self, joined: Place, position: int) -> Place:
+        """How far the inbox is: not as far as its partition, of which this process may have missed something."""
+        number = bisect_right(self._own, position, key=_announced)
+        if number and (place := self._own[number - 1][1]).place > joined.place:
+            return place
+        return joined
 
 
 class _Answer:
@@ -472,3 +503,7 @@ def _order(one: tuple[bool, int, _Found]) -> tuple[bool, int, int]:
 
 def _position(step: Step) -> int:
     return step.position
+
+
+def _announced(own: tuple[int, Place]) -> int:
+    return own[0]

@@ -211,7 +211,7 @@ class Claims:
         self._process.listener.claimed(client_id)
         past = self._past.pop(client_id)
         claim = RedisClaim(self, client_id, number, cursors, sent, keeper, past.trail if past is not None else ())
-        claim.changes = int(record.get("changes", 0))
+        claim.changes = _changes(record)
         claim.unsettled = "unsettled" in record
         claim.advance(confirmed)
         self.held[client_id] = claim
@@ -327,13 +327,17 @@ class Claims:
         """
         try:
             record, cursors = await look(self._process, claim.client_id)
-            if int(record["claim"]) != claim.number and not claim.lost and not await self._resumed(claim):
-                self.lose(claim)
+            if int(record["claim"]) != claim.number and not claim.lost:
+                if await self._resumed(claim):
+                    # Until now nobody was told of mail for the client.
+                    self._fall_behind(claim)
+                else:
+                    self.lose(claim)
         except ClientUnknown:
             self.gone(claim.client_id, Parting.DESTROYED, "the store has lost it")
-        if claim.lost or int(record["changes"]) < claim.changes:
+        if claim.lost or _changes(record) < claim.changes:
             return
-        claim.changes = int(record["changes"])
+        claim.changes = _changes(record)
         self._interests.leave(claim, claim.all_patterns - {pattern for _, pattern in cursors})
         self._interests.read(claim, {log: place for log, place in cursors.items() if log[1] and not claim.reads(log)})
 
@@ -452,14 +456,31 @@ class Claims:
         if claim is not None and claim.number <= int(number):
             self.lose(claim)
 
+    def fall_behind(self, partition: int) -> None:
+        """Mail may have come to clients of a partition, of which this process was not told: they read on."""
+        for claim in self._of(partition):
+            self._fall_behind(claim)
+
+    def _fall_behind(self, claim: RedisClaim) -> None:
+        self._process.listener.behind(claim.client_id)
+        self._progress.note(claim)
+
     async def check(self, partition: int) -> None:
-        """The store was away, or this process was: see which clients are still held here, and what is new of them."""
+        """The store was away, or this process was: see which clients are still held here, and what is new of them.
+
+        They have fallen behind.
+        """
         self._progress.forget_written()
         for client_id, news in self._news.items():
             news.changed |= self._process.layout.of(client_id) == partition
-        mine = [claim for claim in self.held.values() if self._process.layout.of(claim.client_id) == partition]
-        for claim in mine:
-            self._process.listener.behind(claim.client_id)
-            self._progress.note(claim)
+        mine = self._of(partition)
         for begin in range(0, len(mine), _AT_ONCE):
             await asyncio.gather(*[self.refresh(claim) for claim in mine[begin : begin + _AT_ONCE] if not claim.lost])
+
+    def _of(self, partition: int) -> list[RedisClaim]:
+        return [claim for claim in self.held.values() if self._process.layout.of(claim.client_id) == partition]
+
+
+def _changes(record: Mapping[str, str]) -> int:
+    """How often a client's subscriptions have changed: nothing is noted of one that never had any."""
+    return int(record.get("changes", 0))

@@ -23,7 +23,7 @@ from pixied_server.engine.abc import (
 from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.redis.asking import Asking
 from pixied_server.engine.redis.behind import Behind
-from pixied_server.engine.redis.claim import RedisClaim
+from pixied_server.engine.redis.claim import Place, RedisClaim
 from pixied_server.engine.redis.claims import Claims
 from pixied_server.engine.redis.clients import Clients
 from pixied_server.engine.redis.events import Events
@@ -320,10 +320,15 @@ class RedisEngine:
         self._behind.note(entry.position, patterns)
         self.listener.mail(entry, patterns)
 
-    def own_mail(self, client_id: str, entry: Entry) -> None:
+    def own_mail(self, client_id: str, entry: Entry, place: int, offset: int) -> None:
         """See `Audience`."""
-        if client_id in self._claims.held:
+        claim = self._claims.held.get(client_id)
+        if claim is None:
+            return
+        if claim.hear(entry.position, (self.process.layout.of(client_id), ""), Place(place, offset)):
             self.listener.mail_for(client_id, entry)
+        else:
+            self.listener.behind(client_id)
 
     def _cut(self, pattern: str, position: int) -> None:
         self.listener.cut(pattern, position)
@@ -335,6 +340,8 @@ class RedisEngine:
     def restored(self, partition: int) -> None:
         """See `Audience`."""
         self.process.spawn(self._remind(partition))
+        # At once: what they have confirmed must not be written down as if they had heard everything.
+        self._claims.fall_behind(partition)
         self.process.spawn(self._claims.check(partition))
 
     async def _remind(self, partition: int) -> None:

@@ -38,8 +38,8 @@ class Audience(Protocol):
         """Mail of followed patterns, in the order of its positions."""
         ...
 
-    def own_mail(self, client_id: str, entry: Entry) -> None:
-        """Mail of a client's inbox."""
+    def own_mail(self, client_id: str, entry: Entry, place: int, offset: int) -> None:
+        """Mail of a client's inbox, with its place and offset there."""
         ...
 
     def missed(self, pattern: str, position: int) -> None:
@@ -53,6 +53,10 @@ class Audience(Protocol):
     def restored(self, partition: int) -> None:
         """A partition is heard again after it was not: clients may have got mail of their own meanwhile."""
         ...
+
+
+class _Late(EngineUnavailable):
+    """A mark has not come in time. It may come yet."""
 
 
 class Following:
@@ -229,7 +233,7 @@ class Following:
         ear.wanted = None
         name = str(next(self._names))
         ear.marks[name] = mark
-        late = EngineUnavailable("it did not tell in time how far it is")
+        late = _Late("it did not tell in time how far it is")
         timer = asyncio.get_running_loop().call_later(2 * self._patience, _fail, mark, late)
         mark.add_done_callback(lambda _: timer.cancel())
         asked = ear.partition.do("sync", name)
@@ -364,13 +368,15 @@ class Following:
 
     def _ready_after_mark(self, ear: Ear, topics: list[Topic]) -> None:
         def marked(mark: "asyncio.Future[None]") -> None:
-            for topic in topics:
-                if not topic.ready.done():
-                    if mark.exception() is None:
-                        topic.ready.set_result(None)
-                    elif ear.mending is None:
-                        # The mark could not be asked for; whatever is the matter, reading what was missed mends it.
-                        self._mend(ear, "no mark came")
+            waiting = [topic for topic in topics if not topic.ready.done()]
+            if mark.exception() is None:
+                for topic in waiting:
+                    topic.ready.set_result(None)
+            elif waiting and isinstance(mark.exception(), _Late):
+                self._ready_after_mark(ear, waiting)
+            elif waiting and ear.mending is None:
+                # The mark could not be asked for; whatever is the matter, reading what was missed mends it.
+                self._mend(ear, "no mark came")
 
         self._marked(ear).add_done_callback(marked)
 
@@ -427,11 +433,14 @@ class Following:
     def _pass_on_own(self, ear: Ear, client_id: str, told: Announcement) -> None:
         ear.heard = told.place
         position = self._positions.announce(ear.partition.number, told.place)
-        self._audience.own_mail(client_id, Entry(position, float(told.at), decoded(told.stored)))
+        ((_, offset),) = told.logs
+        self._audience.own_mail(client_id, Entry(position, float(told.at), decoded(told.stored)), told.place, offset)
 
     # Reading what was missed
 
     async def _catch_up(self, ear: Ear) -> None:
+        # Marks that were asked for by now stand for no more than what is read; younger ones for more, and will come.
+        asked = list(ear.marks)
         upto = int((await ear.partition.do("hello"))[1])
         if upto < max(ear.heard, ear.appended):
             # The same server, and it has less than before: somebody has emptied it, or put old files in their place.
@@ -443,7 +452,7 @@ class Following:
         await self._read_missed(ear, upto)
         if ear.feed is None:
             raise StoreUnavailable("the connection broke again")
-        self._let_through(ear, upto)
+        self._let_through(ear, upto, asked)
 
     async def _read_missed(self, ear: Ear, upto: int) -> None:
         """Pass on what the logs hold beyond what was heard, and tell what they do not hold any more."""
@@ -454,7 +463,7 @@ class Following:
         for place in sorted(found):
             self._pass_on(ear, found[place])
 
-    def _let_through(self, ear: Ear, upto: int) -> None:
+    def _let_through(self, ear: Ear, upto: int, asked: Sequence[str]) -> None:
         """All up to a place was read: pass on what was held back and is younger, and see to those who wait."""
         ear.heard = max(ear.heard, upto)
         self._positions.reach(ear.partition.number, ear.heard)
@@ -465,9 +474,7 @@ class Following:
                     self._pass_on_own(ear, *one)
             elif one.place > ear.heard:
                 self._pass_on(ear, one)
-        # Marks that were asked for and told to nobody stand for what has been read by now.
-        deferred, ear.deferred = [*ear.deferred, *ear.marks.values()], []
-        ear.marks.clear()
+        deferred, ear.deferred = [*ear.deferred, *(ear.marks.pop(name) for name in asked if name in ear.marks)], []
         self._reached(ear, ear.deferred_upto, deferred)
         # Those that are not confirmed yet will be when they are.
         waiting = [

@@ -28,9 +28,10 @@ __all__ = ["Housekeeping"]
 _log = structlog.get_logger(__name__)
 
 # Sessions end within 100 ms of their deadline: it is looked when the next one that is known is over, but not more often
-# than this, in seconds; and so long after one that began since the last look could be, which is the shortest one.
+# than this, in seconds; and so long after one that began since the last look could be, which is the shortest one. That
+# is not taken to be longer than this: there may be some of a time when shorter ones were allowed.
 _TICK = 0.04
-_LONGEST = 1.0
+_SHORTEST = 0.1
 _WRITE_DOWN = 0.1
 _SECOND = 1.0
 _PROBE = 5.0
@@ -147,6 +148,8 @@ class Housekeeping:
                 await self.bereave(process.decode())
         if new:
             _log.warning("the others gave this pixied up; it goes on")
+            for partition in self._process.partitions:
+                self._claims.fall_behind(partition.number)
             await asyncio.gather(*[self._claims.check(partition.number) for partition in self._process.partitions])
 
     async def enter(self) -> None:
@@ -167,25 +170,36 @@ class Housekeeping:
 
     async def end_sessions(self) -> float:
         """End sessions that are over. Returns in how many seconds that has to be done again."""
-        while not (until := await self._end_some()):
-            pass
-        unknown = self._process.limits.shortest_session + _TICK
-        return max(_TICK, min(until, unknown, _LONGEST))
+        until = 0.0
+        while not until:
+            began = monotonic()
+            until = await self._end_some()
+        unknown = min(self._process.limits.shortest_session, _SHORTEST) + _TICK
+        return max(_TICK, min(until, unknown) - (monotonic() - began))
 
     async def _end_some(self) -> float:
-        """End so many that others get a turn. Returns in how many seconds the next one that there is will be over."""
-        answers = await asyncio.gather(*[one.do("expire", _SLICE) for one in self._process.partitions])
-        ended = [one for _, _, some in answers for one in some]
+        """End so many that others get a turn. Returns in how many seconds the next one that there is will be over.
+
+        What some partitions have ended is told, whatever became of the others.
+        """
+        asked = [one.do("expire", _SLICE) for one in self._process.partitions]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found = [one for one in answers if not isinstance(one, BaseException)]
+        ended = [one for _, _, some in found for one in some]
         for client_id, _ in ended:
             self._process.counters.clients_expired += 1
             self._claims.gone(client_id.decode(), Parting.EXPIRED, "timed out")
         await asyncio.gather(
             *[self._subscriptions.bury(client_id.decode(), fields, "timed out") for client_id, fields in ended]
         )
-        return min((max(0.0, float(until)) for _, until, _ in answers if until), default=_LONGEST)
+        for one in answers:
+            if isinstance(one, BaseException):
+                raise one
+        return min((max(0.0, float(until)) for _, until, _ in found if until), default=_SECOND)
 
     async def _sweep(self) -> None:
-        await asyncio.gather(*[self._sweep_one(partition) for partition in self._process.partitions])
+        for partition in self._process.partitions:
+            await self._sweep_one(partition)
 
     async def _sweep_one(self, partition: Partition) -> None:
         """What is too old goes: some of it at a time, so that others get a turn."""
@@ -199,7 +213,8 @@ class Housekeeping:
 
     async def _bury_the_dead(self) -> None:
         """Clients that were ended by a process that died over it."""
-        await asyncio.gather(*[self._bury_in(partition) for partition in self._process.partitions])
+        for partition in self._process.partitions:
+            await self._bury_in(partition)
 
     async def _bury_in(self, partition: Partition) -> None:
         cursor: bytes | str = "0"

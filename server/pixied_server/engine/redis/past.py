@@ -28,7 +28,7 @@ class Past:
     def keep(self, claim: RedisClaim) -> None:
         """Remember a claim; it reads no more."""
         self.pop(claim.client_id)
-        size = _CLAIM + sum(step.size for step in claim.trail)
+        size = _CLAIM + claim.size
         self._claims[claim.client_id] = claim, size
         self.size += size
         while self.size > self._most:

@@ -1,7 +1,8 @@
 """Publishing and queueing: each message is one operation of its channel's or its client's partition."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
@@ -50,7 +51,8 @@ class Publishing:
         self._check_room(messages)
         if wait := self._publishes.take(len(messages), self._process.now()):
             raise RateLimited("publishes", self._publishes.rate, wait)
-        answers = await asyncio.gather(*await self._in_turn(messages))
+        with self._reserving() as reserved:
+            answers = await asyncio.gather(*await self._in_turn(messages, reserved))
         outcomes = [self._published_as(index, messages[index], answer) for index, answer in enumerate(answers)]
         now = self._process.now()
         for message, outcome in zip(messages, outcomes, strict=True):
@@ -62,18 +64,31 @@ class Publishing:
         await self._shrink()
         return outcomes
 
-    async def _in_turn(self, messages: Sequence[Message]) -> list[Awaitable[list[Any]]]:
+    @contextmanager
+    def _reserving(self) -> Iterator[list[_Reserved]]:
+        """Keys that are reserved meanwhile are free again if it comes to nothing. Nobody waits for that."""
+        reserved: list[_Reserved] = []
+        try:
+            yield reserved
+        except BaseException:
+            for one in reserved:
+                self._process.spawn(_free(*one))
+            raise
+
+    async def _in_turn(self, messages: Sequence[Message], reserved: list[_Reserved]) -> list[Awaitable[list[Any]]]:
         """Publish as soon as the keys are seen to and those who came before have published.
 
         So what a caller sends stays in order, and the keys of all who come at once are seen to at once: one after the
         other each would wait for an answer of the store.
         """
-        preparing = self._prepare("", messages)
+        preparing = self._prepare("", messages, reserved)
         if not preparing and not self._line:
             return self._published(messages)
         return await self._line.take(lambda: self._published(messages), preparing)
 
-    def _prepare(self, client_id: str, messages: Sequence[Message]) -> Awaitable[None] | None:
+    def _prepare(
+        self, client_id: str, messages: Sequence[Message], reserved: list[_Reserved]
+    ) -> Awaitable[None] | None:
         """What has to be done about keys before messages are published or queued.
 
         The script that publishes a message checks its key. Of several messages each could be refused for its own after
@@ -82,7 +97,7 @@ class Publishing:
         if not any(message.key for message in messages):
             return None
         if len(messages) > 1:
-            return self._reserve(client_id, messages)
+            return self._reserve(client_id, messages, reserved)
         return self._process.refresh() if self._keys_are_full() else None
 
     def _keys_are_full(self) -> bool:
@@ -123,11 +138,12 @@ class Publishing:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
         home = self._process.home(client_id)
-        if preparing := self._prepare(client_id, messages):
-            await preparing
-        answers = await asyncio.gather(
-            *[home.do("queue", client_id, *self._words(client_id, message)) for message in messages]
-        )
+        with self._reserving() as reserved:
+            if preparing := self._prepare(client_id, messages, reserved):
+                await preparing
+            answers = await asyncio.gather(
+                *[home.do("queue", client_id, *self._words(client_id, message)) for message in messages]
+            )
         for index, (done, *rest) in enumerate(answers):
             if not done:
                 raise ClientUnknown(client_id) if rest == [b"UNKNOWN"] else self._no_key(index, rest)
@@ -153,29 +169,22 @@ class Publishing:
                 field="messages",
             )
 
-    async def _reserve(self, client_id: str, messages: Sequence[Message]) -> None:
+    async def _reserve(self, client_id: str, messages: Sequence[Message], reserved: list[_Reserved]) -> None:
         """Have each key stand for its message, or, if one of them stands for another, none."""
         if client_id:
             await look(self._process, client_id)
-        taken: list[_Reserved] = []
-        try:
-            for index, message in enumerate(messages):
-                if not message.key:
-                    continue
-                if self._keys_are_full():
-                    await self._process.refresh()
-                key = scoped(message, client_id)
-                partition = self._process.partitions[self._process.layout.of(client_id or message.channel)]
-                asked = partition.do("reserve_key", key, _fingerprint(message), int(not self._keys_are_full()))
-                taken.append((partition, key, asked))
-                done, *answer = await asyncio.shield(asked)
-                if not done:
-                    raise self._no_key(index, answer)
-        except BaseException:
-            # Also where the caller gave up, who does not wait for this.
-            for reserved in taken:
-                self._process.spawn(_free(*reserved))
-            raise
+        for index, message in enumerate(messages):
+            if not message.key:
+                continue
+            if self._keys_are_full():
+                await self._process.refresh()
+            key = scoped(message, client_id)
+            partition = self._process.partitions[self._process.layout.of(client_id or message.channel)]
+            asked = partition.do("reserve_key", key, _fingerprint(message), int(not self._keys_are_full()))
+            reserved.append((partition, key, asked))
+            done, *answer = await asyncio.shield(asked)
+            if not done:
+                raise self._no_key(index, answer)
 
     def _no_key(self, index: int, answer: Sequence[bytes]) -> PixiedError:
         if answer[0] == b"REUSED":

@@ -17,10 +17,12 @@ class Gate:
 
     Attributes:
         reached: set when an answer was held back: what was asked for has been done.
+        held: how many were.
     """
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
+        self.held = 0
         self._open = asyncio.Event()
 
     def open(self) -> None:
@@ -30,6 +32,7 @@ class Gate:
     async def passing(self, asked: "asyncio.Future[Any]") -> Any:
         """An answer, when it may pass."""
         answer = await asked
+        self.held += 1
         self.reached.set()
         await self._open.wait()
         return answer

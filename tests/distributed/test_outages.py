@@ -199,21 +199,23 @@ async def test_mail_that_comes_while_a_partition_is_read_is_not_taken_for_read()
             ears = pair.here.engine.following._ears  # type: ignore[attr-defined]
             with gate(pair.here, "read") as read:
                 server("CLIENT", "KILL", "TYPE", "pubsub")
-                async with asyncio.timeout(PATIENCE):
-                    await read.reached.wait()
                 # From here on nothing is heard, and what is read was there before this.
-                await until(lambda: all(ear.feed is not None for ear in ears))
+                await until(lambda: read.held == len(ears))
                 for ear in ears:
                     ear.feed._wire.pause()
                 await pair.there.queue_for("ann", "1")
                 attaching = asyncio.create_task(pair.here.attach("ann", front))
-                await until(lambda: any(ear.marks for ear in ears) or attaching.done())
+                taking = asyncio.create_task(front.link.take())
+                await until(lambda: any(ear.marks for ear in ears))
             await until(lambda: all(ear.held_back is None for ear in ears))
+            # Who was attached too early would have read, and be live, by now.
             await asyncio.sleep(0.05)
             for ear in ears:
                 ear.feed._wire.resume()
             async with asyncio.timeout(PATIENCE):
                 await attaching
+                front._flight += await taking
+            front.receive()
             await heard(pair)
             await pair.read(front)
             assert front.texts("ann") == ["1"]

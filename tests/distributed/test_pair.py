@@ -15,7 +15,7 @@ from pixied_server.delivery.watch import Filter
 from pixied_server.engine.abc import EventKind
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.past import Past
-from pixied_server.errors import Reason
+from pixied_server.errors import EngineUnavailable, Reason
 
 
 async def test_what_is_published_there_is_delivered_here(pair: Pair) -> None:
@@ -155,6 +155,29 @@ async def test_it_is_looked_for_sessions_that_are_over_when_one_has_to_be(pair: 
     pair.here.bench.clock.advance(0.0001)
     await engine.housekeeping.end_sessions()
     assert engine.counters.clients_expired == 1
+
+
+async def test_sessions_that_ended_are_told_though_a_partition_does_not_answer(pair: Pair) -> None:
+    """Whoever holds them is told at once: nobody else will."""
+    await pair.here.create("ann", timeout=1.0)
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front, expires=True)
+    await pair.read(front)
+    pair.here.bench.clock.advance(1.1)
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    home = engine.process.home(pair.here.ids["ann"])
+    away = next(one for one in engine.process.partitions if one is not home)
+
+    async def refuse(*_: object) -> list[object]:
+        raise EngineUnavailable("it is away")
+
+    away.do = lambda *_: asyncio.ensure_future(refuse())  # type: ignore[method-assign]
+    with pytest.raises(EngineUnavailable):
+        await engine.housekeeping.end_sessions()
+    del away.do
+    await front.read()
+    assert front.detached == [("ann", DetachReason.EXPIRED, "timed out")]
 
 
 async def test_events_are_seen_everywhere(pair: Pair) -> None:

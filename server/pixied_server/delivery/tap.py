@@ -100,8 +100,10 @@ class Tap:
 
     async def close(self) -> None:
         """Let go of the client."""
-        await self._hub.let_go(self.claim.client_id, self)
-        self._unfollow()
+        try:
+            await self._hub.let_go(self.claim.client_id, self)
+        finally:
+            self._unfollow()
 
     async def _confirm_taken(self) -> None:
         if self._confirmed:

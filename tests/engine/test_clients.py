@@ -128,6 +128,38 @@ async def test_a_held_client_may_be_left_to_expire(site: Site) -> None:
     assert front.detached == [("ann", DetachReason.EXPIRED, "timed out")]
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["lost", "detached"])
+async def test_giving_up_a_client_that_may_expire_prolongs_nothing(site: Site, *, cut: bool) -> None:
+    """A session that was attached with `expires` ends at its deadline, also if its link gives it up before."""
+    await site.create("ann", timeout=2.0)
+    front = site.front_end()
+    await site.attach("ann", front, expires=True)
+    await site.elapse(1.5)
+    await (front.lose() if cut else front.detach("ann"))
+    client = await site.look_at("ann")
+    assert (client.front_end, client.expires_at) == ("", site.clock() + 0.5)
+    await site.elapse(0.6)
+    assert (await site.engine.holdings()).clients == 0
+
+
+@pytest.mark.parametrize("expires", [True, False])
+async def test_a_session_that_was_given_up_ends_by_itself(site: Site, *, expires: bool) -> None:
+    """A session that a link, and after it a Deliver, held beyond its first deadline ends in time, unasked."""
+    await site.create("ann", "bob", timeout=2.0)
+    front = site.front_end()
+    await site.attach("ann", front, expires=expires)
+    async with site.tapped("bob"):
+        for _ in range(4):
+            await site.elapse(1.5)
+            await site.ping("ann")
+        await front.lose()
+    await site.elapse(1.9)
+    assert (await site.engine.holdings()).clients == 2
+    await site.elapse(0.2)
+    assert (await site.engine.holdings()).clients == 0
+    assert site.engine.counters.clients_expired == 2
+
+
 async def test_a_kept_client_that_is_claimed_to_expire_does(site: Site) -> None:
     """A claim that lets the timeout run ends in time, though the claim before it kept the client alive for long."""
     await site.create("ann", timeout=2.0)

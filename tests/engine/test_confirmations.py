@@ -1,8 +1,15 @@
 """What confirmations count for, of links and of clients, whatever order they come in."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 from tests.engine.conftest import OpenSite
+from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, texts
+
+from pixied_server.delivery.ledger import Ledger
+
+Leave = Callable[[Site, FrontEnd], Awaitable[None]]
 
 
 @pytest.mark.parametrize("patterns", [["/a"], ["/a", "/b"], []], ids=["one log", "two logs", "an inbox"])
@@ -85,3 +92,73 @@ async def test_one_confirmation_for_many_deliveries(site: Site) -> None:
         assert (await site.engine.holdings()).messages == 2
         await front.ack(3)
         assert (await site.engine.holdings()).messages == 0
+
+
+async def _detach(site: Site, front: FrontEnd) -> None:
+    del site
+    await front.detach("ann")
+
+
+async def _destroy(site: Site, front: FrontEnd) -> None:
+    del front
+    await site.destroy("ann")
+
+
+async def _expire(site: Site, front: FrontEnd) -> None:
+    del front
+    await site.elapse(2.1)
+
+
+async def _take_over(site: Site, front: FrontEnd) -> None:
+    del front
+    await site.attach("ann", site.front_end("other"), explicit=True)
+
+
+async def _attach_again(site: Site, front: FrontEnd) -> None:
+    await site.attach("ann", front)
+
+
+async def _dequeue(site: Site, front: FrontEnd) -> None:
+    del front
+    await site.dequeue("ann")
+
+
+@pytest.mark.parametrize("leave", [_detach, _destroy, _expire, _take_over, _attach_again, _dequeue])
+async def test_a_client_that_confirmed_by_itself_leaves_nothing_behind(site: Site, leave: Leave) -> None:
+    """A link remembers confirmed deliveries for a client that confirms by itself, and no longer than it has one."""
+    await site.create("ann", "bob", timeout=2.0)
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("bob") as front:
+        await site.attach("ann", front, explicit=True, expires=leave is _expire)
+        for number in range(3):
+            await site.publish("/a", str(number))
+            await front.drain()
+        assert [front.link.position_at(number) > 0 for number in (1, 2, 3)] == [True, True, True]
+        await leave(site, front)
+        await site.publish("/a", "3")
+        await front.drain()
+        assert [front.link.position_at(number) > 0 for number in (1, 2, 3)] == [False, False, False]
+        assert front.link.position_at(front.number) > 0
+
+
+async def test_links_without_such_clients_remember_what_is_unconfirmed(site: Site) -> None:
+    """Where each delivery ended is known until it is confirmed: whoever leaves then has what was confirmed."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        for number in range(6):
+            await site.publish("/a", str(number))
+            await front.read()
+            await front.ack(number // 2)
+        assert [front.link.position_at(number) > 0 for number in range(1, 7)] == [False, *[True] * 5]
+
+
+def test_what_is_remembered_for_explicit_clients_is_bounded() -> None:
+    """A client that never confirms makes its link remember the last 524,288 deliveries, and none before them."""
+    ledger = Ledger(window=1)
+    for number in range(1, 600_001):
+        ledger.record(number)
+        ledger.ack(number)
+    oldest = 600_000 - 8 * 65_536 + 1
+    assert [ledger.position_at(number) for number in (1, oldest - 1, oldest, 600_000)] == [0, 0, oldest, 600_000]

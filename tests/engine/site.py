@@ -11,6 +11,7 @@ from tests.engine.front_end import FrontEnd
 
 from pixied_server.core.message import Message
 from pixied_server.core.paging import PageRequest
+from pixied_server.delivery.audience import AudienceLimits
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.outbox import OutboxLimits
@@ -32,10 +33,18 @@ class Site:
         bench: the engine under test.
         outbox: so many live messages wait in memory for a link that does not read.
         delivery_bytes: about so many bytes in one delivery.
+        clients: so many may be attached to one link.
+        ready_handles: so many handles are kept ready on a link, in the audiences of overlapping patterns.
     """
 
     def __init__(
-        self, bench: Bench, *, outbox: int = 10_000, delivery_bytes: int = 900_000, clients: int = 1_000
+        self,
+        bench: Bench,
+        *,
+        outbox: int = 10_000,
+        delivery_bytes: int = 900_000,
+        clients: int = 1_000,
+        ready_handles: int = 2_000_000,
     ) -> None:
         self.bench = bench
         self.engine = bench.engine
@@ -43,7 +52,9 @@ class Site:
         self.watchers = Watchers(room=10_000)
         self.hub = Hub(bench.engine, self.watchers, bench.clock)
         self.ids: dict[str, str] = {}
-        self._limits = LinkLimits(clients, delivery_bytes, OutboxLimits(messages=outbox))
+        self._limits = LinkLimits(
+            clients, delivery_bytes, OutboxLimits(messages=outbox), AudienceLimits(handles=ready_handles)
+        )
 
     async def elapse(self, seconds: float) -> None:
         """Let time pass."""

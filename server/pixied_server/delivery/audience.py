@@ -2,16 +2,25 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from pixied_server.core.channels import logs_of
 from pixied_server.core.log import Entry
 
-__all__ = ["Audience", "Audiences"]
+__all__ = ["Audience", "AudienceLimits", "Audiences"]
 
-# Audiences of channels that match several patterns of a link are kept ready for so many channels, and for so many
-# handles in all of them: some 30 MB with their encoding.
-_UNIONS = 10_000
-_UNION_HANDLES = 2_000_000
+
+@dataclass(frozen=True, slots=True)
+class AudienceLimits:
+    """How many audiences of channels that match several patterns of a link are kept ready.
+
+    Attributes:
+        channels: those of so many channels.
+        handles: so many handles in all of them; by default some 30 MB with their encoding.
+    """
+
+    channels: int = 10_000
+    handles: int = 2_000_000
 
 
 class Audience:
@@ -105,11 +114,13 @@ class Audiences:
     Args:
         follow: is called with a pattern that has its first recipient.
         unfollow: is called with a pattern that has lost its last one.
+        limits: what is kept ready.
     """
 
-    def __init__(self, follow: Callable[[str], None], unfollow: Callable[[str], None]) -> None:
+    def __init__(self, follow: Callable[[str], None], unfollow: Callable[[str], None], limits: AudienceLimits) -> None:
         self._follow = follow
         self._unfollow = unfollow
+        self._limits = limits
         self._by_pattern: dict[str, _Recipients] = {}
         self._unions: dict[str, tuple[list[Audience], Audience]] = {}
         self._union_handles = 0
@@ -166,7 +177,7 @@ class Audiences:
             return ready[1]
         union = Audience(dict.fromkeys(handle for part in parts for handle in part.handles))
         self._union_handles += len(union) - (len(ready[1]) if ready is not None else 0)
-        if len(self._unions) >= _UNIONS or self._union_handles > _UNION_HANDLES:
+        if len(self._unions) >= self._limits.channels or self._union_handles > self._limits.handles:
             self._unions.clear()
             self._union_handles = len(union)
         self._unions[channel] = (parts, union)

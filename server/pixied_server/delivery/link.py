@@ -19,7 +19,7 @@ from itertools import islice
 
 from pixied_server.core.log import Entry
 from pixied_server.delivery.attachment import Attachment
-from pixied_server.delivery.audience import Audience, Audiences
+from pixied_server.delivery.audience import Audience, AudienceLimits, Audiences
 from pixied_server.delivery.events import (
     Attached,
     AttachFailed,
@@ -62,11 +62,13 @@ class LinkLimits:
         clients: so many attached clients.
         delivery_bytes: about so many bytes in one delivery.
         outbox: so much live mail waits in memory.
+        audiences: so many of them are kept ready.
     """
 
     clients: int = 200_000
     delivery_bytes: int = 900_000
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    audiences: AudienceLimits = field(default_factory=AudienceLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Link:
         self.ledger = Ledger(window)
         # A link that is closed is gone at once, with all that waited on it. In a cycle it would stay: the garbage
         # collector hardly ever looks for what is old.
-        self.audiences = Audiences(_weak(self._follow), _weak(self._unfollow))
+        self.audiences = Audiences(_weak(self._follow), _weak(self._unfollow), limits.audiences)
         self._hub = hub
         self._limits = limits
         self._outbox = Outbox(hub, limits.outbox)

@@ -1,27 +1,22 @@
 """What the memory engine keeps of time: no more than its sessions need."""
 
 import asyncio
-import gc
 
 from tests.engine.benches import Limits, MemoryBench
 from tests.engine.site import Site
+from tests.support.memory import alive
 
 from pixied_server.engine.memory.session import Session
-
-
-def sessions_in_memory() -> int:
-    gc.collect()
-    return sum(isinstance(one, Session) for one in gc.get_objects())
 
 
 async def test_sessions_that_are_destroyed_leave_nothing_behind() -> None:
     """Their deadlines may be hours away: they are not kept until then."""
     site = Site(MemoryBench(Limits(clients=10)))
-    before = sessions_in_memory()
+    before = alive(Session)
     for _ in range(5_000):
         await site.create("short", timeout=3_600.0)
         await site.destroy("short")
-    assert sessions_in_memory() - before <= 1_100
+    assert alive(Session) - before <= 1_100
 
 
 async def test_a_running_engine_sees_to_the_earliest_deadline() -> None:

@@ -15,12 +15,14 @@ class Unsteady:
     """An engine whose store can be made to fail: the one double of these tests, for no engine fails on demand.
 
     Attributes:
-        failing: the operations that fail; None for all of them.
+        failing: the operations that fail.
+        unreadable: the ids of clients whose claims can't be read.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
         self.__dict__["failing"] = set[str]()
+        self.__dict__["unreadable"] = set[str]()
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.engine, name, value)
@@ -33,24 +35,27 @@ class Unsteady:
         async def unsteady(*args: Any, **named: Any) -> Any:
             if name in self.failing:
                 raise EngineUnavailable("connection refused")
-            return await operation(*args, **named)
+            outcome = await operation(*args, **named)
+            return UnsteadyClaim(outcome, self.unreadable) if name == "claim" else outcome
 
         return unsteady
 
 
-class Unreadable:
-    """A claim whose mail can't be read."""
+class UnsteadyClaim:
+    """A claim of an unsteady engine."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, unreadable: set[str]) -> None:
         self._claim = claim
+        self._unreadable = unreadable
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._claim, name)
 
     async def read(self, *, messages: int, size: int) -> Reading:
         """See `Claim`."""
-        del messages, size
-        raise EngineUnavailable("connection refused")
+        if self._claim.client_id in self._unreadable:
+            raise EngineUnavailable("connection refused")
+        return await self._claim.read(messages=messages, size=size)
 
 
 class UnsteadyBench:
@@ -116,19 +121,20 @@ async def test_a_delivery_that_could_not_be_finished_is_not_lost(open_bench: Ope
 async def test_a_catch_up_that_could_not_be_finished_is_not_lost(open_bench: OpenBench) -> None:
     """The same when the mail of one client was read and that of the next could not be."""
     async with open_bench(Limits()) as bench:
-        site = Site(bench)
+        unsteady = UnsteadyBench(bench)
+        site = Site(unsteady)
         await site.create("ann", "bob")
         for name in ("ann", "bob"):
             await site.subscribe(name, "/a")
         await site.publish("/a", *"12")
         front = site.front_end()
         await site.attach("ann", front)
-        handle = await site.attach("bob", front)
-        attachment: Any = front.link._attachments[handle]
-        attachment.claim = Unreadable(attachment.claim)
+        await site.attach("bob", front)
+        unsteady.engine.unreadable.add(site.ids["bob"])
         with pytest.raises(EngineUnavailable):
             await front.take()
         await front.lose()
+        unsteady.engine.unreadable.clear()
         async with site.attached("ann", "bob") as after:
             assert after.texts("ann") == after.texts("bob") == [*"12"]
 

@@ -1,22 +1,77 @@
 """What the memory engine keeps of logs that have no mail any more."""
 
+from tests.counts.counting import calls
 from tests.engine.benches import Limits, MemoryBench
 from tests.engine.site import Site, texts
+from tests.support.memory import alive, traced
+
+from pixied_server.core.log import Log
 
 
 async def test_logs_that_were_emptied_take_no_place() -> None:
     """Inboxes that had mail once are not looked at for ever, and those that have some are trimmed in order."""
     site = Site(MemoryBench(Limits(clients=3_000, log_age=100.0)))
+    stay, go = [f"stays {number}" for number in range(40)], [f"goes {number}" for number in range(2_000)]
+    before = alive(Log)
+    await site.create(*stay, timeout=3_600.0)
+    await site.create(*go, timeout=60.0)
+    for number, name in enumerate(stay):
+        await site.queue_for(name, str(number))
+        await site.elapse(1.0)
+    for name in go:
+        await site.queue_for(name, "1")
+        await site.dequeue(name)
+    await site.elapse(61.0)
+    assert (await site.engine.holdings()).clients == 40
+    assert alive(Log) - before == 40
+    await site.elapse(18.5)
+    assert (await site.engine.holdings()).messages == 20
+    mail = [await site.dequeue(name) for name in stay]
+    assert [texts(one) for one in mail] == [*[[]] * 20, *[[str(number)] for number in range(20, 40)]]
+    assert [[loss.count for loss in one.losses] for one in mail] == [*[[1]] * 20, *[[]] * 20]
+    await site.queue_for(stay[5], "anew")
+    await site.elapse(101.0)
+    assert (await site.engine.holdings()).messages == 0
+
+
+async def test_a_sweep_looks_at_no_log_that_has_nothing_old() -> None:
+    """While all logs have young mail, however many there are, one of them is looked at a second."""
+    site = Site(MemoryBench(Limits(clients=2_000)))
     names = [f"client {number}" for number in range(2_000)]
     await site.create(*names, timeout=3_600.0)
     for name in names:
         await site.queue_for(name, "1")
-    for name in names[1:]:
-        await site.dequeue(name)
     await site.elapse(2.0)
-    assert len(site.engine._retention._by_age) == 1
-    await site.queue_for(names[5], "2")
-    await site.elapse(99.0)
-    assert (await site.engine.holdings()).messages == 1
-    assert texts(await site.dequeue(names[5])) == ["2"]
-    assert [loss.count for loss in (await site.dequeue(names[0])).losses] == [1]
+    with calls() as counts:
+        await site.elapse(2.0)
+    assert counts.total() < 50
+
+
+async def test_a_log_has_one_place_however_much_goes_through_it() -> None:
+    """A log that is written and trimmed all the time takes no more memory for it."""
+    site = Site(MemoryBench(Limits(log_messages=2)))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    with traced() as kept:
+        for _ in range(10):
+            await site.publish("/a", *["1"] * 100)
+        assert kept("engine/memory/retention.py") < 2_000
+
+
+async def test_all_mail_of_a_log_goes_in_its_time() -> None:
+    """What comes after the oldest mail of a log, or when all of it was taken, goes when it is too old as well."""
+    site = Site(MemoryBench(Limits(log_age=10.0)))
+    await site.create("ann", timeout=3_600.0)
+    for number in range(3):
+        await site.queue_for("ann", str(number))
+        await site.elapse(4.0)
+    left = []
+    for _ in range(3):
+        left.append((await site.engine.holdings()).messages)
+        await site.elapse(4.0)
+    assert left == [2, 1, 0]
+    await site.queue_for("ann", "anew")
+    await site.dequeue("ann")
+    await site.queue_for("ann", "again")
+    await site.elapse(11.0)
+    assert (await site.engine.holdings()).messages == 0

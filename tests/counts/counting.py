@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import pixied_server
 
-__all__ = ["Blocks", "blocks", "calls"]
+__all__ = ["Blocks", "Peak", "Steps", "blocks", "calls", "peak", "steps"]
 
 
 _OURS = str(Path(pixied_server.__file__).parent)
@@ -42,6 +43,57 @@ def calls() -> Iterator[Counter[str]]:
         yield counts
     finally:
         sys.setprofile(before)
+        gc.enable()
+
+
+class Steps:
+    """How many steps of Python were taken: instructions of its byte code."""
+
+    taken = 0
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """The steps that the server's code takes in the context: a loop over many takes more than one over few."""
+    result = Steps()
+
+    def enter(frame: FrameType, _event: str, _what: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(_OURS):
+            return None
+        frame.f_trace_lines = False
+        frame.f_trace_opcodes = True
+        return step
+
+    def step(_frame: FrameType, event: str, _what: Any) -> Any:
+        result.taken += event == "opcode"
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        yield result
+    finally:
+        sys.settrace(before)
+
+
+class Peak:
+    """How many bytes more than before were in use at most."""
+
+    bytes = 0
+
+
+@contextmanager
+def peak() -> Iterator[Peak]:
+    """The memory that is in use in the context at its height: a copy of many takes more than one of few."""
+    result = Peak()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        yield result
+    finally:
+        result.bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
         gc.enable()
 
 

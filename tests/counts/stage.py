@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from random import Random
 from typing import Any
 
+from tests.engine.benches import Limits
+
 from pixied.v1 import message_pb2 as wire
 from pixied.v1 import operations_pb2 as ops
 from pixied.v1 import pipeline_pb2 as pipeline
-from pixied_server import app
 from pixied_server.admin import Drain
 from pixied_server.core.channels import Grammar
 from pixied_server.delivery.hub import Hub
@@ -18,12 +19,12 @@ from pixied_server.rpc.checks import RequestLimits, Validator
 from pixied_server.rpc.frames import attach_frames
 from pixied_server.rpc.operations import Operations
 from pixied_server.rpc.pipeline import PipelineServicer
-from pixied_server.settings import Settings
 
 __all__ = ["CHANNEL", "Stage"]
 
 CHANNEL = "/a/b"
-_LIMITS = RequestLimits(60.0, 0.1, 3_600.0, 1 << 20, 1_000, 300.0)
+_PLENTY = Limits(clients=100_000, log_messages=100_000, log_bytes=1 << 26, total_bytes=1 << 29).of_engine
+_REQUESTS = RequestLimits(60.0, 0.1, 3_600.0, 1 << 20, 1_000, 300.0)
 
 
 class _Answers:
@@ -41,11 +42,10 @@ class Stage:
     """A server whose time stands still."""
 
     def __init__(self) -> None:
-        engine = MemoryEngine(app._limits(Settings()), lambda: 1_000.0)
-        self.engine = engine
+        self.engine = MemoryEngine(_PLENTY, lambda: 1_000.0)
         self.hub = Hub(self.engine, Watchers(10), lambda: 1_000.0)
         drain = Drain(1.0, lambda: None, Random(1))
-        operations = Operations(self.hub, Validator(Grammar(), _LIMITS), drain, may_wait=False)
+        operations = Operations(self.hub, Validator(Grammar(), _REQUESTS), drain, may_wait=False)
         self._pipeline = PipelineServicer(operations, drain, 1_000, at_once=False)
 
     async def subscribed(self, count: int, pattern: str = CHANNEL) -> list[str]:
@@ -60,7 +60,7 @@ class Stage:
         link = Link(self.hub, "front", 65_536, LinkLimits())
         for handle, client_id in enumerate(client_ids):
             await link.attach(client_id, handle, AttachTerms())
-        while link._behind:
+        while link.ready:
             await link.take()
         return link
 
@@ -77,7 +77,7 @@ class Stage:
     async def sent(self, link: Link) -> list[bytes]:
         """What a link sends now, in encoded frames; confirmed at once."""
         frames: list[bytes] = []
-        while link._has_more():
+        while link.ready:
             frames += attach_frames(await link.take())
             await link.ack(link.ledger.number)
         return frames

@@ -110,7 +110,7 @@ async def _link(hub: Hub, ids: Sequence[str]) -> Link:
     for begin in range(0, len(ids), _AT_ONCE):
         portion = enumerate(ids[begin : begin + _AT_ONCE], begin)
         await asyncio.gather(*(link.attach(client_id, handle, AttachTerms()) for handle, client_id in portion))
-    while link._behind:
+    while link.ready:
         await link.take()
     return link
 

@@ -4,10 +4,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from tests.counts.counting import blocks, calls
+from tests.counts.counting import blocks, calls, peak, steps
 from tests.counts.stage import CHANNEL, Stage
 
-from pixied_server.engine.memory.session import Session
+from pixied_server.core.log import Entry
+from pixied_server.core.message import Message
+from pixied_server.delivery.audience import AudienceLimits, Audiences
+from pixied_server.delivery.events import Delivery
+from pixied_server.delivery.link import Link
+from pixied_server.rpc.frames import attach_frames
 
 FEW, MANY = 10, 2_000
 MESSAGES = 50
@@ -73,23 +78,31 @@ async def test_as_much_memory_is_kept_beside_many_as_beside_few(fill: Fill) -> N
     assert abs(kept[0] - kept[1]) < 0.2
 
 
-class _Closed(set[Session]):
-    """Subscribers that must not be looked through."""
-
-    def __iter__(self) -> Iterator[Session]:
-        raise AssertionError("a publish looked at the subscribers one by one")
-
-
-class _ClosedRecipients(dict[int, int]):
-    """Recipients that must not be looked through."""
-
-    def __iter__(self) -> Iterator[int]:
-        raise AssertionError("a publish looked at the recipients one by one")
-
-    values = items = keys = __iter__  # type: ignore[assignment]
+@pytest.mark.parametrize("fill", [_others, _away, _patterns, _attached])
+async def test_the_same_steps_are_taken_beside_many_as_beside_few(fill: Fill) -> None:
+    """A publish and its delivery to 10 go through no list of the others: they take exactly as many steps."""
+    counted = []
+    for count in (FEW, MANY):
+        _, publish = await _stage(fill, count)
+        with steps() as steps_of:
+            await publish()
+        counted.append(steps_of.taken)
+    assert counted[0] == counted[1] > 0
 
 
-class _ClosedHandles(tuple[int, ...]):
+@pytest.mark.parametrize("fill", [_others, _away, _patterns, _attached])
+async def test_no_more_memory_is_in_use_beside_many_than_beside_few(fill: Fill) -> None:
+    """While messages are published and delivered to 10 nothing is copied that grows with the others."""
+    heights = []
+    for count in (FEW, MANY):
+        _, publish = await _stage(fill, count)
+        with peak() as height:
+            await publish()
+        heights.append(height.bytes)
+    assert abs(heights[0] - heights[1]) < 2_000
+
+
+class _Closed(tuple[int, ...]):
     """Handles that must not be looked through."""
 
     __slots__ = ()
@@ -98,21 +111,69 @@ class _ClosedHandles(tuple[int, ...]):
         raise AssertionError("a delivery looked at the handles one by one")
 
 
-async def test_a_publish_looks_at_no_subscriber() -> None:
-    """With the lists of a channel's subscribers closed, 50 messages are published and delivered as before."""
+async def test_a_delivery_looks_at_no_handle() -> None:
+    """An audience is the same object in each delivery, and once it is encoded its handles are not looked through."""
     stage = Stage()
-    link = await stage.link(await stage.subscribed(100))
-    await stage.subscribed(100)
+    link = await stage.link(await stage.subscribed(MANY))
+    before = await _delivery(stage, link)
+    (first,) = before.batches
+    first_frames = list(attach_frames([before]))
+    first.audience.handles = _Closed(first.audience.handles)
+    after = await _delivery(stage, link)
+    (batch,) = after.batches
+    assert batch.audience is first.audience
+    assert list(map(len, attach_frames([after]))) == list(map(len, first_frames))
+
+
+async def _delivery(stage: Stage, link: Link) -> Delivery:
+    """What a link has to send after messages were published."""
     await stage.publish(MESSAGES, at_once=10)
-    before = await stage.sent(link)
-    topic = stage.engine._topics[CHANNEL]
-    topic._members = _Closed(topic._members or ())
-    recipients = link.audiences._by_pattern[CHANNEL]
-    recipients._since = _ClosedRecipients(recipients._since)
-    recipients.everyone().handles = _ClosedHandles(recipients.everyone().handles)
-    await stage.publish(MESSAGES, at_once=10)
-    after = await stage.sent(link)
-    assert list(map(len, after)) == list(map(len, before))
+    (event,) = await link.take()
+    assert isinstance(event, Delivery)
+    return event
+
+
+class _Looked(int):
+    """A number that counts how often it, and others of its kind, are looked at."""
+
+    times = 0
+
+    def _look(self) -> None:
+        type(self).times += 1
+
+    def __hash__(self) -> int:
+        self._look()
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        self._look()
+        return super().__eq__(other)
+
+    def __lt__(self, other: int) -> bool:
+        self._look()
+        return super().__lt__(other)
+
+    def __gt__(self, other: int) -> bool:
+        self._look()
+        return super().__gt__(other)
+
+
+def test_who_gets_a_message_is_known_without_a_look_at_each() -> None:
+    """Neither handles nor positions of recipients, of one pattern or of two, are looked at for each message."""
+    looked = []
+    for count in (FEW, MANY):
+        audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
+        for number in range(count):
+            for pattern in ("/a/*", "/**"):
+                audiences.add(pattern, _Looked(number), _Looked(number))
+        channels = ("/a/b", "/c") * MESSAGES
+        messages = [Entry(MANY + number, 0.0, Message(channel, b"1")) for number, channel in enumerate(channels)]
+        for message in messages[:2]:
+            audiences.of(message)
+        _Looked.times = 0
+        assert all(len(audiences.of(message)) == count for message in messages)
+        looked.append(_Looked.times)
+    assert looked[0] == looked[1]
 
 
 async def test_a_message_is_appended_once_to_each_log() -> None:
@@ -121,12 +182,16 @@ async def test_a_message_is_appended_once_to_each_log() -> None:
     patterns = (CHANNEL, "/a/*", "/**")
     for pattern in patterns:
         await stage.subscribed(1_000, pattern)
-    with calls() as counts:
+    with blocks() as used:
         await stage.publish(MESSAGES)
-    logs = [list(stage.engine._topics[pattern].read(0, 1 << 60)) for pattern in patterns]
-    assert counts["_append"] == MESSAGES
+    logs = [
+        (await stage.engine.read([pattern], 0, stage.engine.head, messages=1_000, size=1 << 30)).entries
+        for pattern in patterns
+    ]
+    assert [len(set(log)) for log in logs] == [len(log) for log in logs] == [MESSAGES] * 3
     assert logs[0] == logs[1] == logs[2]
-    assert len(logs[0]) == MESSAGES
+    assert (await stage.engine.holdings()).messages == MESSAGES
+    assert used.kept / MESSAGES < 12
 
 
 async def test_no_task_is_made_for_a_message() -> None:

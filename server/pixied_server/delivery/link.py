@@ -135,6 +135,11 @@ class Link:
         return self._hub.engine.waits
 
     @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait."""
+        return self._news.is_set()
+
+    @property
     def position(self) -> int:
         """Everything up to this position has been put into deliveries for all live clients."""
         return self._outbox.position

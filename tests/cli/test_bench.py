@@ -1,10 +1,13 @@
 """`pixied bench`: what it measures, and what it finds wrong."""
 
+import asyncio
 import io
 import json
 import signal
 import subprocess
 import sys
+import time
+from collections import defaultdict
 
 import pytest
 from rich.console import Console
@@ -88,12 +91,20 @@ def test_ctrl_c_ends_it_early_with_its_outcome(server: Server) -> None:
     assert json.loads(output)["lost"] == 0
 
 
-def test_data_has_the_size_that_was_asked_for() -> None:
-    """A message's data is JSON of exactly so many bytes."""
-    load = Load("127.0.0.1:1", Plan(size=300), lambda: 0.0)
-    text = load._data(3, 12_345, 1_234.56789)
-    assert len(text) == 300
-    assert json.loads(text)[:3] == [3, 12_345, 1_234.56789]
+def test_data_has_the_size_that_was_asked_for(pixied: Run, server: Server) -> None:
+    """A message's data is JSON of exactly so many bytes, and says which message of which publisher it is."""
+    with sync.Backend(server.address) as backend:
+        client_id = backend.create_client().client_id
+        backend.subscribe(client_id, "/bench/**")
+        pixied(
+            "bench", "--size", "300", "--publishers", "2", "--rate", "200", "--duration", "0.2", "--subscribers", "1"
+        )
+        messages = backend.dequeue_for(client_id).messages
+    assert {len(message.data) for message in messages} == {300}
+    numbers = defaultdict[int, list[int]](list)
+    for message in messages:
+        numbers[message.value[0]].append(message.value[1])
+    assert numbers == {publisher: list(range(len(numbers[publisher]))) for publisher in numbers}
 
 
 def test_what_comes_twice_or_not_at_all_is_seen() -> None:
@@ -119,9 +130,10 @@ def test_percentiles_are_right_to_a_hundredth() -> None:
     assert latencies.percentile(99) == pytest.approx(0.99, rel=0.011)
 
 
-async def test_it_does_not_wait_for_ever_for_what_is_lost() -> None:
+async def test_it_does_not_wait_for_ever_for_what_is_lost(server: Server) -> None:
     """A delivery that does not come within the patience counts as lost."""
-    load = Load("127.0.0.1:1", Plan(), lambda: 0.0, patience=0.01)
+    load = Load(server.address, Plan(subscribers=0, duration=0.0), time.perf_counter, patience=0.01)
     load.tally.answered(1)
-    await load._arrive()
+    async with asyncio.timeout(PATIENCE):
+        await load.run()
     assert load.tally.missing == 1

@@ -1,29 +1,38 @@
 """How a command ends its connection."""
 
 import threading
-from typing import cast
+
+import pytest
+from tests.cli.stage import PATIENCE
 
 from pixied_client import sync
 from pixied_server.cli import connection
 
 
 class Stuck:
-    """A connection whose close does not return, as gRPC's does not after a call that was cut short."""
+    """A connection whose close does not return, as gRPC's does not after a call that was cut short.
+
+    Attributes:
+        steps: what its close has done.
+    """
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
+        self.steps: list[str] = []
         self.free = threading.Event()
 
     def close(self) -> None:
         """Wait."""
-        self.asked.set()
-        self.free.wait()
+        self.steps.append("asked")
+        self.free.wait(PATIENCE)
+        self.steps.append("closed")
 
 
-def test_a_connection_that_does_not_close_ends_no_later_for_it() -> None:
+def test_a_connection_that_does_not_close_ends_no_later_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the midst of a call must not leave a command that hangs."""
     stuck = Stuck()
-    with connection._closing(cast(sync.Backend, stuck)):
-        pass
-    assert stuck.asked.is_set()
+    monkeypatch.setattr(sync, "Backend", lambda *_, **__: stuck)
+    with connection.backend("127.0.0.1:1") as opened:
+        assert opened is stuck
+        assert stuck.steps == []
+    assert stuck.steps == ["asked"]
     stuck.free.set()

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Any
 
+import grpc
 import pytest
 from tests.sdk.made_up import Frames, front_end_of, link, server_of, silent, sound_pipeline
 from tests.sdk.servers import PATIENCE, Server
@@ -53,21 +54,44 @@ async def test_operations_without_room_while_closing() -> None:
     assert {(type(outcome), str(outcome)) for outcome in outcomes} == {(Unavailable, "this front-end is closed")}
 
 
-async def test_defect_is_seen(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect while writing ends the front-end and is shown, though its reading side is well."""
+class DefectiveStream:
+    """A stream on which nothing can be written, for a reason that is no stream's."""
 
-    def fail(*_: object) -> None:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def write(self, _: bytes) -> None:
+        """Fail."""
         raise ZeroDivisionError
 
-    async def run() -> None:
-        async with FrontEnd(server.address, "test") as front_end:
+
+class DefectiveChannel:
+    """A channel whose Pipeline is defective."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    def stream_stream(self, path: str, **options: Any) -> Any:
+        """Open a stream."""
+        opened: Any = self._channel.stream_stream(path, **options)
+        return (lambda: DefectiveStream(opened())) if path.endswith("/Pipeline") else opened
+
+
+async def test_defect_is_seen(server: Server) -> None:
+    """A defect while writing ends the front-end and is shown, though its reading side is well."""
+
+    async def run(channel: Any) -> None:
+        async with FrontEnd(server.address, "test", channel=channel) as front_end:
             await until(lambda: front_end.connected)
-            monkeypatch.setattr(front_end._pipeline, "_next_frame", fail)
             await front_end.generate_namespace()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(PATIENCE) as limit:
-            await run()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.timeout(PATIENCE) as limit:
+                await run(DefectiveChannel(channel))
     assert not limit.expired()
     assert caught.group_contains(ZeroDivisionError)
 

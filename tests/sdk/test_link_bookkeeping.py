@@ -1,17 +1,20 @@
 """What a link may confirm, and in which order it tells it."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
+from typing import Any, cast
 
+import grpc
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sdk.made_up import welcome
 from tests.sdk.servers import PATIENCE
+from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
+from pixied_client import FrontEnd
 from pixied_client.ledger import Ledger
-from pixied_client.line import Connection
-from pixied_client.link import Link
 from pixied_client.outbox import Outbox
 
 
@@ -129,29 +132,56 @@ def test_frames_have_room() -> None:
 
 
 class EagerStream:
-    """A stream to a server whose welcome is there before the hello has left: so it looks on a busy machine."""
+    """A stream to a server whose welcome has been read before the hello has left: so it looks on a busy machine."""
 
-    def __init__(self) -> None:
-        self.link = Link(Connection("nowhere", PATIENCE), "test", 1)
+    def __init__(self, connected: Callable[[], bool]) -> None:
+        self._connected = connected
+        self._come: asyncio.Queue[Any] = asyncio.Queue()
         self.written: asyncio.Queue[list[str | None]] = asyncio.Queue()
 
     async def write(self, frame: attach_pb2.AttachRequest) -> None:
         """Take a frame."""
         kinds = [command.WhichOneof("command") for command in frame.commands]
         if kinds == ["hello"]:
-            self.link._take(attach_pb2.AttachResponse(events=[welcome()]))
+            self._come.put_nowait(attach_pb2.AttachResponse(events=[welcome()]))
+            await until(self._connected)
         self.written.put_nowait(kinds)
+
+    async def read(self) -> Any:
+        """Give the next frame."""
+        return await self._come.get()
+
+    async def done_writing(self) -> None:
+        """End the stream."""
+        self._come.put_nowait(grpc.aio.EOF)
+
+    async def wait_for_connection(self) -> None:
+        """It is there."""
+
+    def cancel(self) -> None:
+        """End the stream."""
+
+
+class EagerChannel:
+    """A channel whose streams are eager."""
+
+    def __init__(self) -> None:
+        self.attach = EagerStream(lambda: self.front_end.connected)
+        self.pipeline = EagerStream(lambda: True)
+        self.front_end = FrontEnd("nowhere", timeout=PATIENCE, channel=cast("grpc.aio.Channel", self))
+
+    def stream_stream(self, path: str, **_: Any) -> Callable[[], EagerStream]:
+        """Open a stream."""
+        return lambda: self.attach if path.endswith("/Attach") else self.pipeline
 
 
 async def test_a_welcome_before_the_hello_is_written() -> None:
     """What is to be told by then is told at once, not when something else comes up."""
-    stream = EagerStream()
-    attaching = asyncio.create_task(stream.link.attach("ann", explicit=False, expires=False))
-    await asyncio.sleep(0)
-    writing = asyncio.create_task(stream.link._write(stream))
-    async with asyncio.timeout(PATIENCE):
-        assert await stream.written.get() == ["hello"]
-        assert await stream.written.get() == ["attach"]
-    for task in (attaching, writing):
-        task.cancel()
-    await asyncio.gather(attaching, writing, return_exceptions=True)
+    channel = EagerChannel()
+    async with channel.front_end as front_end:
+        attaching = asyncio.create_task(front_end.attach("ann"))
+        async with asyncio.timeout(PATIENCE / 3):
+            assert await channel.attach.written.get() == ["hello"]
+            assert await channel.attach.written.get() == ["attach"]
+        attaching.cancel()
+        await asyncio.wait([attaching])

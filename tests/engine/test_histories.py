@@ -6,13 +6,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.engine.benches import OpenBench
 from tests.engine.histories import Histories
 
-# For each size of the outbox. A history takes some 40 ms where each step asks a store, and 7 ms where none does.
-HISTORIES = {"memory": 700, "redis": 60, "cluster": 20}
-
 
 @pytest.mark.parametrize("outbox", [1, 3, 1_000])
-def test_no_history_breaks_a_promise(request: pytest.FixtureRequest, open_bench: OpenBench, outbox: int) -> None:
+def test_no_history_breaks_a_promise(open_bench: OpenBench, histories: int, outbox: int) -> None:
     """Whatever happens in whatever order, each client gets what it is owed, once, in order, or is told of its loss."""
     machine = type("HistoriesOfAnEngine", (Histories,), {"opened": staticmethod(open_bench), "outbox": outbox})
-    histories = HISTORIES[request.node.callspec.params["open_bench"]]
     run_state_machine_as_test(machine, settings=settings(max_examples=max(histories, settings().max_examples)))

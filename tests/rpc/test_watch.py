@@ -1,5 +1,6 @@
 """Watch: eight kinds of events, filters, and what becomes of a watcher that reads too slowly."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from tests.support.site import Site, serving
 from pixied.v1 import watch_pb2 as wire
 
 Events = Callable[[int], Any]
+# A server's clock does not jump when the machine's is set, and a store has its own: so many seconds they may be apart.
+_CLOCKS = 5.0
 
 
 @asynccontextmanager
@@ -35,8 +38,9 @@ def _told(event: wire.Event) -> tuple[str, str, str]:
     return wire.EventKind.Name(event.kind).removeprefix("EVENT_KIND_").lower(), event.client_id, event.channel
 
 
-async def test_a_clients_life_in_events(site: Site, engine: str) -> None:
+async def test_a_clients_life_in_events(site: Site) -> None:
     """All eight kinds, in the order in which they happen, each with what the contract says."""
+    begun = time.time()
     async with watching(site) as events, linked(site, "edge-1") as link:
         alice = await site.client("/a")
         await link.attach(alice, 1)
@@ -44,9 +48,8 @@ async def test_a_clients_life_in_events(site: Site, engine: str) -> None:
         await link.mail(1, 1)
         await site("DestroyClient", client_id=alice, reason="bored")
         seen = await events(8)
-    if engine == "redis" and seen[3].kind == wire.EVENT_KIND_DELIVERED:
-        # The mail is told by the store, perhaps before it has answered the publish.
-        seen[3], seen[4] = seen[4], seen[3]
+    # A store may announce a message to those who get it before it has answered the publish.
+    seen[3:5] = sorted(seen[3:5], key=lambda event: event.kind)
     assert [_told(event) for event in seen] == [
         ("client_created", alice, ""),
         ("channel_created", "", "/a"),
@@ -61,9 +64,7 @@ async def test_a_clients_life_in_events(site: Site, engine: str) -> None:
     assert (published.message_id, published.recipients) == ("7", 1)
     assert (delivered.message_id, delivered.recipients, delivered.front_end) == ("7", 1, "edge-1")
     assert destroyed.reason == "bored"
-    times = [event.at.ToNanoseconds() for event in seen]
-    assert engine == "redis" or times == sorted(times)
-    assert times[0] > 0
+    assert all(begun - _CLOCKS <= event.at.ToNanoseconds() / 1e9 <= time.time() + _CLOCKS for event in seen)
 
 
 async def test_queued_mail_names_its_client(site: Site) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.bayeux.site import Browser, served
+from tests.bayeux.site import Ask, Browser, opened, served
 from tests.sdk.servers import Server, running_server
 
 from pixied_client import Backend
@@ -53,3 +53,21 @@ async def other_url(server: Server) -> AsyncIterator[str]:
 async def other_browser(other_url: str) -> AsyncIterator[Browser]:
     async with Browser(other_url) as opened:
         yield opened
+
+
+@pytest.fixture(params=["http", "websocket"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """How messages travel, as a `Request` names it."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def ask(transport: str, url: str) -> AsyncIterator[Ask]:
+    """Asks the first front-end, by HTTP and by a WebSocket in turn."""
+    if transport == "http":
+        async with Browser(url) as asking:
+            yield asking.ask
+    else:
+        async with opened(url) as socket:
+            yield socket.ask

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import httpx
 import uvicorn
@@ -18,7 +18,12 @@ from pixied_client.bayeux import Bayeux
 
 Reply = dict[str, Any]
 
+Ask: TypeAlias = Callable[..., Awaitable[Reply]]
+"""Sends one message, given as a channel and members, and gives its reply."""
+
 POLLING = "long-polling"
+KINDS = {"version": "1.0", "supportedConnectionTypes": [POLLING, "websocket"]}
+"""What every handshake has to say."""
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 import pytest
-from tests.bayeux.site import Browser, opened, until_held
+from tests.bayeux.site import Ask, Browser, opened, until_held
 
 from pixied_client import Backend
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Extension, Handshake, Request, Session
@@ -26,6 +26,90 @@ class Dropping(Extension):
         """Drop `/drop/out`, as a reply and as mail."""
         del request
         return None if message.channel == "/drop/out" else message
+
+
+class Incoming(Extension):
+    """Notes what comes in, and drops `/drop`."""
+
+    def __init__(self, name: str, seen: list[tuple[str, str, object]]) -> None:
+        self.name = name
+        self.seen = seen
+
+    async def incoming(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Note it."""
+        del request
+        self.seen.append((self.name, "in", message.channel))
+        return None if message.channel == "/drop" else message
+
+
+class Outgoing(Incoming):
+    """Notes what goes out, replies and mail, and drops `/drop`."""
+
+    incoming = Extension.incoming  # type: ignore[assignment]
+
+    async def outgoing(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Note it."""
+        del request
+        self.seen.append((self.name, "out", message.channel if message.answers else message.data))
+        return None if message.channel == "/drop" else message
+
+
+class Replying(Incoming):
+    """Notes replies, and drops `/drop`."""
+
+    incoming = Extension.incoming  # type: ignore[assignment]
+
+    async def replying(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Note it."""
+        del request
+        self.seen.append((self.name, "reply", message.channel))
+        return None if message.channel == "/drop" else message
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [
+        (Incoming, [("outer", "in", "/a"), ("inner", "in", "/a")]),
+        (Outgoing, [("inner", "out", "/a"), ("outer", "out", "/a")]),
+        (Replying, [("inner", "reply", "/a"), ("outer", "reply", "/a")]),
+    ],
+)
+async def test_extensions_have_an_order(
+    bayeux: Bayeux, ask: Ask, kind: type[Incoming], seen: list[tuple[str, str, object]]
+) -> None:
+    """What comes in passes the first first, what goes out passes it last; a publish passes each kind of extension."""
+    passed: list[tuple[str, str, object]] = []
+    bayeux.add_extension(kind("outer", passed))
+    bayeux.add_extension(kind("inner", passed))
+    assert (await ask("/a", data=1))["successful"]
+    assert passed == seen
+
+
+@pytest.mark.parametrize(("kind", "first"), [(Incoming, "outer"), (Outgoing, "inner"), (Replying, "inner")])
+async def test_an_extension_never_sees_what_another_has_dropped(
+    bayeux: Bayeux, browser: Browser, kind: type[Incoming], first: str
+) -> None:
+    """Whichever way it went; what is not dropped passes all."""
+    passed: list[tuple[str, str, object]] = []
+    bayeux.add_extension(kind("outer", passed))
+    bayeux.add_extension(kind("inner", passed))
+    (reply,) = await browser.post({"channel": "/drop", "data": 1}, {"channel": "/a", "data": 1})
+    assert reply["channel"] == "/a"
+    assert [name for name, _, channel in passed if channel == "/drop"] == [first]
+
+
+async def test_mail_passes_outgoing_extensions_alone(bayeux: Bayeux, browser: Browser) -> None:
+    """The innermost first; those that are for replies do not see it."""
+    passed: list[tuple[str, str, object]] = []
+    bayeux.add_extension(Outgoing("outer", passed))
+    bayeux.add_extension(Replying("middle", passed))
+    bayeux.add_extension(Outgoing("inner", passed))
+    visitor = await browser.handshake()
+    await visitor.subscribe("/a")
+    await bayeux.publish("/a", "hello")
+    passed.clear()
+    assert await visitor.data() == ["hello"]
+    assert [one for one in passed if one[2] == "hello"] == [("inner", "out", "hello"), ("outer", "out", "hello")]
 
 
 async def test_an_extension_may_drop_messages(bayeux: Bayeux, url: str, browser: Browser) -> None:

@@ -24,6 +24,11 @@ class Exchange(AsyncExitStack):
         self.cookies: list[str] = []
         self._once_sent: list[Callable[[], None]] = []
 
+    def answer(self, reply: BayeuxMessage | None) -> None:
+        """Add a reply; None: an extension has dropped it."""
+        if reply is not None:
+            self.replies.append(reply)
+
     def once_sent(self, confirm: Callable[[], None]) -> None:
         """Call this when everything is handed to the transport, and not if that fails."""
         self._once_sent.append(confirm)

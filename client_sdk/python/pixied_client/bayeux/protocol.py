@@ -88,7 +88,8 @@ class Protocol:
         for broadcasts, some in groupby(messages, self._is_simple_broadcast):
             run = list(some)
             if broadcasts:
-                exchange.replies += await asyncio.gather(*(self._guarded(self._publish, one, request) for one in run))
+                for reply in await asyncio.gather(*(self._pass_through(self._publish, one, request) for one in run)):
+                    exchange.answer(reply)
                 continue
             for message in run:
                 await self._answer(message, request, exchange, may_wait=alone)
@@ -105,7 +106,7 @@ class Protocol:
                 return await self._connects.poll(front_end, passed, request, exchange, may_wait=True)
             return await self._connects.stream(front_end, passed, request, patience)
 
-        await self._pass_through(hold, message, request, exchange)
+        exchange.answer(await self._pass_through(hold, message, request))
 
     async def stream(self, client_id: str, request: Request, patience: Patience) -> None:
         """Send a client's mail by an EventSource until it is no longer held here."""
@@ -126,25 +127,20 @@ class Protocol:
 
         special = {CONNECT: connect, HANDSHAKE: handshake}
         chosen = special.get(message.channel) or self._answers.get(message.channel, self._other)
-        await self._pass_through(chosen, message, request, exchange)
+        exchange.answer(await self._pass_through(chosen, message, request))
 
-    async def _pass_through(
-        self, answer: _Answer, message: BayeuxMessage, request: Request, exchange: Exchange
-    ) -> None:
-        """Answer a message between the extensions' looks at it and at its reply."""
+    async def _pass_through(self, answer: _Answer, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Answer a message between the extensions' looks at it and at its reply; None if one of them dropped it."""
         passed: BayeuxMessage | None = message
-        reply: BayeuxMessage | None
         try:
             passed = await self._extensions.incoming(message, request)
             if passed is None:
-                return
+                return None
             await self._mark_active(passed)
             reply = await self._guarded(answer, passed, request)
-            reply = await self._extensions.replying(reply, request)
+            return await self._extensions.replying(reply, request)
         except Exception as error:  # noqa: BLE001 - an extension failed: that is one message's misfortune
-            reply = self._refused(passed or message, error)
-        if reply is not None:
-            exchange.replies.append(reply)
+            return self._refused(passed or message, error)
 
     async def _mark_active(self, message: BayeuxMessage) -> None:
         if self._timing.max_inactivity is not None and message.channel != CONNECT and message.client_id:

@@ -4,11 +4,16 @@ By default every run has the same examples, so that a failure is the change's an
 `--hypothesis-profile=thorough` tries others each time, and many more: for a night, or after a change of the core.
 """
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.support.redis_servers import cluster, single
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell may start background jobs so. Programs that tests start and interrupt would inherit it, and never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine must not fail a test, so no example has a deadline.
 settings.register_profile(

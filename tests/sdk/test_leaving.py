@@ -230,10 +230,13 @@ asyncio.run(main())
 """
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "attached\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "attached\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == -signal.SIGINT
     assert errors.count("Traceback") <= 2
     assert errors.rstrip().endswith("KeyboardInterrupt")

@@ -170,3 +170,20 @@ async def test_the_keepalive_options_are_ones_that_the_library_knows() -> None:
         assert {kind for kind, _ in await _kinds_after(address, 12, apart=0.05)} == {_PING}
     async with _bare([]) as address:
         assert (await _kinds_after(address, 12, apart=0.05))[-1][0] == _GOAWAY
+
+
+async def test_a_client_that_is_dead_is_given_up() -> None:
+    """When it does not answer a ping in time: with the times of the server's own options made shorter."""
+    times = ("keepalive_time", "ping_timeout")
+    shortened = [
+        (key, value // 100 if any(name in key for name in times) else value)
+        for key, value in _options(Transport((), 1_000_000))
+    ]
+
+    async def read_to_the_end(connection: Http2) -> None:
+        while True:
+            await connection.frame()
+
+    async with _bare(shortened) as address, _connected(address) as connection:
+        with pytest.raises(asyncio.IncompleteReadError):
+            await asyncio.wait_for(read_to_the_end(connection), PATIENCE)  # gRPC's own limit is a minute

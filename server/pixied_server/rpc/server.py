@@ -167,4 +167,6 @@ def _options(transport: Transport) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Without this one a ping may stay unanswered for a minute, whatever the option above says.
+        ("grpc.http2.ping_timeout_ms", 10_000),
     ]

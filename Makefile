@@ -77,6 +77,9 @@ node-test: node $(BUILD)/dev.stamp  ## the tests of the Node SDK and the Faye en
 soak: $(BUILD)/dev.stamp | redis  ## 10 minutes of two pixieds over one Redis with drawn faults; ARGS='--minutes 60'
 	@exec $(BIN)/python -m tests.chaos.soak $(ARGS)
 
+mutants: node redis $(BUILD)/mutants.stamp  ## put faults into the code, and see which the fast tests miss; ARGS='delivery --seed 7'
+	@exec $(BIN)/python -m tests.mutants $(ARGS)
+
 check: node $(BUILD)/dev.stamp  ## format, lint, types, layers, contract, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -110,7 +113,7 @@ clean:  ## remove everything that make made
 	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo demo-web test unit integration node-test soak check format generate bench bench-quick clean node grpcurl nginx redis chromium
+.PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node grpcurl nginx redis chromium
 
 # Set-up
 
@@ -132,6 +135,11 @@ $(BUILD)/run.stamp: .venv/pyvenv.cfg pyproject.toml client_sdk/python/pyproject.
 $(BUILD)/dev.stamp: $(BUILD)/run.stamp
 	@echo "installing what the tests and checks need"
 	@$(PIP) install --group dev $(call or_say,$(NO_PIP))
+	@touch $@
+
+$(BUILD)/mutants.stamp: $(BUILD)/dev.stamp
+	@echo "installing what puts faults in"
+	@$(PIP) install --group mutants $(call or_say,$(NO_PIP))
 	@touch $@
 
 node: $(BUILD)/node.stamp

@@ -1,0 +1,49 @@
+"""The list of faults that change nothing."""
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.faults import Fault
+
+__all__ = ["Key", "Listed", "read_listed"]
+
+PATH = Path(__file__).parent / "equivalent.toml"
+
+Key = tuple[str, str, str, str]
+"""See `Fault.key`."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The faults that change nothing, with the reason for each."""
+
+    reasons: dict[Key, str]
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether a fault is listed."""
+        return key in self.reasons
+
+    def unmatched(self, paths: Iterable[str], faults: Iterable[Fault]) -> list[Key]:
+        """What is listed of these files and is none of their faults."""
+        left: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        for key in self.reasons:
+            if key[0] in paths:
+                left[key[:2]].add(key)
+        for fault in faults:
+            if (keys := left.get((str(fault.path), fault.function))) and fault.key in keys:
+                keys.remove(fault.key)
+        return sorted(key for keys in left.values() for key in keys)
+
+
+def read_listed() -> Listed:
+    """Read the list.
+
+    Raises:
+        KeyError: an entry lacks something.
+    """
+    entries = tomllib.loads(PATH.read_text()).get("fault", [])
+    keys: list[Key] = [(one["file"], one["function"], one["before"].strip(), one["after"].strip()) for one in entries]
+    return Listed({key: one["why"] for key, one in zip(keys, entries, strict=True)})

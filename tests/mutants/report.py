@@ -1,0 +1,105 @@
+"""What is told at the end."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from textwrap import indent
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from tests.mutants.faults import Fault
+from tests.mutants.judging import KILLED, SURVIVED, TIMEOUT, Verdict
+from tests.mutants.listed import Key
+
+__all__ = ["Report", "print_report"]
+
+
+@dataclass
+class Report:
+    """What became of the faults of a package.
+
+    Attributes:
+        name: the package.
+        aim: the least score, in percent.
+        drawn: how many faults were drawn.
+        listed: those of them that change nothing.
+        verdicts: those that were judged.
+        unmatched: entries of the list that are no fault of the package.
+    """
+
+    name: str
+    aim: int
+    drawn: int
+    listed: list[Fault] = field(default_factory=list)
+    verdicts: list[tuple[Fault, Verdict]] = field(default_factory=list)
+    unmatched: list[Key] = field(default_factory=list)
+
+    def add(self, fault: Fault, verdict: Verdict) -> None:
+        """Take a verdict."""
+        self.verdicts.append((fault, verdict))
+
+    @property
+    def survivors(self) -> list[tuple[Fault, Verdict]]:
+        """What nobody noticed, by file and line."""
+        left = [one for one in self.verdicts if one[1].outcome == SURVIVED]
+        return sorted(left, key=lambda one: (one[0].path, one[0].line))
+
+    def count(self, outcome: str) -> int:
+        """How many had this outcome."""
+        return sum(verdict.outcome == outcome for _, verdict in self.verdicts)
+
+    @property
+    def left(self) -> int:
+        """How many there was no time for."""
+        return self.drawn - len(self.listed) - len(self.verdicts)
+
+    @property
+    def score(self) -> float:
+        """The share that was noticed, in percent."""
+        return 100 * (1 - len(self.survivors) / len(self.verdicts)) if self.verdicts else 100.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the aim is reached and every entry of the list matches."""
+        return self.score >= self.aim and not self.unmatched
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for scripts."""
+        names = ("file", "function", "before", "after")
+        return {
+            "package": self.name,
+            "aim": self.aim,
+            "score": round(self.score, 1),
+            "drawn": self.drawn,
+            **{outcome: self.count(outcome) for outcome in (KILLED, TIMEOUT, SURVIVED)},
+            "equivalent": len(self.listed),
+            "left": self.left,
+            "unmatched": [dict(zip(names, key, strict=True)) for key in self.unmatched],
+            "faults": [
+                dict(zip(names, fault.key, strict=True))
+                | {"line": fault.line, "outcome": verdict.outcome, "tests": verdict.tests, "by": verdict.by}
+                for fault, verdict in self.verdicts
+            ],
+        }
+
+
+def print_report(reports: Sequence[Report]) -> None:
+    """Print a table of the packages, then what survived in each."""
+    columns = ("package", "drawn", KILLED, TIMEOUT, SURVIVED, "equivalent", "left", "score", "aim")
+    table = Table(*columns, box=None)
+    for one in reports:
+        counts = (one.drawn, one.count(KILLED), one.count(TIMEOUT), len(one.survivors), len(one.listed), one.left)
+        table.add_row(one.name, *map(str, counts), f"{one.score:.1f}", str(one.aim))
+    Console(soft_wrap=True).print(table)
+    for one in reports:
+        for fault, verdict in one.survivors:
+            where = f"{fault.path}:{fault.line} {fault.function} (tests that reach it: {verdict.tests})"
+            _print_change(f"{one.name}: {where}", *fault.change)
+        for path, function, before, after in one.unmatched:
+            where = f"{path} {function}"
+            _print_change(f"{one.name}: listed as equivalent, but there is no such fault: {where}", before, after)
+
+
+def _print_change(headline: str, before: str, after: str) -> None:
+    sys.stdout.write(f"\n{headline}\n{indent(before, '- ')}\n{indent(after, '+ ')}\n")

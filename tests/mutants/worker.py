@@ -1,0 +1,176 @@
+"""A process that forks for each run of pytest, with all that is not ours already imported.
+
+It stands in a copy of the checkout. A line of its input is a run, a line of its output the outcome. It ends with its
+input.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+from hypothesis import Phase, settings
+
+__all__ = ["main"]
+
+OURS = ("pixied_server", "pixied_client", "tests", "conftest")
+# Plugins are imported before pytest could rewrite their assertions, which are not what is tested here.
+ARGUMENTS = ("-qx", "-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+# Seconds, and so many times what it took without a fault, until a test has noticed by not ending.
+LEAST, TIMES = 5.0, 10.0
+
+
+class _Plugin:
+    """Runs the tests that are wanted, each within its time."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.failed = ""
+
+    def pytest_configure(self) -> None:
+        # A failure is enough; the smallest one is of no use.
+        phases = (Phase.explicit, Phase.generate)
+        settings.register_profile("mutants", settings.get_profile("default"), phases=phases)
+        settings.load_profile("mutants")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+
+
+class _Judge(_Plugin):
+    def __init__(self, seconds: dict[str, float], start: float) -> None:
+        super().__init__(start)
+        self._seconds = seconds
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        by_id = {item.nodeid: item for item in items}
+        items[:] = [by_id[test] for test in self._seconds if test in by_id]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        _end_after(self._seconds[item.nodeid])
+        result = yield
+        _end_after(self.start)
+        return result
+
+
+class _Recorder(_Plugin):
+    """Finds out what each test reaches, and how long it takes."""
+
+    def __init__(self, without: str) -> None:
+        super().__init__(0.0)
+        self._without = re.compile(without)
+        self._coverage = coverage.Coverage(None, source_dirs=["server", "client_sdk/python"], config_file=False)
+        self._began = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def pytest_sessionstart(self) -> None:
+        self._coverage.start()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not self._without.search(item.nodeid)]
+
+    def pytest_collection_finish(self) -> None:
+        self.start = time.perf_counter() - self._began
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._coverage.switch_context(item.nodeid)
+        began = time.perf_counter()
+        result = yield
+        self.seconds[item.nodeid] = time.perf_counter() - began
+        return result
+
+    def reached(self) -> dict[str, dict[int, list[str]]]:
+        """The tests that reach each line of each file."""
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        reached: dict[str, dict[int, list[str]]] = defaultdict(dict)
+        for name in data.measured_files():
+            for line, tests in data.contexts_by_lineno(name).items():
+                reached[os.path.relpath(name)][line] = [test for test in tests if test]
+        return reached
+
+
+def _end_after(seconds: float) -> None:
+    # Nobody handles the signal: it ends the process whatever that is doing.
+    signal.setitimer(signal.ITIMER_REAL, LEAST + TIMES * seconds)
+
+
+def _run(arguments: Sequence[str], plugin: _Plugin) -> int:
+    return int(pytest.main([*ARGUMENTS, *arguments], plugins=[plugin]))
+
+
+def _recorded(paths: Sequence[str], without: str) -> dict[str, Any]:
+    sys.dont_write_bytecode = False
+    recorder = _Recorder(without)
+    code = _run(paths, recorder)
+    return {
+        "code": code,
+        "failed": recorder.failed,
+        "seconds": recorder.seconds,
+        "start": recorder.start,
+        "reached": recorder.reached(),
+        "modules": [name for name in sys.modules if name.partition(".")[0] not in OURS],
+    }
+
+
+def _judged(seconds: dict[str, float], start: float) -> dict[str, Any]:
+    judge = _Judge(seconds, start)
+    _end_after(start)
+    code = _run(sorted({test.partition("::")[0] for test in seconds}), judge)
+    return {"code": code, "failed": judge.failed}
+
+
+def _forked(run: dict[str, Any]) -> dict[str, Any]:
+    """Run pytest in a process of its own, which is ended with all that it started."""
+    answers, answer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setsid()
+        with Path("log").open("wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        result = _judged(run["seconds"], run["start"]) if "seconds" in run else _recorded(run["paths"], run["without"])
+        with os.fdopen(answer, "w") as out:
+            json.dump(result, out)
+        os._exit(0)
+    os.close(answer)
+    try:
+        with os.fdopen(answers) as text:
+            result = json.loads(text.read() or "{}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    return result or {"code": os.waitstatus_to_exitcode(status), "failed": ""}
+
+
+def main() -> None:
+    """Serve."""
+    for line in sys.stdin:
+        run = json.loads(line)
+        if "modules" in run:
+            for name in run["modules"]:
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
+            continue
+        sys.stdout.write(json.dumps(_forked(run)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ NODE_SDK := client_sdk/node
 FAYE := tests/e2e/faye
 BENCH := tests/bench/faye
 CLIENTS := tests/bayeux/clients
+MUTANTS := tests/mutants/node
 PACKAGES := $(NODE_SDK) $(FAYE) $(CLIENTS)
 GENERATED := client_sdk/python/pixied $(NODE_SDK)/generated
 WRITTEN := server client_sdk/python/pixied_client tests
@@ -110,7 +111,7 @@ bench-quick: $(BUILD)/bench.stamp  ## the same with less work and one round, in 
 	@$(BIN)/python -m tests.bench --quick $(ARGS)
 
 clean:  ## remove everything that make made
-	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules bench bench.json tests/output
+	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules $(MUTANTS)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node grpcurl nginx redis chromium
@@ -137,9 +138,10 @@ $(BUILD)/dev.stamp: $(BUILD)/run.stamp
 	@$(PIP) install --group dev $(call or_say,$(NO_PIP))
 	@touch $@
 
-$(BUILD)/mutants.stamp: $(BUILD)/dev.stamp
+$(BUILD)/mutants.stamp: $(BUILD)/dev.stamp $(MUTANTS)/package.json $(MUTANTS)/package-lock.json
 	@echo "installing what puts faults in"
 	@$(PIP) install --group mutants $(call or_say,$(NO_PIP))
+	@cd $(MUTANTS) && $(NPM) ci $(call or_say,$(NO_NPM))
 	@touch $@
 
 node: $(BUILD)/node.stamp

@@ -5,40 +5,33 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import tests.mutants
-from tests.mutants.faults import Fault, drawn, faults_of
-from tests.mutants.judging import SURVIVED, Court
+from tests.mutants import stryker
+from tests.mutants.faults import drawn, faults_of
+from tests.mutants.judging import BUILD, SURVIVED, Court, Verdict
 from tests.mutants.listed import Listed, read_listed
 from tests.mutants.packages import PACKAGES
-from tests.mutants.report import Report, print_report
+from tests.mutants.report import Found, Report, print_report
 
-SURVIVORS = Path(".build/mutants/survivors.json")
 EVERY = 10
 
 
 def main() -> int:
     """Judge. Returns 0 if each package reaches its aim, and the list of what changes nothing is right."""
     options = _parser().parse_args()
-    listed = read_listed()
     names = options.packages or list(PACKAGES)
-    survivors = json.loads(SURVIVORS.read_text()) if SURVIVORS.exists() else {}
-    reports = []
     end = time.monotonic() + 60 * options.minutes
-    with Court(Path.cwd(), os.cpu_count() or 1) as court:
+    reports = []
+    with ExitStack() as stack:
+        court = stack.enter_context(Court(Path.cwd(), os.cpu_count() or 1)) if names != ["node"] else None
         for number, name in enumerate(names):
-            faults = _faults(PACKAGES[name].sources)
-            if options.again:
-                wanted = [tuple(key) for key in survivors.get(name, ())]
-                sample = [fault for fault in faults if fault.key in wanted]
-            else:
-                sample = drawn(faults, f"{options.seed} {name}")[: options.most or PACKAGES[name].most]
             now = time.monotonic()
-            report = _judged(court, name, faults, sample, listed, now + (end - now) / (len(names) - number))
-            survivors[name] = [fault.key for fault, _ in report.survivors]
-            SURVIVORS.write_text(json.dumps(survivors))
+            report = _judged(name, options, read_listed(), court, now + (end - now) / (len(names) - number))
+            _last(name).write_text(json.dumps([fault.key for fault, _ in report.survivors]))
             reports.append(report)
     if options.json:
         sys.stdout.write(json.dumps([report.as_json() for report in reports], indent=2) + "\n")
@@ -51,9 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make mutants", description=tests.mutants.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "packages", nargs="*", choices=[[], *PACKAGES], metavar="PACKAGE", help=f"only these: {', '.join(PACKAGES)}"
-    )
+    help_ = f"only these: {', '.join(PACKAGES)}"
+    parser.add_argument("packages", nargs="*", choices=[[], *PACKAGES], metavar="PACKAGE", help=help_)
     parser.add_argument("--seed", type=int, default=1, help="another sample (default 1)")
     parser.add_argument("--most", type=int, help="how many faults are drawn in each package")
     parser.add_argument("--minutes", type=float, default=29, help="how long all may take (default 29)")
@@ -62,28 +54,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _faults(sources: Iterable[str]) -> list[Fault]:
-    paths = sorted(path for pattern in sources for path in Path().glob(pattern))
-    return [fault for path in paths for fault in faults_of(path, path.read_text())]
+def _last(name: str) -> Path:
+    """Where it stands what survived the last run of a package."""
+    return BUILD / f"survivors-{name}.json"
 
 
-def _judged(
-    court: Court, name: str, faults: Sequence[Fault], sample: Sequence[Fault], listed: Listed, until: float
-) -> Report:
+def _judged(name: str, options: argparse.Namespace, listed: Listed, court: Court | None, until: float) -> Report:
     package = PACKAGES[name]
-    report = Report(name, package.aim, len(sample))
-    paths = {str(fault.path) for fault in faults}
-    report.unmatched = listed.unmatched(paths, faults)
-    open_ones = [fault for fault in sample if fault.key not in listed]
-    report.listed = [fault for fault in sample if fault.key in listed]
-    _say(f"{name}: {len(faults)} faults are possible, {len(sample)} are drawn; its tests run once without any")
-    court.record(package.suite)
-    for number, (fault, verdict) in enumerate(court.judge(package.suite, open_ones, until), 1):
-        report.add(fault, verdict)
+    most: int = options.most or package.most
+    only = {tuple(key) for key in json.loads(_last(name).read_text())} if options.again else None
+    report = Report(name, package.aim, most)
+    paths = sorted(path for pattern in package.sources for path in Path().glob(pattern))
+    _say(f"{name}: its tests run once without a fault")
+    verdicts: Iterator[tuple[Found, Verdict]]
+    if court is None or name == "node":
+        report.unmatched = listed.not_in_text(paths)
+        verdicts = stryker.judged(package.suite, seed=options.seed, most=most, only=only, until=until)
+    else:
+        faults = [fault for path in paths for fault in faults_of(path, path.read_text())]
+        report.unmatched = listed.unmatched(paths, faults)
+        wanted = drawn(faults, f"{options.seed} {name}")[:most]
+        if only is not None:
+            wanted = [fault for fault in faults if fault.key in only]
+        report.drawn = len(wanted)
+        report.listed += [fault for fault in wanted if fault.key in listed]
+        court.record(package.suite)
+        verdicts = court.judge(package.suite, [fault for fault in wanted if fault.key not in listed], until)
+    for fault, verdict in verdicts:
+        if fault.key in listed:
+            report.listed.append(fault)
+            continue
+        report.verdicts.append((fault, verdict))
         if verdict.outcome == SURVIVED:
             _say(f"  {fault.path}:{fault.line} survived {verdict.tests} tests")
-        if number % EVERY == 0:
-            _say(f"  {name}: {number} of {len(open_ones)} judged, {len(report.survivors)} survived")
+        if len(report.verdicts) % EVERY == 0:
+            _say(f"  {name}: {len(report.verdicts)} of {report.drawn} judged, {len(report.survivors)} survived")
     return report
 
 

@@ -43,7 +43,8 @@ Operator = Callable[[Any], Iterable[cst.CSTNode]]
 
 
 def _left_out(node: cst.Expr | cst.Del) -> Iterator[cst.CSTNode]:
-    if isinstance(node, cst.Del) or m.matches(node.value, _CALL):
+    # To forget a name changes nothing.
+    if m.matches(node, m.Expr(_CALL) | m.Del(m.Subscript() | m.Attribute())):
         yield cst.Pass(semicolon=node.semicolon)
 
 

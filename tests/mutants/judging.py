@@ -19,11 +19,11 @@ from typing import Any, Self
 from tests.mutants.faults import Fault
 from tests.mutants.packages import Suite
 
-__all__ = ["Court", "Verdict"]
+__all__ = ["BUILD", "KILLED", "SURVIVED", "TIMEOUT", "Court", "Verdict"]
 
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
-COPIES = Path(".build/mutants/copies")
+BUILD = Path(".build/mutants")
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,12 @@ class Court:
             capture_output=True,
             text=True,
         )
-        shutil.rmtree(self._checkout / COPIES, ignore_errors=True)
+        BUILD.mkdir(parents=True, exist_ok=True)
+        copies = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="copies-", dir=BUILD))).resolve()
+        # Sockets have short names.
         temporary = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-"))
         for number in range(self._many):
-            folder = self._checkout / COPIES / str(number)
+            folder = copies / str(number)
             for name in filter(None, listed.stdout.split("\0")):
                 if (self._checkout / name).is_file():
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -3,16 +3,40 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
-from tests.mutants.faults import Fault
 from tests.mutants.judging import KILLED, SURVIVED, TIMEOUT, Verdict
 from tests.mutants.listed import Key
 
-__all__ = ["Report", "print_report"]
+__all__ = ["Found", "Report", "print_report"]
+
+
+class Found(Protocol):
+    """A fault, whoever put it in."""
+
+    @property
+    def path(self) -> Path:
+        """Its file, below the checkout."""
+
+    @property
+    def function(self) -> str:
+        """Its function, with its classes; empty if that is not known."""
+
+    @property
+    def line(self) -> int:
+        """Where it begins."""
+
+    @property
+    def change(self) -> tuple[str, str]:
+        """The lines that differ, without it and with it."""
+
+    @property
+    def key(self) -> Key:
+        """What says that it is the same one, wherever in the file it has moved."""
 
 
 @dataclass
@@ -31,16 +55,12 @@ class Report:
     name: str
     aim: int
     drawn: int
-    listed: list[Fault] = field(default_factory=list)
-    verdicts: list[tuple[Fault, Verdict]] = field(default_factory=list)
+    listed: list[Found] = field(default_factory=list)
+    verdicts: list[tuple[Found, Verdict]] = field(default_factory=list)
     unmatched: list[Key] = field(default_factory=list)
 
-    def add(self, fault: Fault, verdict: Verdict) -> None:
-        """Take a verdict."""
-        self.verdicts.append((fault, verdict))
-
     @property
-    def survivors(self) -> list[tuple[Fault, Verdict]]:
+    def survivors(self) -> list[tuple[Found, Verdict]]:
         """What nobody noticed, by file and line."""
         left = [one for one in self.verdicts if one[1].outcome == SURVIVED]
         return sorted(left, key=lambda one: (one[0].path, one[0].line))

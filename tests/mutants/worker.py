@@ -140,6 +140,7 @@ def _forked(run: dict[str, Any]) -> dict[str, Any]:
     answers, answer = os.pipe()
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         with Path("log").open("wb") as log:
             os.dup2(log.fileno(), 1)
@@ -161,6 +162,7 @@ def _forked(run: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Serve."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     for line in sys.stdin:
         run = json.loads(line)
         if "modules" in run:

@@ -13,6 +13,9 @@ from pixied_server.errors import PixiedError
 
 __all__ = ["FrontEnd", "Receipt"]
 
+# More often than this no link has nothing to send though it had something to do.
+_EMPTY = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -85,15 +88,18 @@ class FrontEnd:
 
     async def take(self) -> list[LinkEvent]:
         """What the link has to send at this moment goes in flight: at most one delivery."""
-        taking = asyncio.ensure_future(self.link.take())
-        await self._bench.settle()
-        if not taking.done():
-            taking.cancel()
-            await asyncio.wait([taking])
-            return []
-        events = taking.result()
-        self._flight += events
-        return events
+        for _ in range(_EMPTY):
+            taking = asyncio.ensure_future(self.link.take())
+            await self._bench.settle()
+            if not taking.done():
+                taking.cancel()
+                await asyncio.wait([taking])
+                return []
+            if events := taking.result():
+                self._flight += events
+                return events
+            # What it had was for nobody, or it has only found out that a client is not behind; more may have come.
+        raise AssertionError("the link always has something to do and nothing to send")
 
     def receive(self) -> list[LinkEvent]:
         """All that is in flight arrives."""

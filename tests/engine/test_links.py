@@ -5,7 +5,6 @@ import gc
 import weakref
 
 import pytest
-from tests.engine.benches import Limits
 from tests.engine.conftest import OpenSite
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
@@ -436,27 +435,6 @@ async def test_a_front_end_that_reads_nothing_can_cause_no_more_news(site: Site)
     await site.bench.settle()
     assert waiting.done()
     await front.link.hold_back()
-
-
-async def test_losses_of_clients_that_left_are_not_kept(open_site: OpenSite) -> None:
-    """What a link that is behind will not find any more is kept for those who are there to be told."""
-    site = await open_site(Limits(log_messages=1), outbox=1)
-    await site.create("stays", "leaves")
-    await site.subscribe("stays", "/a")
-    with traced() as kept:
-        async with site.attached("stays", "leaves", window=1) as front:
-            await site.publish("/a", "0")
-            await front.read()
-            before = kept("delivery")
-            for number in range(200):
-                await site.subscribe("leaves", "/a", f"/left/{number}")
-                await site.publish("/a", str(number))
-                await site.publish(f"/left/{number}", "1", "2")
-                await site.unsubscribe("leaves", "/a", f"/left/{number}")
-            assert kept("delivery") - before < 4_000
-            await front.drain()
-            assert front.lost["stays"]["/a"] + len(front.texts("stays")) == 201
-            assert "leaves" not in front.lost
 
 
 async def test_audiences_that_are_kept_ready_are_bounded(open_site: OpenSite) -> None:

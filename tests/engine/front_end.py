@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tests.engine.benches import Bench
@@ -96,10 +96,14 @@ class FrontEnd:
                 await asyncio.wait([taking])
                 return []
             if events := taking.result():
-                self._flight += events
+                self.send(events)
                 return events
             # What it had was for nobody, or it has only found out that a client is not behind; more may have come.
         raise AssertionError("the link always has something to do and nothing to send")
+
+    def send(self, events: Sequence[LinkEvent]) -> None:
+        """What was taken from the link goes in flight."""
+        self._flight += events
 
     def receive(self) -> list[LinkEvent]:
         """All that is in flight arrives."""

@@ -124,6 +124,8 @@ class Attachment:
         """See `Holder`."""
         if self.live:
             self.link.audiences.add(pattern, self.handle, position)
+        else:
+            self.link.on_behind(self)
 
     def on_behind(self) -> None:
         """See `Holder`."""

@@ -326,7 +326,7 @@ class Link:
                 losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
                 batches += attachment.caught(reading, self.ledger.number + 1)
                 taken += sum(entry.message.size for entry in reading.entries)
-                if reading.done:
+                if reading.done and attachment not in self._behind:
                     self._join(attachment, reading.upto)
                 else:
                     self._behind[attachment] = None
@@ -431,13 +431,13 @@ class Link:
 
     def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
-        if attachment.live and self._outbox.full:
-            # It can't wait with the others, and the logs that the link will read do not have it.
-            self.on_behind(attachment)
-        elif attachment.live:
+        if attachment.live and not self._outbox.full:
             self._own[entry.position] = attachment
             self._outbox.put(entry, ())
-        self._news.set()
+            self._news.set()
+        else:
+            # If it is live, this can't wait with the others, and the logs that the link will read do not have it.
+            self.on_behind(attachment)
 
     def on_behind(self, attachment: Attachment) -> None:
         """A client has to read on by itself."""
@@ -445,6 +445,8 @@ class Link:
             # First: it reads on from the link's position, which may move when the link follows less.
             attachment.fall_back()
             self._unlist(attachment)
+        if self._has(attachment):
+            # A read that is under way does not have what this is about: another one has to follow.
             self._behind[attachment] = None
         self._news.set()
 

@@ -1,0 +1,134 @@
+"""An engine whose store has read and not answered yet, so that a test can have things happen in between.
+
+A double, for no engine waits on demand: it hands on what it is asked for, and holds back what was read for as long as a
+test says so.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Collection
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from tests.engine.benches import Bench, Clock
+
+from pixied_server.core.backlog import Portion
+from pixied_server.engine.abc import Claim, Engine, Keeper, Reading
+
+__all__ = ["LINK", "SlowBench", "SlowEngine"]
+
+T = TypeVar("T")
+
+LINK = ""
+"""Stands for the reads of links that are behind."""
+
+# Seconds after which a test gives up waiting.
+_PATIENCE = 30.0
+
+
+class _Gate:
+    """Where what was read waits."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def passed(self) -> None:
+        self.reached.set()
+        await self.open.wait()
+
+
+class SlowEngine:
+    """See the module."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.__dict__["engine"] = engine
+        self.__dict__["gates"] = dict[str, _Gate]()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.engine, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    async def claim(
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+    ) -> "_SlowClaim":
+        """See `Engine`."""
+        claim = await self.engine.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
+        return _SlowClaim(self, claim)
+
+    async def confirm(self, claim: "_SlowClaim", position: int) -> None:
+        """See `Engine`."""
+        await self.engine.confirm(claim.claim, position)
+
+    async def release(self, claim: "_SlowClaim", *, confirmed: int, sent: int) -> None:
+        """See `Engine`."""
+        await self.engine.release(claim.claim, confirmed=confirmed, sent=sent)
+
+    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
+        """See `Engine`."""
+        portion = await self.engine.read(patterns, after, upto, messages=messages, size=size)
+        await self.passed(LINK)
+        return portion
+
+    async def passed(self, reader: str) -> None:
+        """Wait until what was read for a client, or a link, is answered."""
+        gate = self.gates.get(reader)
+        if gate is not None:
+            await gate.passed()
+
+
+class _SlowClaim:
+    """A claim of a slow engine."""
+
+    def __init__(self, engine: SlowEngine, claim: Claim) -> None:
+        self.claim = claim
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.claim, name)
+
+    async def read(self, *, messages: int, size: int) -> Reading:
+        """See `Claim`."""
+        reading = await self.claim.read(messages=messages, size=size)
+        await self._engine.passed(self.client_id)
+        return reading
+
+
+class SlowBench:
+    """A bench with a slow engine."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.engine: Any = SlowEngine(bench.engine)
+        self.clock: Clock = bench.clock
+
+    async def elapse(self, seconds: float) -> None:
+        """See `Bench`."""
+        await self._bench.elapse(seconds)
+
+    async def settle(self) -> None:
+        """See `Bench`."""
+        await self._bench.settle()
+
+    @asynccontextmanager
+    async def holding_back(self, reader: str, asked: Awaitable[T]) -> AsyncIterator["asyncio.Future[T]"]:
+        """As long as the context lasts, what was read for a client or a link is not answered.
+
+        Args:
+            reader: the client's id, or `LINK`.
+            asked: what leads to that read. It is done when the context is left.
+        """
+        gate = self.engine.gates[reader] = _Gate()
+        doing = asyncio.ensure_future(asked)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await gate.reached.wait()
+            yield doing
+            await self.settle()
+            assert not doing.done()
+        finally:
+            del self.engine.gates[reader]
+            gate.open.set()
+            async with asyncio.timeout(_PATIENCE):
+                await doing

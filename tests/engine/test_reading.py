@@ -1,0 +1,256 @@
+"""What happens while a store is read, for a client that catches up or for a link that is behind, is not lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from tests.engine.benches import Limits, OpenBench
+from tests.engine.front_end import FrontEnd
+from tests.engine.site import Site, reason_of, texts
+from tests.engine.slow_store import LINK, SlowBench
+
+from pixied_server.delivery.events import DetachReason
+from pixied_server.errors import Reason
+
+
+class SlowSite(Site):
+    """A site whose store answers when a test says so."""
+
+    bench: SlowBench
+
+
+OpenSlowSite = Callable[..., Awaitable[SlowSite]]
+
+
+@pytest.fixture
+async def open_slow_site(open_bench: OpenBench) -> AsyncIterator[OpenSlowSite]:
+    """How to open sites whose stores answer when a test says so."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(limits: Limits | None = None, **settings: int) -> SlowSite:
+            bench = await stack.enter_async_context(open_bench(limits or Limits()))
+            return SlowSite(SlowBench(bench), **settings)
+
+        yield opened
+
+
+@asynccontextmanager
+async def reading(site: SlowSite, front: FrontEnd, name: str = LINK) -> AsyncIterator[None]:
+    """A link puts a delivery together, and what it read for a client, or for itself, is not answered meanwhile."""
+    async with site.bench.holding_back(site.ids.get(name, name), front.link.take()) as taking:
+        yield
+    front.send(taking.result())
+    front.receive()
+
+
+@pytest.fixture
+async def site(open_slow_site: OpenSlowSite) -> SlowSite:
+    """A site whose store answers when a test says so."""
+    return await open_slow_site()
+
+
+@pytest.mark.parametrize("pending", [[], ["0"]])
+async def test_what_is_published_while_a_client_catches_up_arrives(site: SlowSite, pending: list[str]) -> None:
+    """A message that no read of the client saw comes live, once."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a", "/**")
+    await site.publish("/a", *pending)
+    front = site.front_end()
+    await site.attach("ann", front)
+    async with reading(site, front, "ann"):
+        await site.publish("/a", "1")
+        await site.publish("/b", "2")
+    await front.drain()
+    assert front.texts("ann") == [*pending, "1", "2"]
+    assert front.marked("ann") == []
+    await front.lose()
+
+
+async def test_what_is_queued_for_a_client_while_it_catches_up_arrives(site: SlowSite) -> None:
+    """The same of a message for the client alone."""
+    await site.create("ann")
+    await site.queue_for("ann", "0")
+    front = site.front_end()
+    await site.attach("ann", front)
+    async with reading(site, front, "ann"):
+        await site.queue_for("ann", "1")
+    await front.drain()
+    assert front.texts("ann") == ["0", "1"]
+    assert front.marked("ann") == []
+
+
+async def test_a_subscription_while_a_client_catches_up_counts(site: SlowSite) -> None:
+    """What is published to a new pattern after Subscribe was answered arrives, and nothing from before it."""
+    await site.create("ann", "bob")
+    await site.subscribe("bob", "/b")
+    async with site.attached("bob") as front:
+        await site.attach("ann", front)
+        async with reading(site, front, "ann"):
+            await site.publish("/b", "1")
+            await site.subscribe("ann", "/b", "/c")
+            await site.publish("/b", "2")
+            await site.publish("/c", "3")
+        await front.drain()
+        await site.publish("/c", "4")
+        await front.drain()
+        assert front.texts("ann") == ["2", "3", "4"]
+        assert front.texts("bob") == ["1", "2"]
+
+
+async def test_a_subscription_that_ends_while_a_client_catches_up_is_over(site: SlowSite) -> None:
+    """What is published after Unsubscribe was answered does not arrive."""
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a", "/b")
+    async with site.attached("bob") as front:
+        await site.attach("ann", front)
+        async with reading(site, front, "ann"):
+            await site.publish("/a", "1")
+            await site.unsubscribe("ann", "/b")
+            await site.publish("/b", "2")
+        await site.publish("/b", "3")
+        await front.drain()
+        assert front.texts("ann") == ["1"]
+        assert front.numbers("bob") == [1, 2, 3]
+
+
+async def test_what_was_read_for_a_client_that_is_taken_over_is_not_sent(site: SlowSite) -> None:
+    """Its new holder gets all of it, unmarked, and its old link nothing."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1")
+    old, new = site.front_end(), site.front_end()
+    await site.attach("ann", old)
+    async with reading(site, old, "ann"):
+        await site.attach("ann", new)
+        await site.publish("/a", "2")
+    await old.drain()
+    await new.drain()
+    assert old.texts("ann") == []
+    assert [reason for _, reason, _ in old.detached] == [DetachReason.TAKEN_OVER]
+    assert new.texts("ann") == ["1", "2"]
+    assert new.marked("ann") == []
+
+
+async def test_what_was_read_for_a_client_that_is_detached_is_not_sent(site: SlowSite) -> None:
+    """Nor is what comes then; it waits for whoever attaches the client next."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1")
+    front = site.front_end()
+    await site.attach("ann", front)
+    async with reading(site, front, "ann"):
+        await front.detach("ann")
+        await site.publish("/a", "2")
+    await front.drain()
+    assert front.texts("ann") == []
+    mail = await site.dequeue("ann")
+    assert (texts(mail), mail.redelivered) == (["1", "2"], 0)
+
+
+@pytest.mark.parametrize("outbox", [1, 2])
+async def test_what_is_published_while_a_link_reads_on_arrives(open_slow_site: OpenSlowSite, outbox: int) -> None:
+    """What comes while a full link reads its logs follows what it read, in order and once."""
+    site = await open_slow_site(outbox=outbox)
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a", "/b")
+    await site.subscribe("bob", "/a")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", *"1234")
+        async with reading(site, front):
+            await site.publish("/a", "5")
+            await site.publish("/b", "6")
+        await site.publish("/a", "7")
+        await front.drain()
+        assert front.numbers("ann") == [1, 2, 3, 4, 5, 6, 7]
+        assert front.texts("bob") == [*"123457"]
+        assert front.marked("ann") == front.marked("bob") == []
+
+
+async def test_what_is_queued_for_a_client_while_its_link_reads_on_arrives(open_slow_site: OpenSlowSite) -> None:
+    """A client's own message comes once, and so does what the link read for it meanwhile."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", *"123")
+        async with reading(site, front):
+            await site.queue_for("ann", "4")
+            await site.publish("/a", "5")
+        await front.drain()
+        assert front.numbers("ann") == [1, 2, 3, 4, 5]
+        assert front.texts("bob") == [*"1235"]
+        assert front.marked("ann") == []
+
+
+async def test_what_is_in_hand_when_a_client_leaves_is_not_confirmed(open_slow_site: OpenSlowSite) -> None:
+    """A message in a delivery that is being put together comes again, marked, and what the link had yet to read not."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann", "bob") as front, site.attached() as other:
+        await site.publish("/a", "0")
+        await front.drain()
+        await site.publish("/a", *"123")
+        async with reading(site, front):
+            await site.attach("ann", other)
+            await other.read()
+        await front.drain()
+        assert front.texts("bob") == [*"0123"]
+        assert other.texts("ann") == [*"123"]
+        assert other.marked("ann") == ["1"]
+
+
+async def test_a_single_caller_is_told_of_what_comes_while_it_reads(site: SlowSite) -> None:
+    """A Deliver that reads when a message comes does not wait for the next one."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1")
+    async with site.tapped("ann") as tap:
+        for text, more in (("1", site.publish("/a", "2")), ("2", site.queue_for("ann", "3"))):
+            async with site.bench.holding_back(tap.claim.client_id, tap.take(messages=10, size=1_000)) as taking:
+                await more
+            assert texts(taking.result()) == [text]
+            async with asyncio.timeout(10):
+                await tap.wait()
+        assert texts(await tap.take(messages=10, size=1_000)) == ["3"]
+
+
+async def test_what_was_taken_for_a_client_that_is_lost_meanwhile_is_not_handed_out(site: SlowSite) -> None:
+    """A Deliver whose client is taken over while it reads says so; the new holder gets what it read, unmarked."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1")
+    front = site.front_end()
+    async with site.tapped("ann", explicit=True) as tap:
+        asked = reason_of(tap.take(messages=10, size=1_000))
+        async with site.bench.holding_back(site.ids["ann"], asked) as taking:
+            await site.attach("ann", front)
+        assert taking.result() is Reason.TAKEN_OVER
+    await front.drain()
+    assert front.texts("ann") == ["1"]
+    assert front.marked("ann") == []
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_link_follows_nothing_for_a_client_that_left(open_slow_site: OpenSlowSite, *, reads: bool) -> None:
+    """Nor has it anything to read for one that left before it had caught up, or before it began to."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "0")
+    front = site.front_end()
+    await site.attach("ann", front)
+    if reads:
+        async with reading(site, front, "ann"):
+            await front.detach("ann")
+    else:
+        await front.detach("ann")
+    await front.drain()
+    await site.publish("/a", *"1234")
+    await site.bench.settle()
+    assert site.hub.unread() == site.hub.head
+    assert front.texts("ann") == []

@@ -8,7 +8,7 @@ from tests.engine.benches import Limits, MemoryBench
 from tests.engine.conftest import OpenSite
 from tests.engine.site import Site
 
-from pixied_server.delivery import losses
+from pixied_server.delivery import losses, outbox
 from pixied_server.delivery.audience import Audiences
 from pixied_server.delivery.losses import Losses
 
@@ -208,6 +208,6 @@ async def _come_and_go(site: Site, times: int) -> None:
 
 
 def _kept() -> int:
-    """What losses take, in bytes."""
-    ours = tracemalloc.Filter(inclusive=True, filename_pattern=losses.__file__)
-    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([ours]).traces)
+    """What a link keeps of what it has yet to read, and of losses, in bytes."""
+    ours = [tracemalloc.Filter(inclusive=True, filename_pattern=module.__file__) for module in (losses, outbox)]
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces(ours).traces)

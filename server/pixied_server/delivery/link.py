@@ -306,6 +306,8 @@ class Link:
         room = self._limits.delivery_bytes
         room -= await self._catch_up(batches, losses, room)
         await self._live_mail(batches, room)
+        for pattern, position in self._outbox.unread():
+            self._losses.note(pattern, position)
         losses += self._losses.tell()
         return batches, losses
 
@@ -421,7 +423,7 @@ class Link:
 
     def on_cut(self, pattern: str, position: int) -> None:
         """See `Follower`."""
-        if self._outbox.has_yet_to_read(position):
+        if self._outbox.cut(pattern, position):
             self.on_missed(pattern, position)
 
     def on_missed(self, pattern: str, position: int) -> None:

@@ -39,6 +39,9 @@ class Outbox:
         # Once full: the position up to which mail was kept, and the patterns with mail beyond it.
         self._kept_upto = hub.head
         self._beyond: dict[str, None] = {}
+        # While logs are read: up to which position, and what they lost that may have been read before.
+        self._reading_upto = 0
+        self._cut: list[tuple[str, int]] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._beyond)
@@ -71,9 +74,22 @@ class Outbox:
         if not self._beyond:
             self._hub.stalled.pop(self, None)
 
-    def has_yet_to_read(self, position: int) -> bool:
-        """Whether the mail at a position is not kept here but was to be read from the logs."""
-        return bool(self._beyond) and position > self._kept_upto
+    def cut(self, pattern: str, position: int) -> bool:
+        """The log of a pattern lost the message at a position. Returns whether it was still to be read from there.
+
+        Where that depends on a read that is under way, `unread` tells it later.
+        """
+        if not self._beyond or position <= self._kept_upto:
+            return False
+        if position > self._reading_upto:
+            return True
+        self._cut.append((pattern, position))
+        return False
+
+    def unread(self) -> list[tuple[str, int]]:
+        """What logs lost while they were read, and was not read: by pattern and position, each told once."""
+        cut, self._cut = self._cut, []
+        return cut
 
     async def take(self, size: int) -> Entry | None:
         """The next entry, or None if there is none; about `size` bytes are read ahead."""
@@ -90,9 +106,13 @@ class Outbox:
         return entry
 
     async def _read_on(self, size: int) -> None:
+        self._reading_upto = self._hub.head
         portion = await self._hub.engine.read(
-            tuple(self._beyond), self._kept_upto, self._hub.head, messages=self._limits.messages, size=size
+            tuple(self._beyond), self._kept_upto, self._reading_upto, messages=self._limits.messages, size=size
         )
+        self._reading_upto = 0
+        read = {entry.position for entry in portion.entries} if self._cut else ()
+        self._cut = [(pattern, position) for pattern, position in self._cut if position not in read]
         self._waiting.extend(portion.entries)
         self._bytes += sum(entry.message.size for entry in portion.entries)
         self._kept_upto = self._hub.stalled[self] = portion.upto

@@ -171,7 +171,7 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
             store,
             Layout(settings.redis_prefix, settings.redis_partitions),
             _limits(settings),
-            patience=settings.redis_timeout,
+            timeout=settings.redis_timeout,
             replicas=settings.redis_min_replicas,
         )
         stack.push_async_callback(engine.close)

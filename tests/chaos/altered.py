@@ -21,9 +21,9 @@ if "clock" in _FACTS:
 
 # Only now: modules take the clocks by their names.
 from pixied_server.cli import main  # noqa: E402
-from pixied_server.engine.redis import housekeeping  # noqa: E402
+from pixied_server.engine.redis.upkeep import upkeep  # noqa: E402
 
 if "probe" in _FACTS:
-    housekeeping._PROBE, housekeeping._SILENT = _FACTS["probe"], _FACTS["silent"]
+    upkeep._PROBE, upkeep._SILENT = _FACTS["probe"], _FACTS["silent"]
 
 main()

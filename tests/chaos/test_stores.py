@@ -18,8 +18,8 @@ from tests.support.redis_servers import Server as Redis
 from tests.support.redis_servers import cluster, sentinel_trio, single
 from tests.support.refusals import refused
 
-from pixied_server.engine.redis.layout import Layout
-from pixied_server.engine.redis.topology import slot_of
+from pixied_server.engine.redis.connection.topology import slot_of
+from pixied_server.engine.redis.partition.layout import Layout
 
 _SEEDS = [1, 2, 3]
 _SLOTS = [slot_of(base.encode()) for base in Layout("pixied", 4).bases]

@@ -3,14 +3,14 @@
 from pixied_server.core.log import Entry, Log
 from pixied_server.core.message import Message
 
-__all__ = ["entry", "positions"]
+__all__ = ["entry", "sequences"]
 
 
-def entry(position: int, *, at: float = 0.0, size: int = 0, publisher: str = "") -> Entry:
-    """An entry at a position; `size` bytes of body."""
-    return Entry(position, at, Message("/a", b"x" * size, publisher=publisher, exclude_publisher=bool(publisher)))
+def entry(sequence: int, *, at: float = 0.0, size: int = 0, publisher: str = "") -> Entry:
+    """An entry at a sequence; `size` bytes of body."""
+    return Entry(sequence, at, Message("/a", b"x" * size, publisher=publisher, exclude_publisher=bool(publisher)))
 
 
-def positions(log: Log, offset: int = 0, upto: int = 1 << 60) -> list[int]:
+def sequences(log: Log, offset: int = 0, upto: int = 1 << 60) -> list[int]:
     """What can be read of a log."""
-    return [one.position for one in log.read(offset, upto)]
+    return [one.sequence for one in log.read(offset, upto)]

@@ -31,7 +31,7 @@ class Reading(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.position = 0
+        self.sequence = 0
         self.upto = 0
         self.mine: set[int] = set()
         self.given: list[int] = []
@@ -44,13 +44,13 @@ class Reading(RuleBasedStateMachine):
     @rule(names=st.sets(LOGS, min_size=1), own=st.booleans())
     def append(self, names: set[str], *, own: bool) -> None:
         """A message comes to some of the logs; it may be one that the reader does not want."""
-        self.position += 1
-        one = entry(self.position, publisher=READER if own else "")
+        self.sequence += 1
+        one = entry(self.sequence, publisher=READER if own else "")
         if own:
-            self.mine.add(self.position)
+            self.mine.add(self.sequence)
         for name in names & self.shelves.keys():
             self.shelves[name].log.append(one)
-            self.shelves[name].ever.append(self.position)
+            self.shelves[name].ever.append(self.sequence)
 
     @rule(name=LOGS)
     def cut(self, name: str) -> None:
@@ -75,16 +75,16 @@ class Reading(RuleBasedStateMachine):
     @rule(messages=st.integers(1, 4), short=st.integers(0, 3))
     def read(self, messages: int, short: int) -> None:
         """A read gives the next messages, each once, and says what is missing."""
-        upto = max(self.position - short, self.upto)
+        upto = max(self.sequence - short, self.upto)
         losses = []
         for name, shelf in self.shelves.items():
             if shelf.read < shelf.gone:
-                losses.append(Loss(name, shelf.gone - shelf.read))
+                losses.append(Loss(name, shelf.gone - shelf.read, sequence=shelf.ever[shelf.gone - 1]))
                 shelf.read = shelf.gone
         waiting = sorted({one for shelf in self.shelves.values() for one in shelf.ever[shelf.read :] if one <= upto})
         wanted = [one for one in waiting if one not in self.mine]
         portion = self.backlog.read(upto, messages=messages, size=1 << 30)
-        assert [one.position for one in portion.entries] == wanted[:messages]
+        assert [one.sequence for one in portion.entries] == wanted[:messages]
         assert sorted(portion.losses, key=str) == sorted(losses, key=str)
         self.note_read(portion.upto, upto, complete=len(wanted) < messages)
 
@@ -98,8 +98,8 @@ class Reading(RuleBasedStateMachine):
     @rule()
     def seek(self) -> None:
         """What came by other means is not read again."""
-        self.backlog.seek(self.position)
-        self.note_read(self.position, self.position, complete=True)
+        self.backlog.seek(self.sequence)
+        self.note_read(self.sequence, self.sequence, complete=True)
 
 
 TestReading = Reading.TestCase
@@ -109,8 +109,8 @@ TestReading = Reading.TestCase
 def test_a_read_ends_at_its_size(sizes: list[int], size: int) -> None:
     """A read gives as many messages as fit, at least one, and the next read goes on there."""
     log = Log("/a")
-    for position, body in enumerate(sizes, 1):
-        log.append(entry(position, size=body))
+    for sequence, body in enumerate(sizes, 1):
+        log.append(entry(sequence, size=body))
     backlog = Backlog(lambda: [Source(log, 0)], lambda _: True)
     got: list[int] = []
     while len(got) < len(sizes):
@@ -119,5 +119,5 @@ def test_a_read_ends_at_its_size(sizes: list[int], size: int) -> None:
         assert len(taken) == 1 or sum(taken) <= size
         following = list(log.read(portion.upto, 1 << 60))
         assert not following or sum(taken) + following[0].message.size > size
-        got += [one.position for one in portion.entries]
+        got += [one.sequence for one in portion.entries]
     assert got == list(range(1, len(sizes) + 1))

@@ -1,28 +1,28 @@
-"""Logs: what stays readable, and what an offset and a position say of each other."""
+"""Logs: what stays readable, and what an offset and a sequence say of each other."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.messages import entry, positions
+from tests.core.messages import entry, sequences
 
 from pixied_server.core.log import Bounds, Log
 from pixied_server.core.message import OVERHEAD
 
-# True: append, at a position a few further on; False: lose the oldest.
+# True: append, at a sequence a few further on; False: lose the oldest.
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(1, 3)), max_size=120)
 
 
 def told(steps: list[tuple[bool, int]]) -> tuple[Log, list[int], int]:
-    """A log after these steps, all positions that it ever had, and how many are gone."""
+    """A log after these steps, all sequences that it ever had, and how many are gone."""
     log, all_of_them, gone = Log("/a"), [], 0
-    position = 0
+    sequence = 0
     for append, further in steps:
-        position += further
+        sequence += further
         if append:
-            log.append(entry(position, size=further))
-            all_of_them.append(position)
+            log.append(entry(sequence, size=further))
+            all_of_them.append(sequence)
         elif len(log):
-            assert log.drop_oldest().position == all_of_them[gone]
+            assert log.drop_oldest().sequence == all_of_them[gone]
             gone += 1
     return log, all_of_them, gone
 
@@ -31,28 +31,28 @@ def told(steps: list[tuple[bool, int]]) -> tuple[Log, list[int], int]:
 def test_a_log_keeps_order_and_count(steps: list[tuple[bool, int]]) -> None:
     """A log reads as what was appended without what was lost; offsets count both."""
     log, ever, gone = told(steps)
-    assert positions(log) == ever[gone:]
+    assert sequences(log) == ever[gone:]
     assert (log.first, log.next, len(log)) == (gone, len(ever), len(ever) - gone)
     assert log.cut == (ever[gone - 1] if gone else 0)
-    assert log.last_position == (ever[-1] if ever else 0)
+    assert log.last_sequence == (ever[-1] if ever else 0)
     assert log.bytes == sum(one.message.size for one in log.read(0, 1 << 60))
-    assert (log.oldest.position if log.oldest else None) == (ever[gone] if gone < len(ever) else None)
+    assert (log.oldest.sequence if log.oldest else None) == (ever[gone] if gone < len(ever) else None)
 
 
 @given(STEPS, st.integers(0, 130), st.integers(0, 400))
 def test_reading_starts_and_stops_where_it_is_told(steps: list[tuple[bool, int]], offset: int, upto: int) -> None:
-    """A read gives what is left from an offset on, up to a position."""
+    """A read gives what is left from an offset on, up to a sequence."""
     log, ever, gone = told(steps)
-    assert positions(log, offset, upto) == [one for one in ever[max(gone, offset) :] if one <= upto]
+    assert sequences(log, offset, upto) == [one for one in ever[max(gone, offset) :] if one <= upto]
 
 
 @given(STEPS, st.integers(0, 400))
-def test_the_offset_after_a_position(steps: list[tuple[bool, int]], position: int) -> None:
+def test_the_offset_after_a_position(steps: list[tuple[bool, int]], sequence: int) -> None:
     """It is exact where the log still knows, and where entries beyond it are gone it never hides one of them."""
     log, ever, gone = told(steps)
-    exact = sum(one <= position for one in ever)
-    found = log.offset_after(position)
-    if position >= log.cut:
+    exact = sum(one <= sequence for one in ever)
+    found = log.offset_after(sequence)
+    if sequence >= log.cut:
         assert found == exact
     else:
         assert 0 <= found <= exact < gone

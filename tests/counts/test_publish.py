@@ -159,13 +159,13 @@ class _Looked(int):
 
 
 def test_who_gets_a_message_is_known_without_a_look_at_each() -> None:
-    """Neither handles nor positions of recipients, of one pattern or of two, are looked at for each message."""
+    """Neither handles nor progress of recipients, of one pattern or of two, are looked at for each message."""
     looked = []
     for count in (FEW, MANY):
         audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
         for number in range(count):
             for pattern in ("/a/*", "/**"):
-                audiences.add(pattern, _Looked(number), _Looked(number))
+                audiences.add(pattern, _Looked(number), (_Looked(number),))
         channels = ("/a/b", "/c") * MESSAGES
         messages = [Entry(MANY + number, 0.0, Message(channel, b"1")) for number, channel in enumerate(channels)]
         for message in messages[:2]:
@@ -185,7 +185,7 @@ async def test_a_message_is_appended_once_to_each_log() -> None:
     with blocks() as used:
         await stage.publish(MESSAGES)
     logs = [
-        (await stage.engine.read([pattern], 0, stage.engine.head, messages=1_000, size=1 << 30)).entries
+        (await stage.engine.read({(pattern, 0): 0}, (0,), stage.engine.head, messages=1_000, size=1 << 30)).entries
         for pattern in patterns
     ]
     assert [len(set(log)) for log in logs] == [len(log) for log in logs] == [MESSAGES] * 3

@@ -46,18 +46,18 @@ def gate(site: Site, operation: str) -> Iterator[Gate]:
     stop = Gate()
     partitions = engine.process.partitions
 
-    def held_back(do: Any) -> Any:
+    def held_back(ask: Any) -> Any:
         def asked(name: str, *arguments: Any) -> "asyncio.Future[Any]":
-            answer = do(name, *arguments)
+            answer = ask(name, *arguments)
             return asyncio.ensure_future(stop.passing(answer)) if name == operation else answer
 
         return asked
 
     for partition in partitions:
-        partition.do = held_back(partition.do)  # type: ignore[method-assign]
+        partition.ask = held_back(partition.ask)  # type: ignore[method-assign]
     try:
         yield stop
     finally:
         for partition in partitions:
-            del partition.do
+            del partition.ask
         stop.open()

@@ -48,20 +48,20 @@ class Pair:
         for site in (self.here, self.there):
             engine = site.engine
             assert isinstance(engine, RedisEngine)
-            await engine.housekeeping.beat()
+            await engine.upkeep.beat()
 
     async def die(self, site: Site) -> None:
         """One of them is gone without a word: what it holds stays as it is in the store."""
         engine = site.engine
         assert isinstance(engine, RedisEngine)
-        await engine.following.close()
+        await engine.subscriber.close()
 
-    async def bereave(self, heir: Site, dead: Site) -> None:
+    async def reap(self, heir: Site, dead: Site) -> None:
         """The other one finds that it is gone."""
         engine, gone = heir.engine, dead.engine
         assert isinstance(engine, RedisEngine)
         assert isinstance(gone, RedisEngine)
-        await engine.housekeeping.bereave(gone.process.name)
+        await engine.upkeep.reap(gone.process.name)
 
 
 @asynccontextmanager

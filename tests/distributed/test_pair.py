@@ -14,7 +14,6 @@ from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.watch import Filter
 from pixied_server.engine.abc import EventKind
 from pixied_server.engine.redis import RedisEngine
-from pixied_server.engine.redis.past import Past
 from pixied_server.errors import EngineUnavailable, Reason
 
 
@@ -87,31 +86,42 @@ async def test_a_client_is_taken_over(pair: Pair) -> None:
     assert (await pair.here.look_at("ann")).front_end == "new"
 
 
-@pytest.mark.parametrize(("remembered", "left"), [(True, ["3"]), (False, ["1", "2", "3"])], ids=["known", "forgotten"])
-async def test_a_client_confirms_by_a_cursor_of_the_other(pair: Pair, *, remembered: bool, left: list[str]) -> None:
-    """A position that one pixied has handed out is good at the other as long as the first knows of the client.
-
-    What it remembers of those that it let go of is bounded: a forgotten cursor confirms nothing.
-    """
-    if not remembered:
-        pair.here.engine._claims._past = Past(0)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("held", [True, False], ids=["held", "let go of"])
+@pytest.mark.parametrize(("back", "left"), [(0, []), (2, ["5", "6"]), (6, None)], ids=["last", "earlier", "forgotten"])
+async def test_a_client_confirms_by_a_cursor_of_the_other(
+    pair: Pair, *, held: bool, back: int, left: list[str] | None
+) -> None:
+    """A cursor that one pixied has handed out means the same at the other, or is forgotten and confirms nothing."""
     await pair.here.create("ann")
     await pair.here.subscribe("ann", "/a")
     old, new = pair.here.front_end(), pair.there.front_end()
     await pair.here.attach("ann", old, explicit=True)
     await old.read()
-    await pair.here.publish("/a", *"123")
-    await pair.settle()
-    await old.read()
-    entries = [entry for delivery in old.deliveries for batch in delivery.batches for entry in batch.entries]
-    await old.lose()
-    await pair.there.attach("ann", new, explicit=True, cursor=entries[1].position)
+    for text in "0123456":
+        await pair.here.publish("/a", text)
+        await pair.settle()
+        await old.read()
+    cursors = [batch.cursor for delivery in old.deliveries for batch in delivery.batches]
+    assert cursors == sorted(set(cursors))
+    assert cursors[-1] < 1 << 53
+    if not held:
+        await old.lose()
+    await pair.there.attach("ann", new, explicit=True, cursor=cursors[-1 - back])
     await pair.read(new)
-    assert new.texts("ann") == new.marked("ann") == left
+    assert new.texts("ann") == new.marked("ann") == ([*"0123456"] if left is None else left)
+
+
+@pytest.mark.parametrize("cursor", [5, 1 << 52])
+async def test_a_cursor_that_nobody_can_have_handed_out_is_refused(pair: Pair, cursor: int) -> None:
+    """It is FIELD_INVALID, and whoever holds the client keeps it."""
+    await pair.here.create("ann")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
     never = pair.there.front_end()
-    await pair.there.attach("ann", never, explicit=True, cursor=entries[2].position + 10_000)
+    await pair.there.attach("ann", never, cursor=cursor)
     await never.read()
     assert never.failed["ann"].reason is Reason.FIELD_INVALID
+    assert (await pair.there.look_at("ann")).front_end == "front"
 
 
 async def test_a_client_is_destroyed_from_afar(pair: Pair) -> None:
@@ -144,16 +154,16 @@ async def test_it_is_looked_for_sessions_that_are_over_when_one_has_to_be(pair: 
     engine = pair.here.engine
     assert isinstance(engine, RedisEngine)
     # Less what looking took.
-    assert await engine.housekeeping.end_sessions() <= 0.14
+    assert await engine.upkeep.end_sessions() <= 0.14
     await pair.there.create("ann", timeout=60.0)
-    assert await engine.housekeeping.end_sessions() <= 0.14
+    assert await engine.upkeep.end_sessions() <= 0.14
     await pair.there.create("bob", timeout=0.1)
-    assert await engine.housekeeping.end_sessions() <= 0.1001
+    assert await engine.upkeep.end_sessions() <= 0.1001
     pair.here.bench.clock.advance(0.0999)
-    assert await engine.housekeeping.end_sessions() == pytest.approx(0.04), "not many times before one is over"
+    assert await engine.upkeep.end_sessions() == pytest.approx(0.04), "not many times before one is over"
     assert await pair.here.lives("bob")
     pair.here.bench.clock.advance(0.0001)
-    await engine.housekeeping.end_sessions()
+    await engine.upkeep.end_sessions()
     assert engine.counters.clients_expired == 1
 
 
@@ -172,10 +182,10 @@ async def test_sessions_that_ended_are_told_though_a_partition_does_not_answer(p
     async def refuse(*_: object) -> list[object]:
         raise EngineUnavailable("it is away")
 
-    away.do = lambda *_: asyncio.ensure_future(refuse())  # type: ignore[method-assign]
+    away.ask = lambda *_: asyncio.ensure_future(refuse())  # type: ignore[method-assign]
     with pytest.raises(EngineUnavailable):
-        await engine.housekeeping.end_sessions()
-    del away.do
+        await engine.upkeep.end_sessions()
+    del away.ask
     await front.read()
     assert front.detached == [("ann", DetachReason.EXPIRED, "timed out")]
 
@@ -260,7 +270,7 @@ async def test_keys_of_a_publish_that_was_given_up_in_line_are_free(pair: Pair) 
     engine = pair.here.engine
     assert isinstance(engine, RedisEngine)
     ready = asyncio.get_running_loop().create_future()
-    first = asyncio.create_task(engine._publishing._line.take(list, ready))
+    first = asyncio.create_task(engine._publishing._queue.do(list, ready))
     await asyncio.sleep(0)
     publishing = asyncio.create_task(engine.publish(_batch("1")))
     await asyncio.sleep(0)
@@ -323,7 +333,7 @@ async def test_the_clients_of_a_dead_pixied_go_on_at_the_other(pair: Pair, *, no
     await pair.die(pair.here)
     await pair.there.publish("/a", "4")
     if noticed:
-        await pair.bereave(pair.there, pair.here)
+        await pair.reap(pair.there, pair.here)
         assert (await pair.there.look_at("ann")).front_end == ""
     new = pair.there.front_end("new")
     for name in ("ann", "bob"):

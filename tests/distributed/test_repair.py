@@ -28,15 +28,15 @@ async def _left_half_done(pair: Pair, name: str, pattern: str) -> None:
     """A process has made a client a member of a pattern, and died before the client knew."""
     process = _engine(pair.there).process
     home = process.partitions[process.layout.of(pattern)]
-    await home.do("join", pattern, pair.there.ids[name], 0)
+    await home.join(pattern, pair.there.ids[name], wild=False)
 
 
 async def test_a_member_that_does_not_subscribe_is_removed(pair: Pair) -> None:
-    """After a minute, in which a Subscribe would have been over; the channel goes with its last member."""
+    """After ten seconds, in which a Subscribe would have been over; the channel goes with its last member."""
     await pair.here.create("ann")
     await _left_half_done(pair, "ann", "/a")
     await _repaired(pair)
-    pair.here.clock.advance(59.0)
+    pair.here.clock.advance(9.0)
     await pair.here.ping("ann")
     await _repaired(pair)
     assert (await pair.here.publish("/a", "1"))[0].matched == 1
@@ -69,7 +69,9 @@ async def test_a_subscription_that_the_store_lost_is_made_again(pair: Pair) -> N
     await pair.here.dequeue("ann")
     process = _engine(pair.here).process
     for name, pattern in (("ann", "/a"), ("bob", "/b"), ("bob", "/b/*")):
-        await process.partitions[process.layout.of(pattern)].do("part", pattern, pair.here.ids[name], 0)
+        await process.partitions[process.layout.of(pattern)].part(
+            pattern, pair.here.ids[name], wild=pattern.endswith("*")
+        )
     await pair.here.publish("/a", "lost")
     await pair.here.publish("/b", "kept")
     await pair.here.publish("/b/c", "kept too")

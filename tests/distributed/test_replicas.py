@@ -55,7 +55,7 @@ async def restored(site: Site, trio: Trio, killed: Server) -> None:
     await asyncio.to_thread(trio.await_failover, killed)
     engine = site.engine
     assert isinstance(engine, RedisEngine)
-    await until(lambda: engine.following.hears)
+    await until(lambda: engine.subscriber.receives)
     async with asyncio.timeout(30):
         for pause in repeat(0.05):
             if await reason_of(site.engine.holdings()) is None:

@@ -165,7 +165,7 @@ async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair
     """Not that the store is away, and not only when nothing has been heard for long enough."""
     await _ann(pair)
     first, last = pair.here.front_end("first"), pair.here.front_end("last")
-    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    wires = {ear.feed._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
     for wire in wires:
         wire.pause()
     attaching = asyncio.create_task(pair.here.attach("ann", first))
@@ -209,8 +209,8 @@ def _failing(site: Site, stage: str) -> object:
     """A store that breaks when a claim has come so far."""
     engine = site.engine
     if stage == "sync":
-        return patch.object(engine.following, "sync", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
-    return patch.object(engine._claims, "_inherited", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
+        return patch.object(engine.subscriber, "barrier", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
+    return patch.object(engine._ownership, "_inherited", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
 
 
 async def test_what_was_read_for_a_client_that_is_lost_meanwhile_is_not_sent(pair: Pair) -> None:
@@ -253,7 +253,7 @@ async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pa
     await pair.settle()
     await old.read()
     second, last = pair.here.front_end("second"), pair.there.front_end("last")
-    with gate(pair.here, "sync") as synced:
+    with gate(pair.here, "barrier") as synced:
         attaching = asyncio.create_task(pair.here.attach("ann", second))
         await asyncio.sleep(0.1)
         taking = asyncio.create_task(pair.there.attach("ann", last))
@@ -272,7 +272,7 @@ async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a")
     front = await _live(pair.here, pair)
-    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    wires = {ear.feed._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
     for wire in wires:
         wire.pause()
     for _ in range(2):
@@ -306,14 +306,14 @@ async def test_news_that_was_told_to_nobody_is_looked_up(pair: Pair) -> None:
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a")
     front = await _live(pair.here, pair)
-    following = pair.here.engine.following  # type: ignore[attr-defined]
-    for ear in following._ears:
+    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    for ear in subscriber._all:
         ear.feed._wire.pause()
     await reason_of(pair.there.unsubscribe("ann", "/a"))
     await pair.there.subscribe("ann", "/b")
-    for ear in following._ears:
+    for ear in subscriber._all:
         ear.feed.abort()
-    await until(lambda: following.hears)
+    await until(lambda: subscriber.receives)
     await pair.settle()
     await pair.there.publish("/a", "1")
     await pair.there.publish("/b", "2")
@@ -329,11 +329,11 @@ async def test_a_claim_that_was_given_up_for_dead_goes_on(pair: Pair) -> None:
     front, other = await _live(pair.here, pair), pair.there.front_end("other")
     await pair.here.attach("bob", front)
     await pair.read(front)
-    await pair.here.engine.housekeeping.beat()  # type: ignore[attr-defined]
-    await pair.bereave(pair.there, pair.here)
+    await pair.here.engine.upkeep.beat()  # type: ignore[attr-defined]
+    await pair.reap(pair.there, pair.here)
     await pair.there.attach("bob", other)
     assert [(await pair.there.look_at(name)).front_end for name in ("ann", "bob")] == ["", "other"]
-    await pair.here.engine.housekeeping.beat()  # type: ignore[attr-defined]
+    await pair.here.engine.upkeep.beat()  # type: ignore[attr-defined]
     assert [(await pair.there.look_at(name)).front_end for name in ("ann", "bob")] == ["front", "other"]
     assert (await pair.there.look_at("ann")).expires_at is None
     await pair.there.publish("/a", "1")
@@ -350,7 +350,7 @@ async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, b
     front = await _live(pair.here, pair)
     await pair.here.attach("bob", front)
     await pair.read(front)
-    wires = {ear.feed._wire for ear in pair.here.engine.following._ears}  # type: ignore[attr-defined]
+    wires = {ear.feed._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
     for wire in wires:
         wire.pause()
     await pair.there.publish("/a", "1")
@@ -376,7 +376,7 @@ async def test_a_further_subscription_brings_no_second_copy(pair: Pair, by: str)
     """What a client got through one pattern does not come again through another that it subscribes to meanwhile."""
     await _ann(pair)
     front = await _live(pair.here, pair)
-    with gate(pair.here, "sync") as synced:
+    with gate(pair.here, "barrier") as synced:
         subscribing = asyncio.create_task(getattr(pair, by).subscribe("ann", "/**"))
         await _soon(synced.reached.wait())
         await _soon(subscribing)
@@ -396,3 +396,22 @@ async def _arrives(front: FrontEnd, text: str) -> None:
         while text not in front.texts("ann"):
             front._flight += await front.link.take()
             front.receive()
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_each_of_several_new_subscriptions_begins_where_it_was_made(pair: Pair, by: str) -> None:
+    """What is published before the owner follows their channels comes, though the client is further by then."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a", "/b", "/c", "/d")
+    front = await _live(pair.here, pair)
+    with gate(pair.here, "barrier") as barred:
+        await getattr(pair, by).subscribe("ann", "/b", "/c", "/d", "/*", "/**")
+        await _soon(barred.reached.wait())
+        for number, channel in enumerate(["/b", "/c", "/d", "/e", "/f", "/g", "/a"] * 3):
+            await pair.there.publish(channel, str(number))
+        await _arrives(front, "20")
+        barred.open()
+    await pair.read(front)
+    assert front.numbers("ann") == list(range(21))
+    assert front.marked("ann") == []

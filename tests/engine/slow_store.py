@@ -5,14 +5,14 @@ test says so.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from tests.engine.benches import Bench, Clock
 
-from pixied_server.core.backlog import Portion
-from pixied_server.engine.abc import Claim, Engine, Keeper, Reading
+from pixied_server.core.progress import Progress
+from pixied_server.engine.abc import Claim, Delivered, Engine, Keeper, LogName, Reading, Stretch
 
 __all__ = ["LINK", "SlowBench", "SlowEngine"]
 
@@ -57,19 +57,21 @@ class SlowEngine:
         claim = await self.engine.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
         return _SlowClaim(self, claim)
 
-    async def confirm(self, claim: "_SlowClaim", position: int) -> None:
+    async def confirm(self, claim: "_SlowClaim", progress: Progress) -> None:
         """See `Engine`."""
-        await self.engine.confirm(claim.claim, position)
+        await self.engine.confirm(claim.claim, progress)
 
-    async def release(self, claim: "_SlowClaim", *, confirmed: int, sent: int) -> None:
+    async def release(self, claim: "_SlowClaim", delivered: Delivered) -> None:
         """See `Engine`."""
-        await self.engine.release(claim.claim, confirmed=confirmed, sent=sent)
+        await self.engine.release(claim.claim, delivered)
 
-    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
+    async def read(
+        self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
+    ) -> Stretch:
         """See `Engine`."""
-        portion = await self.engine.read(patterns, after, upto, messages=messages, size=size)
+        stretch = await self.engine.read(logs, after, upto, messages=messages, size=size)
         await self.passed(LINK)
-        return portion
+        return stretch
 
     async def passed(self, reader: str) -> None:
         """Wait until what was read for a client, or a link, is answered."""

@@ -1,13 +1,11 @@
 """What delivery keeps in memory is bounded, whatever clients and front-ends do."""
 
-from collections import Counter
-
-import pytest
-from tests.counts.counting import calls
 from tests.engine.conftest import OpenSite
 from tests.support.memory import traced
 
+from pixied_server.core.backlog import Loss
 from pixied_server.delivery.audience import AudienceLimits, Audiences
+from pixied_server.delivery.events import Lost
 from pixied_server.delivery.losses import Losses
 
 
@@ -31,37 +29,15 @@ async def test_a_long_catch_up_keeps_what_is_unconfirmed(open_site: OpenSite) ->
         assert kept("delivery") - before < 4_000
 
 
-def told(losses: Losses) -> Counter[int]:
-    """How much each handle is told that it lost."""
-    lost: Counter[int] = Counter()
-    for one in losses.tell():
-        lost.update(dict.fromkeys(one.handles, one.count))
-    return lost
-
-
-@pytest.mark.parametrize(("since", "lost"), [(0, {1: 20_500}), (30_000, {})], ids=["before", "after"])
-def test_losses_are_not_kept_for_each_moment_at_which_someone_subscribed(since: int, lost: dict[int, int]) -> None:
-    """Those who come, lose a message and go take no memory of a link that nobody reads; who stays is told of all."""
+def test_losses_are_kept_for_each_log_once() -> None:
+    """However many messages a log loses, and whoever comes and goes meanwhile, a link remembers one number for it."""
     audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
-    audiences.add("/a", 1, since)
-    with traced() as kept:
-        losses = Losses(audiences)
-        for position in range(10, 20_510):
-            audiences.add("/a", 2, position)
-            losses.note("/a", position + 1)
-            audiences.discard("/a", 2)
-        assert kept("delivery") < 100_000
-    assert told(losses) == lost
-    assert told(losses) == {}
-
-
-def test_losses_of_those_who_stay_are_counted_without_end() -> None:
-    """Each is told what it lost since it came, and to note that costs the same for many as for few."""
-    audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
+    audiences.add("/a", 1, (0,))
     losses = Losses(audiences)
-    with calls() as counts:
-        for handle in range(1_500):
-            audiences.add("/a", handle, handle)
-            losses.note("/a", handle + 1)
-    assert counts["youngest_before"] < 10_000
-    assert told(losses) == {handle: 1_500 - handle for handle in range(1_500)}
+    with traced() as kept:
+        for sequence in range(10, 20_510):
+            audiences.add("/a", 2, (sequence,))
+            losses.add(Loss("/a", 1, sequence=sequence + 1))
+            audiences.discard("/a", 2)
+        assert kept("delivery") < 4_000
+    assert list(losses.tell()) == [Lost((1,), "/a", 20_500)]

@@ -6,6 +6,7 @@ from tests.engine.conftest import OpenSite
 from tests.engine.site import Site, page, reason_of
 
 from pixied_server.delivery.events import DetachReason
+from pixied_server.engine.abc import Delivered
 from pixied_server.errors import LimitClients, NamespaceInUse, NamespaceUnknown, RateLimited, Reason
 
 ALPHABET = set("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -177,11 +178,11 @@ async def test_a_lost_claim_changes_nothing(site: Site) -> None:
     await site.publish("/a", "1")
     old = await site.engine.claim(site.ids["ann"], "old", expires=False)
     new = await site.engine.claim(site.ids["ann"], "new", expires=False)
-    await site.engine.release(old, confirmed=site.hub.head, sent=site.hub.head)
+    await site.engine.release(old, Delivered(site.hub.head, site.hub.head))
     client = await site.look_at("ann")
     assert (client.front_end, client.pending) == ("new", 1)
     reading = await new.read(messages=10, size=1_000)
-    await site.engine.release(new, confirmed=reading.upto, sent=reading.upto)
+    await site.engine.release(new, Delivered(reading.upto, reading.upto))
     client = await site.look_at("ann")
     assert (client.front_end, client.pending) == ("", 0)
 

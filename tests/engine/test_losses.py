@@ -3,13 +3,13 @@
 import tracemalloc
 from collections import Counter
 
-import pytest
 from tests.engine.benches import Limits, MemoryBench
 from tests.engine.conftest import OpenSite
 from tests.engine.site import Site
 
+from pixied_server.core.backlog import Loss
 from pixied_server.delivery import losses, outbox
-from pixied_server.delivery.audience import Audiences
+from pixied_server.delivery.audience import AudienceLimits, Audiences
 from pixied_server.delivery.losses import Losses
 
 
@@ -60,6 +60,7 @@ async def test_losses_are_told_once(open_site: OpenSite) -> None:
             await site.publish("/b", "fills the window")
             await front.read()
             await site.publish("/a", "is kept in memory")
+            await site.bench.settle()
             for pattern in patterns:
                 await site.publish(pattern, *"1234")
             await site.bench.settle()
@@ -92,13 +93,6 @@ async def test_a_client_that_left_takes_nothing_from_the_others(open_site: OpenS
         assert front.lost == {"leaves": {"/a": 3}}
 
 
-@pytest.fixture
-def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses are gathered when they are noted under more than 5 subscriptions."""
-    monkeypatch.setattr(losses, "_MANY", 5)
-
-
-@pytest.mark.usefixtures("_few")
 async def test_losses_of_clients_that_come_and_go_are_told_to_those_who_stay(open_site: OpenSite) -> None:
     """However many subscribe and leave while a link is behind, who stays is told exactly what it lost."""
     site = await open_site(Limits(log_messages=1), outbox=1)
@@ -124,48 +118,39 @@ async def test_losses_of_clients_that_come_and_go_are_told_to_those_who_stay(ope
 
 
 def test_a_loss_is_for_those_who_had_subscribed_by_then() -> None:
-    """A message is lost to whoever subscribed before it, and not to whoever did at its very moment or after it."""
-    audiences = Audiences(lambda _: None, lambda _: None)
+    """It is told in full to whoever subscribed before the youngest message, and not to who did at that very moment."""
+    audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
     noted = Losses(audiences)
     for handle, since in enumerate([0, 5, 6, 6, 7]):
-        audiences.add("/a", handle, since)
-    for position in (5, 6, 7):
-        noted.note("/a", position)
-    assert _told(noted) == {0: 3, 1: 2, 2: 1, 3: 1}
+        audiences.add("/a", handle, (since,))
+    for sequence in (5, 6, 7):
+        noted.add(Loss("/a", 1, sequence=sequence))
+    assert _told(noted) == {0: 3, 1: 3, 2: 3, 3: 3}
     assert _told(noted) == {}
+    noted.add(Loss("/a", 2, sequence=8))
+    assert _told(noted) == {0: 2, 1: 2, 2: 2, 3: 2, 4: 2}
 
 
-@pytest.mark.usefixtures("_few")
-def test_losses_noted_for_those_who_left_are_for_those_before_them() -> None:
-    """When many have left, their losses count for all who had subscribed by then, at that very moment too."""
-    audiences = Audiences(lambda _: None, lambda _: None)
+def test_losses_of_partitions_are_apart() -> None:
+    """Who had read up to the loss in one partition may have lost something in another."""
+    audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
     noted = Losses(audiences)
-    audiences.add("/a", 1, 0)
-    noted.note("/a", 5)
-    audiences.add("/a", 2, 5)
-    for position in range(10, 50, 2):
-        audiences.add("/a", 9, position)
-        noted.note("/a", position)
-        noted.note("/a", position + 1)
-        if position == 20:
-            audiences.add("/a", 3, position + 1)
-    audiences.discard("/a", 9)
-    for since in range(60, 70):
-        audiences.add("/a", 9, since)
-        noted.note("/a", since + 1)
-    # Up to 49, and from 61 to 70; 5 came before the second, 21 and what was before it before the third.
-    assert _told(noted) == {1: 51, 2: 50, 3: 38, 9: 1}
+    audiences.add("/*", 1, (5, 7))
+    audiences.add("/*", 2, (7, 5))
+    noted.add(Loss("/*", 1, partition=0, sequence=6))
+    noted.add(Loss("/*", 2, partition=1, sequence=6))
+    assert _told(noted) == {1: 1, 2: 2}
 
 
 def test_nobody_is_told_of_what_came_before_everyone() -> None:
     """A message that nobody on the link was to get is lost to nobody, and one that only some were to get to those."""
-    audiences = Audiences(lambda _: None, lambda _: None)
+    audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
     noted = Losses(audiences)
-    noted.note("/a", 5)
-    audiences.add("/a", 1, 5)
-    noted.note("/a", 5)
+    noted.add(Loss("/a", 1, sequence=5))
+    audiences.add("/a", 1, (5,))
+    noted.add(Loss("/a", 1, sequence=5))
     assert _told(noted) == {}
-    noted.note("/a", 6)
+    noted.add(Loss("/a", 1, sequence=6))
     audiences.discard("/a", 1)
     assert _told(noted) == {}
 
@@ -178,7 +163,6 @@ def _told(noted: Losses) -> Counter[int]:
     return told
 
 
-@pytest.mark.usefixtures("_few")
 async def test_losses_of_clients_that_left_are_not_kept() -> None:
     """What a link that is behind will not find any more takes the same memory however many have come and gone."""
     site = Site(MemoryBench(Limits(log_messages=1)), outbox=1)

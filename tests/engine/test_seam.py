@@ -84,7 +84,10 @@ async def test_subscriptions_change_while_behind(open_site: OpenSite) -> None:
     await site.publish("/c", "c2")
     await site.publish("/a", "a2")
     await front.drain()
-    assert front.texts("ann") == ["a1", "c2", "a2"]
+    # Which channel is read first is not promised: what was published to /b may have come before it was given up.
+    assert [text for text in front.texts("ann") if text[0] == "a"] == ["a1", "a2"]
+    assert [text for text in front.texts("ann") if text[0] == "c"] == ["c2"]
+    assert "b2" not in front.texts("ann")
 
 
 async def test_a_new_pattern_brings_back_nothing_old(site: Site) -> None:

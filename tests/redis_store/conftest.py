@@ -17,8 +17,8 @@ from tests.support.redis_servers import (
     single,
 )
 
-from pixied_server.engine.redis.address import Address
-from pixied_server.engine.redis.store import Store
+from pixied_server.engine.redis.connection.address import Address
+from pixied_server.engine.redis.connection.store import Store
 
 TIMEOUT = 10.0
 

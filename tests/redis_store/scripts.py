@@ -1,6 +1,6 @@
 """Scripts that the tests run, each with its keys' order: the counter, and a key that never exists."""
 
-from pixied_server.engine.redis.store import Script
+from pixied_server.engine.redis.connection.store import Script
 
 __all__ = ["COUNT", "FILL", "KEYS", "READ", "REFUSE", "TELL", "keys_in"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pixied_server.engine.redis.address import Address, AddressInvalid, Endpoint, Kind
+from pixied_server.engine.redis.connection.address import Address, AddressInvalid, Endpoint, Kind
 
 ADDRESSES = {
     "redis://localhost": (Kind.SINGLE, [Endpoint("localhost", 6379)], 0, ""),

@@ -7,7 +7,7 @@ from tests.redis_store.conftest import Opened, found_at
 from tests.redis_store.scripts import COUNT, TELL, keys_in
 from tests.support.redis_servers import Cluster
 
-from pixied_server.engine.redis.store import Store, StoreUnavailable
+from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
 
 SLOTS = (0, 5_000, 6_000, 10_000, 12_000, 16_383)
 

@@ -9,7 +9,7 @@ from tests.redis_store.conftest import Opened
 from tests.redis_store.scripts import TELL
 from tests.support.redis_servers import Server
 
-from pixied_server.engine.redis.store import StoreUnavailable
+from pixied_server.engine.redis.connection.store import StoreUnavailable
 
 A, B = b"test{a}:one", b"test{b}:two"
 

@@ -8,8 +8,8 @@ from tests.redis_store.scripts import KEYS
 from tests.support.redis_servers import Cluster, Server, single
 
 import pixied_server.engine.redis
-from pixied_server.engine.redis.inspection import COMMANDS
-from pixied_server.engine.redis.store import Severity
+from pixied_server.engine.redis.connection.inspection import COMMANDS
+from pixied_server.engine.redis.connection.store import Severity
 
 
 async def test_nothing_to_find(opened: Opened) -> None:

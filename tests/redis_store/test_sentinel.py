@@ -7,7 +7,7 @@ from tests.redis_store.conftest import Opened, found_at
 from tests.redis_store.scripts import COUNT, KEYS, TELL
 from tests.support.redis_servers import Trio
 
-from pixied_server.engine.redis.store import Store, StoreUnavailable
+from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
 
 
 async def test_a_failover_that_is_asked_for(trio: Trio, opened: Opened) -> None:

@@ -8,7 +8,7 @@ from tests.redis_store.conftest import Opened
 from tests.redis_store.scripts import COUNT, FILL, KEYS, READ, REFUSE
 from tests.support.redis_servers import Certificates, Server, single
 
-from pixied_server.engine.redis.store import (
+from pixied_server.engine.redis.connection.store import (
     Script,
     ScriptError,
     Store,

@@ -50,13 +50,13 @@ _wire_deliveries = st.builds(
 )
 
 
-def _entry(message: message_pb2.Message, position: int) -> Entry:
-    return Entry(position, 0.0, Message(message.channel, message.SerializeToString()))
+def _entry(message: message_pb2.Message) -> Entry:
+    return Entry(1, 0.0, Message(message.channel, message.SerializeToString()))
 
 
 def _delivery(delivery: wire.Delivery) -> Delivery:
     batches = [
-        Batch([_entry(one, batch.cursor) for one in batch.messages], Audience(batch.handles), batch.redelivered)
+        Batch([_entry(one) for one in batch.messages], Audience(batch.handles), batch.redelivered, batch.cursor)
         for batch in delivery.batches
     ]
     return Delivery(delivery.number, batches)
@@ -79,7 +79,7 @@ def test_an_audience_that_is_encoded_already_gives_the_same(delivery: wire.Deliv
 @given(st.lists(_wire_messages, max_size=10))
 def test_the_messages_of_an_answer_are_encoded_as_protobuf_would(messages: list[message_pb2.Message]) -> None:
     """DequeueFor, Deliver and Batch have their messages in the same field."""
-    encoded = messages_field(_entry(one, 1) for one in messages)
+    encoded = messages_field(_entry(one) for one in messages)
     for kind in (operations_pb2.DequeueForResponse, operations_pb2.DeliverResponse, wire.Batch):
         assert encoded == kind(messages=messages).SerializeToString()
 
@@ -138,7 +138,7 @@ def test_every_reason_for_a_detach_is_the_contracts() -> None:
 
 
 def _alone(number: int, body: message_pb2.Message) -> Delivery:
-    return Delivery(number, [Batch([_entry(body, 1)], Audience((1,)), redelivered=False)])
+    return Delivery(number, [Batch([_entry(body)], Audience((1,)), redelivered=False)])
 
 
 @given(st.lists(st.integers(1, 400_000), min_size=1, max_size=12))

@@ -10,7 +10,7 @@ from pixied_server.core.message import Message
 
 __all__ = ["Backlog", "Loss", "Portion", "Source"]
 
-_position = attrgetter("position")
+_sequence = attrgetter("sequence")
 
 
 # Not frozen, though nobody changes one: it is made for each subscription at each read, and freezing doubles that.
@@ -24,10 +24,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """So many messages of one pattern are gone that the client should have got; the pattern "" is its inbox."""
+    """So many messages of one pattern are gone that a reader should have got; the pattern "" is a client's inbox.
+
+    Attributes:
+        partition: the partition of the log that lost them.
+        sequence: of the youngest that is gone: a reader that has come so far lost none of them.
+    """
 
     pattern: str
     count: int
+    partition: int = 0
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +42,9 @@ class Portion:
     """What one read gave.
 
     Attributes:
-        entries: in order of position, each once.
+        entries: in order of sequence, each once.
         losses: what was found missing.
-        upto: everything up to this position has now been read.
+        upto: everything up to this sequence has now been read.
     """
 
     entries: list[Entry]
@@ -61,10 +68,10 @@ class Backlog:
         self._offsets: dict[Log, int] = {}
 
     def read(self, upto: int, *, messages: int, size: int) -> Portion:
-        """Read on, at most to the position `upto`.
+        """Read on, at most to the sequence `upto`.
 
         Args:
-            upto: a position; entries beyond it are left.
+            upto: a sequence; entries beyond it are left.
             messages: at most so many entries, 1 or more.
             size: about so many bytes; at least one entry is read whatever its size.
         """
@@ -75,22 +82,26 @@ class Backlog:
         readers = [log.read(offset, upto) for log, offset in self._behind(losses)]
         if not readers:
             return Portion(taken, losses, self._advance(upto))
-        for entry in merge(*readers, key=_position) if len(readers) != 1 else readers[0]:
-            if entry.position == last:
+        for entry in merge(*readers, key=_sequence) if len(readers) != 1 else readers[0]:
+            if entry.sequence == last:
                 continue
             if len(taken) == messages or (taken and entry.message.size > room):
                 return Portion(taken, losses, self._advance(last))
-            last = entry.position
+            last = entry.sequence
             if self._wanted(entry.message):
                 taken.append(entry)
                 room -= entry.message.size
         return Portion(taken, losses, self._advance(upto))
 
-    def seek(self, position: int) -> None:
-        """Go on from a position: everything up to it has been read by other means. Never goes back."""
+    def seek(self, sequence: int) -> None:
+        """Go on from a sequence: everything up to it has been read by other means. Never goes back."""
         self._offsets = {
-            source.log: max(self._from(source), source.log.offset_after(position)) for source in self._sources()
+            source.log: max(self._from(source), source.log.offset_after(sequence)) for source in self._sources()
         }
+
+    def offset_of(self, log: Log) -> int:
+        """The offset of the first entry of a log that was not read."""
+        return self._offsets[log]
 
     def _from(self, source: Source) -> int:
         """The offset of the first entry that is neither read nor confirmed."""
@@ -103,15 +114,15 @@ class Backlog:
             log = source.log
             offset = self._from(source)
             if offset < log.first:
-                losses.append(Loss(log.pattern, log.first - offset))
+                losses.append(Loss(log.pattern, log.first - offset, sequence=log.cut))
                 offset = log.first
             current[log] = offset
             if offset < log.next:
                 yield log, offset
         self._offsets = current
 
-    def _advance(self, position: int) -> int:
-        """Remember that everything up to a position has been read."""
+    def _advance(self, sequence: int) -> int:
+        """Remember that everything up to a sequence has been read."""
         for log, offset in self._offsets.items():
-            self._offsets[log] = max(offset, log.offset_after(position))
-        return position
+            self._offsets[log] = max(offset, log.offset_after(sequence))
+        return sequence

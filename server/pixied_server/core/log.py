@@ -1,6 +1,6 @@
 """The messages of one subscribed pattern, in order.
 
-Two numbers name a message in a log. Its *position* orders all messages of an engine: it is the same in every log that
+Two numbers name a message in a log. Its *sequence* orders all messages of a partition: it is the same in every log that
 holds the message. Its *offset* counts the messages of this one log, trimmed ones included, so that a reader who kept an
 offset knows exactly how many messages it missed.
 """
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from pixied_server.core.message import Message
+from pixied_server.core.progress import Progress
 
 __all__ = ["Bounds", "Entry", "Log"]
 
-_position = attrgetter("position")
+_sequence = attrgetter("sequence")
 # A list is cut at its front only when at least this many entries, and half of it, are gone: amortised constant time.
 _CUT = 32
 
@@ -38,19 +39,25 @@ class Entry:
     """A message in the logs of an engine. Each log that holds it has the same entry.
 
     Attributes:
-        position: where it stands among all messages of the engine; 1 and up.
+        sequence: its number among all messages of its partition; 1 and up.
         at: when it was appended, in seconds.
         message: the message.
+        partition: the partition of the engine that took it in.
         holders: how many logs hold it.
     """
 
-    __slots__ = ("at", "holders", "message", "position")
+    __slots__ = ("at", "holders", "message", "partition", "sequence")
 
-    def __init__(self, position: int, at: float, message: Message) -> None:
-        self.position = position
+    def __init__(self, sequence: int, at: float, message: Message, partition: int = 0) -> None:
+        self.sequence = sequence
         self.at = at
         self.message = message
+        self.partition = partition
         self.holders = 0
+
+    def is_beyond(self, progress: Progress) -> bool:
+        """Return whether a reader with this progress has not read it."""
+        return not progress or self.sequence > progress[self.partition]
 
 
 class Log:
@@ -59,7 +66,7 @@ class Log:
     Attributes:
         pattern: the channel or pattern, or "" for a client's inbox.
         first: the offset of the oldest entry it still has; equal to `next` if it is empty.
-        cut: the position of the youngest entry it has lost, or 0.
+        cut: the sequence of the youngest entry it has lost, or 0.
         bytes: what its entries take.
     """
 
@@ -89,12 +96,12 @@ class Log:
         return self._entries[self._gone] if self._entries else None
 
     @property
-    def last_position(self) -> int:
-        """The position of the youngest entry that was ever in the log, or 0."""
-        return self._entries[-1].position if self._entries else self.cut
+    def last_sequence(self) -> int:
+        """The sequence of the youngest entry that was ever in the log, or 0."""
+        return self._entries[-1].sequence if self._entries else self.cut
 
     def append(self, entry: Entry) -> None:
-        """Append an entry whose position is beyond all others."""
+        """Append an entry whose sequence is beyond all others."""
         if self._entries is None:
             self._entries = []
         self._entries.append(entry)
@@ -109,7 +116,7 @@ class Log:
         entry = entries[self._gone]
         self._gone += 1
         self.first += 1
-        self.cut = entry.position
+        self.cut = entry.sequence
         self.bytes -= entry.message.size
         entry.holders -= 1
         if self._gone == len(entries):
@@ -126,27 +133,27 @@ class Log:
             return False
         return len(entries) - gone > bounds.messages or self.bytes > bounds.bytes or entries[gone].at + bounds.age < now
 
-    def offset_after(self, position: int) -> int:
-        """The offset of the first entry beyond a position.
+    def offset_after(self, sequence: int) -> int:
+        """The offset of the first entry beyond a sequence.
 
-        Where entries beyond the position were already cut, how many is no longer known exactly: then it is the smallest
+        Where entries beyond the sequence were already cut, how many is no longer known exactly: then it is the smallest
         offset that can be right, so that a loss is rather counted too high than kept silent.
         """
-        if position < self.cut:
-            return max(0, self.first - (self.cut - position))
-        if self.last_position <= position:
+        if sequence < self.cut:
+            return max(0, self.first - (self.cut - sequence))
+        if self.last_sequence <= sequence:
             return self.next
-        return self.first + self._index_after(position)
+        return self.first + self._index_after(sequence)
 
     def read(self, offset: int, upto: int) -> Iterator[Entry]:
-        """The entries from an offset on, up to the position `upto`. The log must not change meanwhile."""
+        """The entries from an offset on, up to the sequence `upto`. The log must not change meanwhile."""
         entries = self._entries or []
         for index in range(self._gone + max(offset - self.first, 0), len(entries)):
             entry = entries[index]
-            if entry.position > upto:
+            if entry.sequence > upto:
                 return
             yield entry
 
-    def _index_after(self, position: int) -> int:
+    def _index_after(self, sequence: int) -> int:
         entries = self._entries or []
-        return bisect_right(entries, position, lo=self._gone, key=_position) - self._gone
+        return bisect_right(entries, sequence, lo=self._gone, key=_sequence) - self._gone

@@ -1,13 +1,16 @@
 """A client's place on a link."""
 
 from bisect import bisect_right
+from collections import deque
 from typing import Protocol
 
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import NOTHING, Progress, earlier, later
 from pixied_server.delivery.audience import Audience, Audiences
 from pixied_server.delivery.events import Batch, DetachReason
 from pixied_server.delivery.ledger import Ledger
-from pixied_server.engine.abc import Claim, Reading
+from pixied_server.delivery.tap import CURSORS
+from pixied_server.engine.abc import Claim, Delivered, Reading
 
 __all__ = ["Attachment", "Carrier"]
 
@@ -17,14 +20,25 @@ class Carrier(Protocol):
 
     ledger: Ledger
     audiences: Audiences
+    last_cursor: int
+    """The last number that `cursor_of` gave; 0 for none."""
 
     @property
-    def position(self) -> int:
-        """Everything up to this position has been put into deliveries for all live clients."""
+    def behind(self) -> bool:
+        """Whether the link has to read messages from the logs."""
         ...
 
-    def position_at(self, number: int) -> int:
-        """Everything up to this position was in the deliveries up to a number."""
+    @property
+    def progress(self) -> Progress:
+        """Everything up to here has been put into deliveries for all live clients."""
+        ...
+
+    def progress_at(self, number: int) -> Progress:
+        """Everything up to here was in the deliveries up to a number."""
+        ...
+
+    def cursor_of(self, progress: Progress) -> int:
+        """A number that names a client's progress."""
         ...
 
     def on_own_mail(self, attachment: "Attachment", entry: Entry) -> None:
@@ -52,18 +66,21 @@ class Attachment:
     Attributes:
         live: whether it has caught up and joined the link's live mail.
         acked: the client itself has confirmed every delivery up to this number.
-        joined_upto: once live: it had its mail up to this position before it joined.
+        joined: once live: it had its messages up to here before it joined.
+        cursors: the last cursors that it was given, if it confirms by itself.
     """
 
     __slots__ = (
+        "_had",
         "_joined_at",
         "_trail",
         "acked",
         "alone",
         "claim",
+        "cursors",
         "explicit",
         "handle",
-        "joined_upto",
+        "joined",
         "link",
         "live",
     )
@@ -76,10 +93,12 @@ class Attachment:
         self.live = False
         self.acked = 0
         self.alone = Audience((handle,))
-        # While catching up: numbers of the deliveries with its mail, and the position each reached.
-        self._trail: list[tuple[int, int]] = []
+        # While catching up: numbers of the deliveries with its messages, and how far each reached.
+        self._trail: list[tuple[int, Progress]] = []
         self._joined_at = 0
-        self.joined_upto = 0
+        self._had = NOTHING
+        self.joined = NOTHING
+        self.cursors: deque[tuple[int, Progress]] = deque(maxlen=CURSORS)
 
     def caught(self, reading: Reading, number: int) -> list[Batch]:
         """Mail that it was behind with, or the news that it is lost, goes out with the delivery of this number."""
@@ -87,26 +106,57 @@ class Attachment:
             self._forget_confirmed()
             self._trail.append((number, reading.upto))
         maybe = reading.redelivered
-        parts = ((reading.entries[:maybe], True), (reading.entries[maybe:], False))
-        return [Batch(entries, self.alone, redelivered) for entries, redelivered in parts if entries]
+        batches = []
+        if maybe:
+            batches.append(self._batch(reading.entries[:maybe], reading.after(maybe), redelivered=True))
+        if maybe < len(reading.entries):
+            batches.append(self._batch(reading.entries[maybe:], reading.upto, redelivered=False))
+        return batches
 
-    def join(self, position: int) -> None:
-        """It has read everything up to a position: from here on it is live."""
+    def _batch(self, entries: list[Entry], reached: Progress, *, redelivered: bool) -> Batch:
+        cursor = self.link.cursor_of(reached)
+        if self.explicit:
+            self.cursors.append((cursor, self.claim.capped(reached)))
+        return Batch(entries, self.alone, redelivered, cursor)
+
+    def got(self, cursor: int, progress: Progress) -> None:
+        """It was given a batch of live messages with a cursor, which names this progress of its link."""
+        self.cursors.append((cursor, self.claim.capped(later(self.joined, progress))))
+
+    def join(self, progress: Progress) -> None:
+        """It has read everything up to here: now it is live."""
         self.claim.join()
         self.live = True
         self._joined_at = self._trail[-1][0] if self._trail else 0
-        self.joined_upto = position
+        self.joined = progress
 
     def fall_back(self) -> None:
         """It gets what the link has put together until now, and reads on by itself."""
-        confirmed, sent = self.progress()
-        self._trail = [(0, confirmed), (self.link.ledger.number + 1, sent)]
-        self.claim.seek(sent)
+        now = self.delivered()
+        self._had = now.sent
+        begin = self.claim.seek(now.sent)
+        self._trail = [(0, earlier(now.confirmed, begin)), (self.link.ledger.number + 1, begin)]
         self.live = False
+        self._cap_cursors()
 
-    def progress(self) -> tuple[int, int]:
+    def read_again(self) -> None:
+        """It is catching up, and may have to read again what it has read: that is not confirmed any more."""
+        self._had = self._sent()
+        self._trail = [(number, self.claim.capped(reached)) for number, reached in self._trail]
+        self._cap_cursors()
+
+    def _cap_cursors(self) -> None:
+        """A cursor that it was given before it knew of a subscription does not stand for what that has yet to bring."""
+        capped = [(cursor, self.claim.capped(progress)) for cursor, progress in self.cursors]
+        self.cursors = deque(capped, maxlen=CURSORS)
+
+    def delivered(self) -> Delivered:
         """See `Holder`."""
-        return self._position_at(self._confirmed_number()), self._sent()
+        confirmed = self.claim.capped(self._progress_at(self._confirmed_number()))
+        sent = self._sent()
+        # Who does not confirm by itself may name the last cursor of its link all the same.
+        cursors = self.cursors if self.explicit else ((self.link.last_cursor, self.claim.capped(sent)),)
+        return Delivered(confirmed, sent, cursors)
 
     def _confirmed_number(self) -> int:
         return self.acked if self.explicit else max(self.acked, self.link.ledger.acked)
@@ -120,11 +170,12 @@ class Attachment:
         """See `Holder`."""
         self.link.on_own_mail(self, entry)
 
-    def on_subscribed(self, pattern: str, position: int) -> None:
+    def on_subscribed(self, pattern: str, since: Progress) -> None:
         """See `Holder`."""
-        if self.live:
-            self.link.audiences.add(pattern, self.handle, position)
+        if self.live and not self.link.behind:
+            self.link.audiences.add(pattern, self.handle, since)
         else:
+            # Where its link is behind, only by itself it can tell what came since it subscribed.
             self.link.on_behind(self)
 
     def on_behind(self) -> None:
@@ -139,18 +190,18 @@ class Attachment:
         """See `Holder`."""
         self.link.on_gone(self, reason, detail)
 
-    def _position_at(self, number: int) -> int:
-        """Up to which position the client's mail is in the deliveries up to a number."""
+    def _progress_at(self, number: int) -> Progress:
+        """How far the client's messages are in the deliveries up to a number."""
         if self.live and number >= self._joined_at:
-            return max(self.joined_upto, self.link.position_at(number))
+            return later(self.joined, self.link.progress_at(number))
         step = bisect_right(self._trail, number, key=_number)
-        return self._trail[step - 1][1] if step else 0
+        return self._trail[step - 1][1] if step else NOTHING
 
-    def _sent(self) -> int:
+    def _sent(self) -> Progress:
         if self.live:
-            return max(self.joined_upto, self.link.position)
-        return self._trail[-1][1] if self._trail else 0
+            return later(self.joined, self.link.progress)
+        return later(self._had, self._trail[-1][1]) if self._trail else self._had
 
 
-def _number(step: tuple[int, int]) -> int:
+def _number(step: tuple[int, Progress]) -> int:
     return step[0]

@@ -1,11 +1,12 @@
 """Who, on one link, gets what is published."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from pixied_server.core.backlog import Loss
 from pixied_server.core.channels import logs_of
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import NOTHING, Progress, covers, later
 
 __all__ = ["Audience", "AudienceLimits", "Audiences"]
 
@@ -48,17 +49,16 @@ class Audience:
 
 
 class _Recipients:
-    """The handles that subscribe to one pattern, each with the position beyond which it does."""
+    """The handles that subscribe to one pattern, each with the progress from which on it does."""
 
-    __slots__ = ("_audience", "_expected", "_latest", "_moments", "_since")
+    __slots__ = ("_audience", "_expected", "_latest", "_since")
 
     def __init__(self) -> None:
-        self._since: dict[int, int] = {}
+        self._since: dict[int, Progress] = {}
         # Those that will come. There are none for most of the time, and an empty set takes 216 bytes.
         self._expected: set[int] | None = None
-        self._latest = 0
+        self._latest = NOTHING
         self._audience: Audience | None = None
-        self._moments: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self._since) + (len(self._expected) if self._expected is not None else 0)
@@ -75,16 +75,16 @@ class _Recipients:
             if not self._expected:
                 self._expected = None
 
-    def add(self, handle: int, since: int) -> None:
+    def add(self, handle: int, since: Progress) -> None:
         self._came(handle)
         self._since[handle] = since
-        self._latest = max(self._latest, since)
-        self._audience = self._moments = None
+        self._latest = later(self._latest, since)
+        self._audience = None
 
     def discard(self, handle: int) -> None:
         self._came(handle)
         if self._since.pop(handle, None) is not None:
-            self._audience = self._moments = None
+            self._audience = None
 
     def everyone(self) -> Audience:
         """All of them: the same object until someone comes or goes."""
@@ -92,20 +92,17 @@ class _Recipients:
             self._audience = Audience(self._since)
         return self._audience
 
-    def all_get(self, position: int) -> bool:
-        """Whether the message at this position is for all of them: so it is unless someone came after it."""
-        return position > self._latest
+    def all_get(self, entry: Entry) -> bool:
+        """Whether the message is for all of them: so it is unless someone came after it."""
+        return entry.is_beyond(self._latest)
 
-    def those_at(self, position: int) -> Iterator[int]:
-        """Those who get the message at this position."""
-        return (handle for handle, since in self._since.items() if since < position)
+    def those_who_get(self, entry: Entry) -> Iterator[int]:
+        """Those who subscribed before the message came."""
+        return (handle for handle, since in self._since.items() if entry.is_beyond(since))
 
-    def youngest_before(self, position: int) -> int | None:
-        """The highest position below this one beyond which one of them subscribes."""
-        if self._moments is None:
-            self._moments = sorted(set(self._since.values()))
-        place = bisect_left(self._moments, position)
-        return self._moments[place - 1] if place else None
+    def those_who_lost(self, loss: Loss) -> Iterator[int]:
+        """Those who subscribed before the youngest of the messages that are lost."""
+        return (handle for handle, since in self._since.items() if not covers(since, loss.partition, loss.sequence))
 
 
 class Audiences:
@@ -129,8 +126,12 @@ class Audiences:
         """The handle will be added: follow the pattern from now on, so that nothing is missed until then."""
         self._recipients(pattern).expect(handle)
 
-    def add(self, pattern: str, handle: int, since: int) -> None:
-        """The handle gets what is published to the pattern beyond the position."""
+    def __contains__(self, pattern: str) -> bool:
+        """Whether anyone gets, or will get, what is published to exactly this pattern."""
+        return pattern in self._by_pattern
+
+    def add(self, pattern: str, handle: int, since: Progress) -> None:
+        """The handle gets what is published to the pattern from here on."""
         self._recipients(pattern).add(handle, since)
 
     def _recipients(self, pattern: str) -> _Recipients:
@@ -150,22 +151,17 @@ class Audiences:
             del self._by_pattern[pattern]
             self._unfollow(pattern)
 
-    def youngest_before(self, pattern: str, position: int) -> int | None:
-        """The position at which the last of those subscribed who get a message there; None if no one gets it."""
-        recipients = self._by_pattern.get(pattern)
-        return recipients.youngest_before(position) if recipients is not None else None
-
-    def subscribed_by(self, pattern: str, position: int) -> tuple[int, ...]:
-        """The handles that had subscribed to exactly this pattern by a position."""
-        recipients = self._by_pattern.get(pattern)
-        return tuple(recipients.those_at(position + 1)) if recipients is not None else ()
+    def those_who_lost(self, loss: Loss) -> tuple[int, ...]:
+        """The handles that should have got messages which their pattern's log has lost."""
+        recipients = self._by_pattern.get(loss.pattern)
+        return tuple(recipients.those_who_lost(loss)) if recipients is not None else ()
 
     def of(self, entry: Entry) -> Audience:
         """Who gets a message, each once. The same object for every message as long as nothing changes."""
-        channel, position = entry.message.channel, entry.position
+        channel = entry.message.channel
         found = [one for name in logs_of(channel) if (one := self._by_pattern.get(name)) is not None]
-        if not all(recipients.all_get(position) for recipients in found):
-            return Audience(dict.fromkeys(handle for recipients in found for handle in recipients.those_at(position)))
+        if not all(recipients.all_get(entry) for recipients in found):
+            return Audience(dict.fromkeys(handle for recipients in found for handle in recipients.those_who_get(entry)))
         if len(found) == 1:
             return found[0].everyone()
         return self._union(channel, [recipients.everyone() for recipients in found])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.delivery.audience import Audience
 from pixied_server.errors import PixiedError
 
@@ -64,13 +65,20 @@ class Lost:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
-    """Entries that the same handles get, in order."""
+    """Entries that the same handles get, in order.
+
+    Attributes:
+        cursor: names the end of the entries, for clients that confirm by themselves.
+        reached: the progress that it names.
+    """
 
     entries: list[Entry]
     audience: Audience
     redelivered: bool
+    cursor: int = 0
+    reached: Progress = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import Progress
 from pixied_server.delivery.events import DetachReason
-from pixied_server.engine.abc import Claim
+from pixied_server.engine.abc import Claim, Delivered
 
 __all__ = ["Follower", "Holder"]
 
@@ -13,16 +15,12 @@ __all__ = ["Follower", "Holder"]
 class Follower(Protocol):
     """Who wants to know of mail in some patterns' logs. Plain functions: the hub calls them while a publish waits."""
 
-    def on_mail(self, entry: Entry, patterns: Sequence[str]) -> None:
-        """A message was appended to the logs of these patterns; this follower follows one of them at least."""
+    def on_mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+        """A message was appended to the logs of these patterns, one of which this follower follows at least."""
         ...
 
-    def on_cut(self, pattern: str, position: int) -> None:
-        """The log of a pattern that this follower follows lost the entry at a position."""
-        ...
-
-    def on_missed(self, pattern: str, position: int) -> None:
-        """The log of a pattern that this follower follows lost an entry that was never announced."""
+    def on_missed(self, loss: Loss) -> None:
+        """The log of a pattern that this follower follows lost messages that were never announced."""
         ...
 
 
@@ -35,8 +33,8 @@ class Holder(Protocol):
         """A message was queued for the client."""
         ...
 
-    def on_subscribed(self, pattern: str, position: int) -> None:
-        """The client gets what is published to the pattern beyond the position."""
+    def on_subscribed(self, pattern: str, since: Progress) -> None:
+        """The client gets what is published to the pattern from here on."""
         ...
 
     def on_behind(self) -> None:
@@ -51,6 +49,6 @@ class Holder(Protocol):
         """The client is no longer this holder's; the claim is void."""
         ...
 
-    def progress(self) -> tuple[int, int]:
-        """Up to which position the client has confirmed its mail, and up to which it may have got it."""
+    def delivered(self) -> Delivered:
+        """How far the client's messages have come."""
         ...

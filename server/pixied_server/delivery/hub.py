@@ -3,11 +3,13 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import Progress
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.holder import Follower, Holder
 from pixied_server.delivery.watch import Watchers
-from pixied_server.engine.abc import Engine, Event, EventKind, Parting
+from pixied_server.engine.abc import Delivered, Engine, Event, EventKind, Parting
 
 __all__ = ["Deliveries", "Hub"]
 
@@ -31,7 +33,6 @@ class Hub:
 
     Attributes:
         counters: what was handed out.
-        stalled: those who will read announced mail again, and from which position on.
     """
 
     def __init__(self, engine: Engine, watchers: Watchers, clock: Callable[[], float]) -> None:
@@ -41,12 +42,11 @@ class Hub:
         self.counters = Deliveries()
         self._holders: dict[str, Holder] = {}
         self._follows: dict[str, dict[Follower, None]] = {}
-        self.stalled: dict[object, int] = {}
         engine.listener = self
 
     @property
-    def head(self) -> int:
-        """All mail up to this position has been announced."""
+    def head(self) -> Progress:
+        """Everything up to here has been announced."""
         return self.engine.head
 
     @property
@@ -74,8 +74,7 @@ class Hub:
         """The holder gives the client up, if it still has it."""
         if self._holders.get(client_id) is holder:
             del self._holders[client_id]
-            confirmed, sent = holder.progress()
-            await self.engine.release(holder.claim, confirmed=confirmed, sent=sent)
+            await self.engine.release(holder.claim, holder.delivered())
 
     # Following patterns
 
@@ -98,21 +97,21 @@ class Hub:
         """See `engine.abc.Listener`."""
         return self.watchers.wanted
 
-    def progress(self, client_id: str) -> tuple[int, int] | None:
+    def delivered(self, client_id: str) -> Delivered | None:
         """See `engine.abc.Listener`."""
         holder = self._holders.get(client_id)
-        return holder.progress() if holder is not None else None
+        return holder.delivered() if holder is not None else None
 
-    def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+    def mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `engine.abc.Listener`."""
-        for follower in self._followers_of(patterns):
-            follower.on_mail(entry, patterns)
+        for follower in self._followers_of(appended):
+            follower.on_mail(entry, appended)
 
-    def _followers_of(self, patterns: Sequence[str]) -> Iterable[Follower]:
+    def _followers_of(self, appended: Sequence[tuple[str, int]]) -> Iterable[Follower]:
         """Each once. Most channels match one pattern."""
-        if len(patterns) == 1:
-            return self._follows.get(patterns[0], ())
-        return dict.fromkeys(follower for pattern in patterns for follower in self._follows.get(pattern, ()))
+        if len(appended) == 1:
+            return self._follows.get(appended[0][0], ())
+        return dict.fromkeys(follower for pattern, _ in appended for follower in self._follows.get(pattern, ()))
 
     def mail_for(self, client_id: str, entry: Entry) -> None:
         """See `engine.abc.Listener`."""
@@ -120,21 +119,16 @@ class Hub:
         if holder is not None:
             holder.on_own_mail(entry)
 
-    def cut(self, pattern: str, position: int) -> None:
+    def missed(self, loss: Loss) -> None:
         """See `engine.abc.Listener`."""
-        for follower in self._follows.get(pattern, ()):
-            follower.on_cut(pattern, position)
+        for follower in self._follows.get(loss.pattern, ()):
+            follower.on_missed(loss)
 
-    def missed(self, pattern: str, position: int) -> None:
-        """See `engine.abc.Listener`."""
-        for follower in self._follows.get(pattern, ()):
-            follower.on_missed(pattern, position)
-
-    def subscribed(self, client_id: str, pattern: str, position: int) -> None:
+    def subscribed(self, client_id: str, pattern: str, since: Progress) -> None:
         """See `engine.abc.Listener`."""
         holder = self._holders.get(client_id)
         if holder is not None:
-            holder.on_subscribed(pattern, position)
+            holder.on_subscribed(pattern, since)
 
     def behind(self, client_id: str) -> None:
         """See `engine.abc.Listener`."""
@@ -164,10 +158,6 @@ class Hub:
     def happened(self, event: Event) -> None:
         """See `engine.abc.Listener`."""
         self.watchers.happened(event)
-
-    def unread(self) -> int:
-        """See `engine.abc.Listener`."""
-        return min(self.stalled.values(), default=self.head)
 
     # What is handed out
 

@@ -2,17 +2,18 @@
 
 from collections import deque
 
+from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.errors import StreamProtocol
 
 __all__ = ["Ledger"]
 
-# Where a client confirms by itself, the positions of so many deliveries back are remembered: 8 of the largest windows.
-# Older confirmations than that move nothing, which can only cause a message to come again.
-_KEPT = 8 * 65_536
+# Where a client confirms by itself, so many deliveries back are remembered: the largest window. Older confirmations
+# than that move nothing, which can only cause a message to come again.
+_KEPT = 65_536
 
 
 class Ledger:
-    """Numbers a link's deliveries and remembers which position each reached.
+    """Numbers a link's deliveries and remembers how far each reached.
 
     Args:
         window: so many deliveries may be unconfirmed.
@@ -26,18 +27,18 @@ class Ledger:
         self._window = window
         self.number = 0
         self.acked = 0
-        # The positions of the last deliveries, the youngest last.
-        self._positions: deque[int] = deque(maxlen=_KEPT)
+        # Where the last deliveries reached, the youngest last.
+        self._reached: deque[Progress] = deque(maxlen=_KEPT)
 
     @property
     def open(self) -> bool:
         """Whether another delivery may be sent."""
         return self.number - self.acked < self._window
 
-    def record(self, position: int) -> int:
-        """A delivery is sent that reaches a position. Returns its number."""
+    def record(self, progress: Progress) -> int:
+        """Record a delivery that reaches so far. Returns its number."""
         self.number += 1
-        self._positions.append(position)
+        self._reached.append(progress)
         return self.number
 
     def check(self, number: int) -> None:
@@ -54,12 +55,12 @@ class Ledger:
         self.check(number)
         self.acked = max(self.acked, number)
 
-    def position_at(self, number: int) -> int:
-        """The position that a delivery reached; 0 where that is not known any more."""
+    def progress_at(self, number: int) -> Progress:
+        """Return how far a delivery reached; nothing where that is not known any more."""
         back = self.number - number
-        return self._positions[-1 - back] if 0 <= back < len(self._positions) else 0
+        return self._reached[-1 - back] if 0 <= back < len(self._reached) else NOTHING
 
     def forget_acked(self) -> None:
-        """Forget the positions before the last confirmed delivery: for links on which no client confirms by itself."""
-        while len(self._positions) > self.number - self.acked + 1:
-            self._positions.popleft()
+        """Forget the deliveries before the last confirmed delivery: for links on which no client confirms by itself."""
+        while len(self._reached) > self.number - self.acked + 1:
+            self._reached.popleft()

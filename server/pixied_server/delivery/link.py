@@ -4,8 +4,8 @@ Live mail reaches a link as it is published and goes to whoever of the link's cl
 at each of them. Two can be behind that: a client, when it is attached with mail pending, and the whole link, when its
 front-end confirms slowly. Both then read the logs from where they are until nothing is left, and are live again.
 
-At that seam positions decide. A client that has read its logs up to the hub's head joins the link's audiences with that
-position: what the link still has to send from before it is not for this client, for it has had it; all that comes after
+At that seam sequences decide. A client that has read its logs up to the hub's head joins the link's audiences with that
+progress: what the link still has to send from before it is not for this client, for it has had it; all that comes after
 it is. So there is no hole and no repeat, however far behind the link itself is.
 """
 
@@ -17,7 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.delivery.attachment import Attachment
 from pixied_server.delivery.audience import Audience, AudienceLimits, Audiences
 from pixied_server.delivery.events import (
@@ -78,7 +80,7 @@ class AttachTerms:
     Attributes:
         explicit: only the client's own confirmations count, not the link's.
         expires: the session timeout runs on although the client is attached.
-        cursor: the client has got everything up to this position; 0 for nothing.
+        cursor: the client has got everything up to what this stands for; 0 for nothing.
     """
 
     explicit: bool = False
@@ -98,6 +100,7 @@ class Link:
 
     def __init__(self, hub: Hub, front_end: str, window: int, limits: LinkLimits) -> None:
         self.front_end = front_end
+        self.last_cursor = 0
         self.ledger = Ledger(window)
         # A link that is closed is gone at once, with all that waited on it. In a cycle it would stay: the garbage
         # collector hardly ever looks for what is old.
@@ -111,8 +114,8 @@ class Link:
         self._asked: set[int] = set()
         # In the order in which they are served.
         self._behind: dict[Attachment, None] = {}
-        # Own mail of live clients: who gets the entry at a position; and which deliveries had some, to trim inboxes.
-        self._own: dict[int, Attachment] = {}
+        # Who alone gets an entry that was queued for it; and which deliveries had such entries, to trim inboxes.
+        self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
         self._explicit = 0
         # While a delivery is put together, its mail is in no delivery that has a number.
@@ -140,19 +143,29 @@ class Link:
         return self._news.is_set()
 
     @property
-    def position(self) -> int:
-        """Everything up to this position has been put into deliveries for all live clients."""
-        return self._outbox.position
+    def behind(self) -> bool:
+        """Whether it has to read messages from the logs."""
+        return self._outbox.full
 
-    def position_at(self, number: int) -> int:
-        """Everything up to this position was in the deliveries up to a number."""
+    @property
+    def progress(self) -> Progress:
+        """Everything up to here has been put into deliveries for all live clients."""
+        return self._outbox.progress
+
+    def progress_at(self, number: int) -> Progress:
+        """Everything up to here was in the deliveries up to a number."""
         if number >= self.ledger.number and not self._building:
-            return self.position
-        return self.ledger.position_at(number)
+            return self.progress
+        return self.ledger.progress_at(number)
 
-    def confirmed(self) -> int:
+    def confirmed(self) -> Progress:
         """See `Keeper`."""
-        return self.position_at(self.ledger.acked) if self.ledger.acked else 0
+        return self.progress_at(self.ledger.acked) if self.ledger.acked else NOTHING
+
+    def cursor_of(self, progress: Progress) -> int:
+        """A number that names a client's progress."""
+        self.last_cursor = self._hub.engine.cursor_of(progress)
+        return self.last_cursor
 
     # What the front-end asks for
 
@@ -237,7 +250,6 @@ class Link:
         Raises:
             PixiedError: the store did not take some of them back; they are no longer held here all the same.
         """
-        self._outbox.close()
         failures: list[PixiedError] = []
         attached = list(self._attachments.values())
         for begin in range(0, len(attached), _SLICE):
@@ -266,7 +278,7 @@ class Link:
     async def _confirm_own(self, attachment: Attachment, number: int) -> None:
         """Trim the inbox of a client that got mail of its own."""
         if self._is_live(attachment):
-            confirmed, _ = attachment.progress()
+            confirmed = attachment.delivered().confirmed
             if confirmed and number:
                 # A session may be found to be over just now; the link is told of that by itself.
                 with suppress(ClientUnknown):
@@ -287,7 +299,7 @@ class Link:
         return events
 
     def _has_more(self) -> bool:
-        return bool(self._notices) or (self.ledger.open and bool(self._behind or self._outbox))
+        return bool(self._notices) or (self.ledger.open and bool(self._behind or self._outbox or self._losses))
 
     async def _delivery(self) -> list[LinkEvent]:
         # Stays true if this fails: then the link is at its end, and what was in hand counts as not delivered.
@@ -298,18 +310,28 @@ class Link:
         if not batches and not losses:
             return []
         # Losses need a number too, even where there is no mail: until that is confirmed they are told again.
-        return [*losses, Delivery(self.ledger.record(self.position), batches)]
+        return [*losses, Delivery(self.ledger.record(self.progress), batches)]
 
     async def _mail(self) -> tuple[list[Batch], list[Lost]]:
         batches: list[Batch] = []
         losses: list[Lost] = []
         room = self._limits.delivery_bytes
         room -= await self._catch_up(batches, losses, room)
+        caught_up = len(batches)
         await self._live_mail(batches, room)
-        for pattern, position in self._outbox.unread():
-            self._losses.note(pattern, position)
+        for batch in batches[caught_up:]:
+            self._name(batch)
         losses += self._losses.tell()
         return batches, losses
+
+    def _name(self, batch: Batch) -> None:
+        """Give a batch of live messages its cursor."""
+        batch.cursor = self.cursor_of(batch.reached)
+        if self._explicit:
+            for handle in batch.audience.handles:
+                attachment = self._attachments.get(handle)
+                if attachment is not None and attachment.explicit:
+                    attachment.got(batch.cursor, batch.reached)
 
     async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
         """Read on for the clients that are behind, each a little. Returns how many bytes that took."""
@@ -342,25 +364,36 @@ class Link:
         reads = [attachment.claim.read(messages=_CATCH_MESSAGES, size=size) for attachment in group]
         return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
 
-    def _join(self, attachment: Attachment, position: int) -> None:
+    def _join(self, attachment: Attachment, progress: Progress) -> None:
         for pattern in attachment.claim.patterns():
-            self.audiences.add(pattern, attachment.handle, position)
-        attachment.join(position)
+            self.audiences.add(pattern, attachment.handle, progress)
+        attachment.join(progress)
 
     async def _live_mail(self, batches: list[Batch], room: int) -> None:
         """Take live mail, joining messages for the same audience."""
         last: Batch | None = None
         outbox = self._outbox
-        while room > 0 and (entry := outbox.take_ready() or await outbox.take(room)) is not None:
+        while room > 0:
+            entry = outbox.take_ready()
+            if entry is None:
+                entry, losses = await outbox.take(room)
+                for loss in losses:
+                    self._losses.add(loss)
+            if entry is None:
+                break
             audience = self._audience_of(entry)
             if not audience:
                 continue
             if last is None or last.audience is not audience:
+                if last is not None:
+                    last.reached = _just_before(entry, outbox.progress)
                 last = Batch([], audience, redelivered=False)
                 batches.append(last)
                 room -= _HANDLE_BYTES * len(audience)
             last.entries.append(entry)
             room -= entry.message.size
+        if last is not None:
+            last.reached = outbox.progress
 
     def _follow(self, pattern: str) -> None:
         self._hub.follow(pattern, self)
@@ -371,9 +404,9 @@ class Link:
         self._losses.forget(pattern)
 
     def _audience_of(self, entry: Entry) -> Audience:
-        owner = self._own.pop(entry.position, None)
+        owner = self._own.pop(entry, None)
         if owner is not None:
-            if not self._is_live(owner) or entry.position <= owner.joined_upto:
+            if not self._is_live(owner) or not entry.is_beyond(owner.joined):
                 return _NOBODY
             self._own_sent.append((self.ledger.number + 1, owner))
             return owner.alone
@@ -416,37 +449,35 @@ class Link:
 
     # What the hub tells it (`Follower`, and for its attachments `Holder`)
 
-    def on_mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+    def on_mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `Follower`."""
-        self._outbox.put(entry, patterns)
+        self._outbox.put(entry, (one for one in appended if one[0] in self.audiences))
         self._news.set()
 
-    def on_cut(self, pattern: str, position: int) -> None:
+    def on_missed(self, loss: Loss) -> None:
         """See `Follower`."""
-        if self._outbox.cut(pattern, position):
-            self.on_missed(pattern, position)
-
-    def on_missed(self, pattern: str, position: int) -> None:
-        """See `Follower`."""
-        self._losses.note(pattern, position)
+        self._losses.add(loss)
         self._news.set()
 
     def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
-        if attachment.live and not self._outbox.full:
-            self._own[entry.position] = attachment
-            self._outbox.put(entry, ())
-            self._news.set()
-        else:
-            # If it is live, this can't wait with the others, and the logs that the link will read do not have it.
+        if self._outbox.full:
+            # It can't wait with the others, and the logs that the link will read do not have it.
             self.on_behind(attachment)
+            return
+        # Where the client is catching up, what it reads may end before this message.
+        self._own[entry] = attachment
+        self._outbox.put(entry, ())
+        self._news.set()
 
     def on_behind(self, attachment: Attachment) -> None:
         """A client has to read on by itself."""
         if attachment.live:
-            # First: it reads on from the link's position, which may move when the link follows less.
+            # First: it reads on from the link's progress, which may move when the link follows less.
             attachment.fall_back()
             self._unlist(attachment)
+        else:
+            attachment.read_again()
         if self._has(attachment):
             # A read that is under way does not have what this is about: another one has to follow.
             self._behind[attachment] = None
@@ -480,6 +511,13 @@ def _weak(method: Callable[[str], None]) -> Callable[[str], None]:
             alive(pattern)
 
     return call
+
+
+def _just_before(entry: Entry, progress: Progress) -> Progress:
+    """The progress before an entry that was taken last."""
+    before = list(progress)
+    before[entry.partition] = entry.sequence - 1
+    return tuple(before)
 
 
 async def _outcome(operation: Awaitable[None]) -> PixiedError | None:

@@ -1,23 +1,21 @@
-"""What a link that is behind will not find in the logs any more, and who lost it."""
+"""What the logs have lost before a link had read it, until the clients are told."""
 
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
+from pixied_server.core.backlog import Loss
 from pixied_server.delivery.audience import Audiences
 from pixied_server.delivery.events import Lost
 
 __all__ = ["Losses"]
 
-# Losses of one pattern are gathered anew when they are noted under so many subscriptions, and twice as many as before.
-_MANY = 1_000
-
 
 class Losses:
-    """Counts messages that logs lost before a link had read them, until the clients are told.
+    """Counts messages that are gone, for each log.
 
-    A loss is for those who subscribed before the message came. Not their handles are noted, for there may be many, but
-    the youngest of their subscriptions: whoever subscribes later does so at a higher position. So what is kept grows
-    with the number of moments at which clients subscribed, not with the number of messages or of clients.
+    A loss is for those who subscribed before the youngest of the messages that are gone. Not their handles are kept,
+    for there may be many. Who subscribed while messages were being lost may be told of more than it lost, never of
+    less.
 
     Args:
         audiences: who, on the link, gets what.
@@ -25,38 +23,27 @@ class Losses:
 
     def __init__(self, audiences: Audiences) -> None:
         self._audiences = audiences
-        self._counts: dict[str, Counter[int]] = {}
-        self._crowded = _MANY
+        self._losses: dict[str, dict[int, Loss]] = {}
 
-    def note(self, pattern: str, position: int) -> None:
-        """The log of a pattern lost the message at a position."""
-        since = self._audiences.youngest_before(pattern, position)
-        if since is None:
+    def __bool__(self) -> bool:
+        return bool(self._losses)
+
+    def add(self, loss: Loss) -> None:
+        """A log has lost messages."""
+        if loss.pattern not in self._audiences:
             return
-        counts = self._counts.setdefault(pattern, Counter())
-        counts[since] += 1
-        if len(counts) > self._crowded:
-            self._gather(pattern)
+        losses = self._losses.setdefault(loss.pattern, {})
+        before = losses.get(loss.partition)
+        losses[loss.partition] = replace(loss, count=loss.count + before.count) if before else loss
 
     def forget(self, pattern: str) -> None:
-        """Nobody who lost mail of this pattern is there any more."""
-        self._counts.pop(pattern, None)
+        """Nobody who lost messages of this pattern is there any more."""
+        self._losses.pop(pattern, None)
 
     def tell(self) -> Iterator[Lost]:
         """What each client lost since this was last asked."""
-        counts, self._counts, self._crowded = self._counts, {}, _MANY
-        for pattern, lost in counts.items():
-            for since, count in lost.items():
-                handles = self._audiences.subscribed_by(pattern, since)
-                if handles:
-                    yield Lost(handles, pattern, count)
-
-    def _gather(self, pattern: str) -> None:
-        """What was noted for subscriptions that have ended goes to the youngest before them, or to nobody."""
-        gathered: Counter[int] = Counter()
-        for since, count in self._counts[pattern].items():
-            still = self._audiences.youngest_before(pattern, since + 1)
-            if still is not None:
-                gathered[still] += count
-        self._counts[pattern] = gathered
-        self._crowded = max(_MANY, 2 * len(gathered))
+        losses, self._losses = self._losses, {}
+        for by_partition in losses.values():
+            for loss in by_partition.values():
+                if handles := self._audiences.those_who_lost(loss):
+                    yield Lost(handles, loss.pattern, loss.count)

@@ -5,6 +5,7 @@ cheap enough, and there is no seam.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from dataclasses import dataclass
 from pixied_server.core.backlog import Loss
 from pixied_server.core.completion import completed
 from pixied_server.core.log import Entry
+from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.hub import Hub
-from pixied_server.engine.abc import Claim
+from pixied_server.engine.abc import Claim, Delivered
 from pixied_server.errors import ClientUnknown, FieldInvalid, PixiedError, TakenOver
 
-__all__ = ["Mail", "Tap", "parse_cursor", "tapped"]
+__all__ = ["CURSORS", "Mail", "Tap", "parse_cursor", "tapped"]
+
+CURSORS = 4
+"""So many of the last cursors that a client was given are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,14 @@ class Tap:
         self._hub = hub
         self._name = name
         self._explicit = explicit
-        self._confirmed = 0
-        self._sent = 0
+        self._confirmed = NOTHING
+        self._sent = NOTHING
+        self._cursors: deque[tuple[int, Progress]] = deque(maxlen=CURSORS)
         self._news = asyncio.Event()
         self._over: PixiedError | None = None
         self._patterns: set[str] = set()
         for pattern in claim.patterns():
-            self.on_subscribed(pattern, 0)
+            self.on_subscribed(pattern, NOTHING)
 
     async def take(self, *, messages: int, size: int) -> Mail:
         """Take what is pending: at most so many messages, and about so many bytes.
@@ -81,7 +87,9 @@ class Tap:
         self._sent = reading.upto
         self._hub.handed_out(reading.entries, 1, self._name, redelivered=reading.redelivered)
         self._hub.counters.lost += sum(loss.count for loss in reading.losses)
-        return Mail(reading.entries, reading.redelivered, reading.losses, f"{reading.upto:x}")
+        cursor = self._hub.engine.cursor_of(reading.upto)
+        self._cursors.append((cursor, self.claim.capped(reading.upto)))
+        return Mail(reading.entries, reading.redelivered, reading.losses, f"{cursor:x}")
 
     async def wait(self) -> None:
         """Wait until there may be more to take.
@@ -106,8 +114,8 @@ class Tap:
             self._unfollow()
 
     async def _confirm_taken(self) -> None:
-        if self._confirmed:
-            await self._hub.engine.confirm(self.claim, self._confirmed)
+        if confirmed := self.claim.capped(self._confirmed):
+            await self._hub.engine.confirm(self.claim, confirmed)
 
     def _unfollow(self) -> None:
         for pattern in self._patterns:
@@ -115,18 +123,15 @@ class Tap:
 
     # What the hub tells it (`Follower` and `Holder`)
 
-    def progress(self) -> tuple[int, int]:
+    def delivered(self) -> Delivered:
         """See `Holder`."""
-        return self._confirmed, self._sent
+        return Delivered(self.claim.capped(self._confirmed), self._sent, self._cursors)
 
-    def on_mail(self, entry: Entry, patterns: Sequence[str]) -> None:
+    def on_mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `Follower`."""
         self._news.set()
 
-    def on_cut(self, pattern: str, position: int) -> None:
-        """See `Follower`. The next read finds out by itself."""
-
-    def on_missed(self, pattern: str, position: int) -> None:
+    def on_missed(self, loss: Loss) -> None:
         """See `Follower`. The next read finds out by itself."""
         self._news.set()
 
@@ -134,7 +139,7 @@ class Tap:
         """See `Holder`."""
         self._news.set()
 
-    def on_subscribed(self, pattern: str, position: int) -> None:
+    def on_subscribed(self, pattern: str, since: Progress) -> None:
         """See `Holder`."""
         self._patterns.add(pattern)
         self._hub.follow(pattern, self)
@@ -142,7 +147,11 @@ class Tap:
     def on_behind(self) -> None:
         """See `Holder`."""
         for pattern in self.claim.patterns():
-            self.on_subscribed(pattern, 0)
+            self.on_subscribed(pattern, NOTHING)
+        # What was handed out before it knew of a subscription does not stand for what that has yet to bring.
+        self._confirmed = self.claim.capped(self._confirmed)
+        capped = [(cursor, self.claim.capped(progress)) for cursor, progress in self._cursors]
+        self._cursors = deque(capped, maxlen=CURSORS)
         self._news.set()
 
     def on_unsubscribed(self, pattern: str) -> None:
@@ -167,7 +176,7 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
         client_id: the client.
         name: how the holder is called where a front-end's name is shown.
         explicit: what is taken stays until a later call names its cursor.
-        cursor: everything up to here has been received; 0 for nothing.
+        cursor: everything up to what this stands for has been received; 0 for nothing.
 
     Raises:
         ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.

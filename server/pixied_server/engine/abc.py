@@ -7,7 +7,9 @@ Common to all operations:
 - Mail and events are announced to the listener in the order in which they happened: before the operation that caused
   them returns, or, where an engine waits for a store, as soon as the store tells of them. The listener's methods are
   plain functions that do not fail and must not call the engine back.
-- Positions are numbers below 2^53. They name places in the order in which mail was announced here; 0 is none.
+- How far a reader is, is a `Progress`: one sequence for each of the engine's partitions. It means the same in every
+  process over one store, for as long as the store has its messages.
+- A cursor is a number below 2^53 that names a progress of one client, for the client itself to confirm.
 - Unless an operation says otherwise, an unknown, expired or destroyed client raises `ClientUnknown`.
 - Times are seconds since the epoch, durations are seconds.
 """
@@ -17,10 +19,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, Self
 
-from pixied_server.core.backlog import Loss, Portion
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
+from pixied_server.core.progress import NOTHING, Progress
 
 __all__ = [
     "NOT_HANDED_OUT",
@@ -28,16 +31,19 @@ __all__ = [
     "Claim",
     "Client",
     "Counters",
+    "Delivered",
     "Engine",
     "Event",
     "EventKind",
     "Holdings",
     "Keeper",
     "Listener",
+    "LogName",
     "Parting",
     "PublishOutcome",
     "QueueOutcome",
     "Reading",
+    "Stretch",
 ]
 
 
@@ -161,23 +167,70 @@ class Counters:
     clients_destroyed: int = 0
 
 
+LogName = tuple[str, int]
+"""A log of an engine: its pattern, and the partition that it is in. Each partition has logs of its own."""
+
+
 @dataclass(slots=True)
 class Reading:
-    """What one read of a client's mail gave.
+    """What one read of a client's messages gave.
 
     Attributes:
-        entries: in order, each once, at ascending positions.
+        entries: in order, each once.
         redelivered: so many of them, from the first on, may have been delivered before.
         losses: what was found missing.
-        upto: everything up to this position has now been read.
+        begin: the progress from which it read.
+        upto: the progress that it reached.
         done: there is nothing more: all that was announced up to `upto` has been read.
     """
 
     entries: list[Entry]
     redelivered: int
     losses: Sequence[Loss]
-    upto: int
+    begin: Progress
+    upto: Progress
     done: bool
+
+    def after(self, count: int) -> Progress:
+        """Return the progress of a reader that has taken so many of the entries."""
+        if count == len(self.entries):
+            return self.upto
+        reached = list(self.begin) or [0] * len(self.upto)
+        for entry in self.entries[:count]:
+            reached[entry.partition] = max(entry.sequence, reached[entry.partition])
+        return tuple(reached)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What one read of logs gave; see `Engine.read`.
+
+    Attributes:
+        entries: each once, and those of each partition in order.
+        losses: what was found missing.
+        upto: the progress that it reached.
+        offsets: the first offset of each log that is beyond that.
+    """
+
+    entries: list[Entry]
+    losses: Sequence[Loss]
+    upto: Progress
+    offsets: Mapping[LogName, int]
+
+
+@dataclass(slots=True)
+class Delivered:
+    """How far the messages of a client that is held have come.
+
+    Attributes:
+        confirmed: it has confirmed everything up to here.
+        sent: it may have got everything up to here.
+        cursors: the last cursors that it was given, and what each stands for; the youngest last.
+    """
+
+    confirmed: Progress = NOTHING
+    sent: Progress = NOTHING
+    cursors: Sequence[tuple[int, Progress]] = ()
 
 
 class Claim(Protocol):
@@ -200,8 +253,20 @@ class Claim(Protocol):
         """A read was done: beyond its `upto` the client gets its mail as it is announced."""
         ...
 
-    def seek(self, position: int) -> None:
-        """The client got its mail as it was announced up to a position: from there it reads on."""
+    def seek(self, progress: Progress) -> Progress:
+        """Read on from a progress: up to there the client got its messages as they were announced.
+
+        Returns:
+            The progress from which it really reads on. It may be an earlier one, where a subscription has yet to be
+            read from its beginning; what the client got meanwhile is not read again.
+        """
+        ...
+
+    def capped(self, progress: Progress) -> Progress:
+        """What the client has really got where its link is at a progress, or where it has read up to there.
+
+        That may be less, where it has a new subscription that was not read yet.
+        """
         ...
 
     def patterns(self) -> Sequence[str]:
@@ -212,8 +277,8 @@ class Claim(Protocol):
 class Keeper(Protocol):
     """Who holds many clients at once, and confirms for all of them that have joined."""
 
-    def confirmed(self) -> int:
-        """Everything up to this position is confirmed for every client that had joined by then."""
+    def confirmed(self) -> Progress:
+        """Everything up to here is confirmed for every client that had joined by then."""
         ...
 
 
@@ -225,28 +290,27 @@ class Listener(Protocol):
         """The kinds of events that anyone watches for; of others engines need not tell."""
         ...
 
-    def progress(self, client_id: str) -> tuple[int, int] | None:
-        """Up to which positions a client that is held here has confirmed its mail, and may have got it."""
+    def delivered(self, client_id: str) -> Delivered | None:
+        """How far a client that is held here is."""
         ...
 
-    def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
-        """A message was appended to the logs of these patterns, one or more. Called in order of position."""
+    def mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+        """A message was appended to the logs of one or more patterns, at an offset in each.
+
+        Called in the order of each partition's sequences.
+        """
         ...
 
     def mail_for(self, client_id: str, entry: Entry) -> None:
-        """A message was appended to a client's inbox. Called in order of position, with `mail`."""
+        """A message was appended to a client's inbox. Called in the order of sequences, with `mail`."""
         ...
 
-    def cut(self, pattern: str, position: int) -> None:
-        """The log of a pattern lost the entry at a position, which was announced and someone may not have read."""
+    def missed(self, loss: Loss) -> None:
+        """The log of a pattern, or a client's inbox, lost messages before they could be announced."""
         ...
 
-    def missed(self, pattern: str, position: int) -> None:
-        """The log of a pattern lost an entry before it could be announced; it would have had this position."""
-        ...
-
-    def subscribed(self, client_id: str, pattern: str, position: int) -> None:
-        """A client gets what is published to the pattern beyond the position."""
+    def subscribed(self, client_id: str, pattern: str, since: Progress) -> None:
+        """A client gets what is published to the pattern from here on."""
         ...
 
     def behind(self, client_id: str) -> None:
@@ -269,10 +333,6 @@ class Listener(Protocol):
         """Something happened that a watcher may want to know."""
         ...
 
-    def unread(self) -> int:
-        """Announced mail beyond this position may yet have to be read again, by `Engine.read`."""
-        ...
-
 
 class Engine(Protocol):
     """Clients, subscriptions and logs."""
@@ -285,8 +345,8 @@ class Engine(Protocol):
     """Set before anything else is called."""
 
     @property
-    def head(self) -> int:
-        """All mail up to this position has been announced."""
+    def head(self) -> Progress:
+        """Everything up to here has been announced."""
         ...
 
     @property
@@ -400,7 +460,8 @@ class Engine(Protocol):
             client_id: the client.
             front_end: the holder's name.
             expires: the session timeout runs on although the client is held.
-            cursor: the client has got everything up to this position; 0 for nothing.
+            cursor: the client has got everything up to what this stands for; 0 for nothing. One that was handed out
+                once and is forgotten confirms nothing.
             keeper: whoever confirms for the client and others together; None if each confirms by itself.
 
         Raises:
@@ -409,28 +470,29 @@ class Engine(Protocol):
         """
         ...
 
-    async def confirm(self, claim: Claim, position: int) -> None:
-        """The client has got everything up to a position. Never moves back; a claim that was lost changes nothing."""
+    def cursor_of(self, progress: Progress) -> int:
+        """Return a number that is to name a client's progress; ascending in each process."""
         ...
 
-    async def release(self, claim: Claim, *, confirmed: int, sent: int) -> None:
-        """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing.
-
-        Args:
-            claim: what `claim` gave.
-            confirmed: the client has got everything up to this position; 0 if nothing is known.
-            sent: it may have got everything up to this position.
-        """
+    async def confirm(self, claim: Claim, progress: Progress) -> None:
+        """The client has got everything up to here. Never moves back; a claim that was lost changes nothing."""
         ...
 
-    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
-        """What the logs of these patterns hold beyond the position `after`: in order, each message once.
+    async def release(self, claim: Claim, delivered: Delivered) -> None:
+        """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing."""
+        ...
+
+    async def read(
+        self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
+    ) -> Stretch:
+        """What logs hold beyond what a reader has: each message once, those of each partition in order.
 
         Args:
-            patterns: channels and patterns; those without a log have nothing.
-            after: a position.
-            upto: a position that was announced.
-            messages: at most so many, 1 or more.
+            logs: the logs, and in each the first offset that the reader does not have: what is gone from there on is
+                a loss. A log that is gone itself holds nothing.
+            after: the reader's progress.
+            upto: a progress that was announced.
+            messages: at most so many from each partition, 1 or more.
             size: about so many bytes, but at least one message.
         """
         ...

@@ -137,7 +137,7 @@ def _delivery(delivery: Delivery) -> bytes:
 
 def _batch(batch: Batch) -> bytes:
     mark = _REDELIVERED if batch.redelivered else b""
-    cursor = _CURSOR + _varint(batch.entries[-1].position)
+    cursor = _CURSOR + _varint(batch.cursor)
     return b"".join([messages_field(batch.entries), _handles(batch.audience), mark, cursor])
 
 

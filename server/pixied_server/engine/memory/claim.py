@@ -6,17 +6,20 @@ from typing import Protocol
 from pixied_server.core.backlog import Backlog
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
+from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.engine.abc import Reading
 from pixied_server.engine.memory.session import Session
 
 __all__ = ["MemoryClaim"]
 
 
-class Positions(Protocol):
-    """Who numbers the mail."""
+class Announcer(Protocol):
+    """Who announces messages."""
 
-    head: int
-    """The position of the youngest."""
+    @property
+    def head(self) -> Progress:
+        """Everything up to here has been announced."""
+        ...
 
 
 class MemoryClaim:
@@ -25,32 +28,39 @@ class MemoryClaim:
     Args:
         session: the client.
         number: the claim's.
-        positions: tells how far the mail goes.
+        announcer: tells how far messages go.
     """
 
-    __slots__ = ("_backlog", "_positions", "_sent", "_session", "client_id", "number")
+    __slots__ = ("_announcer", "_backlog", "_sent", "_session", "client_id", "number")
 
-    def __init__(self, session: Session, number: int, positions: Positions) -> None:
+    def __init__(self, session: Session, number: int, announcer: Announcer) -> None:
         self.client_id = session.client_id
         self.number = number
         self._sent = session.sent
         self._session = session
-        self._positions = positions
+        self._announcer = announcer
         self._backlog = Backlog(session.sources, self._wanted)
 
     async def read(self, *, messages: int, size: int) -> Reading:
         """See `engine.abc.Claim`."""
-        head = self._positions.head
-        portion = self._backlog.read(head, messages=messages, size=size)
-        redelivered = bisect_right(portion.entries, self._sent, key=_position)
-        return Reading(portion.entries, redelivered, portion.losses, portion.upto, portion.upto == head)
+        head = self._announcer.head
+        portion = self._backlog.read(head[0], messages=messages, size=size)
+        redelivered = bisect_right(portion.entries, self._sent, key=_sequence)
+        done = portion.upto == head[0]
+        return Reading(portion.entries, redelivered, portion.losses, NOTHING, (portion.upto,), done)
 
     def join(self) -> None:
         """See `engine.abc.Claim`."""
 
-    def seek(self, position: int) -> None:
+    def seek(self, progress: Progress) -> Progress:
         """See `engine.abc.Claim`."""
-        self._backlog.seek(position)
+        if progress:
+            self._backlog.seek(progress[0])
+        return progress
+
+    def capped(self, progress: Progress) -> Progress:
+        """See `engine.abc.Claim`."""
+        return progress
 
     def patterns(self) -> list[str]:
         """See `engine.abc.Claim`."""
@@ -60,5 +70,5 @@ class MemoryClaim:
         return not message.skips(self.client_id)
 
 
-def _position(entry: Entry) -> int:
-    return entry.position
+def _sequence(entry: Entry) -> int:
+    return entry.sequence

@@ -1,15 +1,16 @@
 """The memory engine."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from pixied_server.core import identifiers
-from pixied_server.core.backlog import Backlog, Portion, Source
+from pixied_server.core.backlog import Backlog, Source
 from pixied_server.core.channels import is_pattern, logs_of, meets
 from pixied_server.core.idempotency import IdempotencyWindow, scoped
 from pixied_server.core.log import Entry, Log
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest, next_keys
+from pixied_server.core.progress import Progress
 from pixied_server.core.rate import TokenBucket
 from pixied_server.engine.abc import (
     NOT_HANDED_OUT,
@@ -17,14 +18,17 @@ from pixied_server.engine.abc import (
     Claim,
     Client,
     Counters,
+    Delivered,
     Event,
     EventKind,
     Holdings,
     Keeper,
     Listener,
+    LogName,
     Parting,
     PublishOutcome,
     QueueOutcome,
+    Stretch,
 )
 from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.memory.claim import MemoryClaim
@@ -74,9 +78,9 @@ class MemoryEngine:
         self._namespaces: set[str] = set()
         self._letters = identifiers.Letters()
         self._subscriptions = 0
-        self.head = 0
+        self.head: Progress = (0,)
         self._claims = 0
-        self._retention = Retention(limits.log, limits.total_bytes, self._on_lost)
+        self._retention = Retention(limits.log, limits.total_bytes)
         self._time = Timekeeper(clock, self._look_at, self._retention.sweep)
         self._done = IdempotencyWindow(limits.idempotency_keys)
         self._creates = TokenBucket(limits.creates_per_second)
@@ -284,7 +288,7 @@ class MemoryEngine:
             matched += topic.subscribers
         if topics:
             entry = self._append(message, topics, now)
-            self.listener.mail(entry, [topic.pattern for topic in topics])
+            self.listener.mail(entry, [(topic.pattern, topic.next - 1) for topic in topics])
             self._retention.trim(topics, now)
         self.counters.published += 1
         if key:
@@ -320,13 +324,11 @@ class MemoryEngine:
         return True
 
     def _append(self, message: Message, logs: Sequence[Log], now: float) -> Entry:
-        self.head += 1
-        entry = Entry(self.head, now, message)
+        sequence = self.head[0] + 1
+        self.head = (sequence,)
+        entry = Entry(sequence, now, message)
         self._retention.append(entry, logs)
         return entry
-
-    def _on_lost(self, log: Log, entry: Entry) -> None:
-        self.listener.cut(log.pattern, entry.position)
 
     # Delivery
 
@@ -336,10 +338,11 @@ class MemoryEngine:
         """See `engine.abc.Engine`."""
         del keeper
         session = self._session(client_id)
-        confirmed, sent = self.listener.progress(client_id) or (0, 0)
-        if cursor > max(session.sent, sent):
+        delivered = self.listener.delivered(client_id) or Delivered()
+        if cursor > max((session.sent, *delivered.sent)):
             raise FieldInvalid("ack_cursor", NOT_HANDED_OUT)
-        self._settle(session, max(confirmed, cursor), sent)
+        self._settle(session, delivered)
+        self._confirm(session, cursor)
         self.listener.claimed(client_id)
         self._claims += 1
         session.claim, session.front_end, session.expires = self._claims, front_end, expires
@@ -348,37 +351,46 @@ class MemoryEngine:
             self._time.schedule(session)
         return MemoryClaim(session, self._claims, self)
 
-    async def confirm(self, claim: Claim, position: int) -> None:
+    def cursor_of(self, progress: Progress) -> int:
+        """See `engine.abc.Engine`."""
+        return progress[0]
+
+    async def confirm(self, claim: Claim, progress: Progress) -> None:
         """See `engine.abc.Engine`."""
         session = self._session(claim.client_id)
         if session.claim == claim.number:
-            self._confirm(session, position)
+            self._confirm(session, *progress)
 
-    def _settle(self, session: Session, confirmed: int, sent: int) -> None:
-        self._confirm(session, confirmed)
-        session.sent = max(session.sent, sent)
+    def _settle(self, session: Session, delivered: Delivered) -> None:
+        self._confirm(session, *delivered.confirmed)
+        session.sent = max((session.sent, *delivered.sent))
 
-    def _confirm(self, session: Session, position: int) -> None:
-        session.confirm(position)
+    def _confirm(self, session: Session, sequence: int = 0) -> None:
+        session.confirm(sequence)
         if session.inbox is not None:
             self._retention.forget(session.inbox, session.inbox_offset)
 
-    async def release(self, claim: Claim, *, confirmed: int, sent: int) -> None:
+    async def release(self, claim: Claim, delivered: Delivered) -> None:
         """See `engine.abc.Engine`."""
         session = self._sessions.get(claim.client_id)
         if session is None or session.claim != claim.number:
             return
-        self._settle(session, confirmed, sent)
+        self._settle(session, delivered)
         if not session.expires:
             session.deadline = self._now() + session.timeout
         session.claim, session.front_end, session.expires = 0, "", True
         self._time.schedule(session)
 
-    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
+    async def read(
+        self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
+    ) -> Stretch:
         """See `engine.abc.Engine`."""
-        logs = [topic for pattern in patterns if (topic := self._topics.get(pattern)) is not None]
-        sources = [Source(log, max(log.offset_after(after), log.first)) for log in logs]
-        return Backlog(lambda: sources, lambda _: True).read(upto, messages=messages, size=size)
+        del after  # In this engine offsets tell all.
+        found = {name: topic for name in logs if (topic := self._topics.get(name[0])) is not None}
+        backlog = Backlog(lambda: [Source(topic, logs[name]) for name, topic in found.items()], lambda _: True)
+        portion = backlog.read(upto[0], messages=messages, size=size)
+        offsets = {name: backlog.offset_of(topic) for name, topic in found.items()}
+        return Stretch(portion.entries, portion.losses, (portion.upto,), offsets)
 
     # Looking inside
 
@@ -425,8 +437,8 @@ class MemoryEngine:
     def _pending(self, session: Session) -> int:
         if session.claim:
             # What a link has confirmed is kept with the link until its client leaves it.
-            progress = self.listener.progress(session.client_id)
-            self._confirm(session, progress[0] if progress else 0)
+            delivered = self.listener.delivered(session.client_id)
+            self._confirm(session, *(delivered.confirmed if delivered else ()))
         return session.pending()
 
     # Events

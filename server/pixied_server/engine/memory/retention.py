@@ -1,6 +1,6 @@
 """How long the memory engine keeps mail: trimming each log to its bounds, and all of them to the memory there is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 
@@ -15,22 +15,20 @@ _CROWDED = 1024
 
 
 class Retention:
-    """Appends to logs and takes the oldest away, never in silence.
+    """Appends to logs, and takes the oldest entries away. Readers notice by their offsets.
 
     Args:
         bounds: of each log.
         total: bytes that all entries together may take, each counted once.
-        lost: is told of each entry that a log loses before its time came.
     """
 
-    def __init__(self, bounds: Bounds, total: int, lost: Callable[[Log, Entry], None]) -> None:
+    def __init__(self, bounds: Bounds, total: int) -> None:
         self._bounds = bounds
         self._total = total
-        self._lost = lost
         self.bytes = 0
         self.messages = 0
-        # Each log with mail has one place here, under the position its oldest entry had when it was put there. The true
-        # position can only be higher, so who comes up first is looked at again: trimming itself never touches the heap.
+        # Each log with mail has one place here, under the sequence its oldest entry had when it was put there. The true
+        # sequence can only be higher, so who comes up first is looked at again: trimming itself never touches the heap.
         self._by_age: list[tuple[int, int, Log]] = []
         self._placed: set[Log] = set()
         self._filled = 0
@@ -63,7 +61,7 @@ class Retention:
         """Take away what no longer fits since something was appended to these logs."""
         for log in logs:
             while log.exceeds(self._bounds, now):
-                self._drop(log)
+                self._take_oldest(log)
         while self.bytes > self._total:
             self._drop_oldest()
 
@@ -79,38 +77,34 @@ class Retention:
     def sweep(self, now: float) -> None:
         """Take away what has become too old."""
         while (log := self._oldest()) is not None and log.exceeds(self._bounds, now):
-            self._drop(log)
+            self._take_oldest(log)
         if len(self._by_age) > _CROWDED and len(self._by_age) > 2 * self._filled:
             self._rebuild()
 
     def _drop_oldest(self) -> None:
         log = self._oldest()
         if log is not None:
-            self._drop(log)
+            self._take_oldest(log)
 
-    def _drop(self, log: Log) -> None:
-        self._lost(log, self._take_oldest(log))
-
-    def _take_oldest(self, log: Log) -> Entry:
+    def _take_oldest(self, log: Log) -> None:
         entry = log.drop_oldest()
         self._filled -= not len(log)
         if entry.holders == 0:
             self.bytes -= entry.message.size
             self.messages -= 1
-        return entry
 
     def _place(self, log: Log) -> None:
         oldest = log.oldest
         if oldest is not None:
             self._placed.add(log)
-            heappush(self._by_age, (oldest.position, next(self._serial), log))
+            heappush(self._by_age, (oldest.sequence, next(self._serial), log))
 
     def _oldest(self) -> Log | None:
         """The log whose oldest entry is the oldest of all."""
         while self._by_age:
-            position, _, log = self._by_age[0]
+            sequence, _, log = self._by_age[0]
             oldest = log.oldest
-            if oldest is not None and oldest.position == position:
+            if oldest is not None and oldest.sequence == sequence:
                 return log
             heappop(self._by_age)
             self._placed.discard(log)
@@ -119,7 +113,7 @@ class Retention:
 
     def _rebuild(self) -> None:
         """Leave out the logs that have no mail any more."""
-        places = [(log.oldest.position, next(self._serial), log) for log in self._placed if log.oldest]
+        places = [(log.oldest.sequence, next(self._serial), log) for log in self._placed if log.oldest]
         self._placed = {log for _, _, log in places}
         heapify(places)
         self._by_age = places

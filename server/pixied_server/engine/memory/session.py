@@ -62,7 +62,7 @@ class Session:
         deadline: when it ends if nothing happens, in seconds.
         scheduled: whether the deadlines have it.
         inbox: the log of what was queued for it alone, and its offset there.
-        sent: everything up to this position may have been delivered to it.
+        sent: everything up to this sequence may have been delivered to it.
         front_end: the name of who holds it, or "".
         claim: names the claim that holds it; 0 for none. A claim with another number has lost it.
         expires: whether its deadline counts although it is held.
@@ -168,18 +168,18 @@ class Session:
         together = sum(source.log.next - max(source.offset, source.log.first) for source in behind)
         if together > _EXACT:
             return together
-        return len({entry.position for source in behind for entry in source.log.read(source.offset, _ALL)})
+        return len({entry.sequence for source in behind for entry in source.log.read(source.offset, _ALL)})
 
-    def confirm(self, position: int) -> None:
-        """It has got everything up to a position."""
+    def confirm(self, sequence: int) -> None:
+        """It has got everything up to a sequence."""
         if self._topic is not None:
-            self._offset = max(self._offset, self._topic.offset_after(position))
+            self._offset = max(self._offset, self._topic.offset_after(sequence))
         elif self._offsets is not None:
             for topic, offset in self._offsets.items():
                 if offset < topic.next:
-                    self._offsets[topic] = max(offset, topic.offset_after(position))
+                    self._offsets[topic] = max(offset, topic.offset_after(sequence))
         if self.inbox is not None:
-            self.inbox_offset = max(self.inbox_offset, self.inbox.offset_after(position))
+            self.inbox_offset = max(self.inbox_offset, self.inbox.offset_after(sequence))
 
 
 _ALL = 1 << 62

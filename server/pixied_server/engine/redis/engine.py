@@ -1,61 +1,63 @@
 """The Redis engine."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 
-from pixied_server.core.backlog import Portion
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
+from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import (
     Channel,
     Claim,
     Client,
+    Delivered,
     Event,
     EventKind,
     Holdings,
     Keeper,
     Listener,
+    LogName,
     Parting,
     PublishOutcome,
     QueueOutcome,
+    Stretch,
 )
 from pixied_server.engine.limits import EngineLimits
-from pixied_server.engine.redis.asking import Asking
-from pixied_server.engine.redis.behind import Behind
-from pixied_server.engine.redis.claim import Place, RedisClaim
-from pixied_server.engine.redis.claims import Claims
-from pixied_server.engine.redis.clients import Clients
-from pixied_server.engine.redis.events import Events
-from pixied_server.engine.redis.following import Following
-from pixied_server.engine.redis.housekeeping import Housekeeping
-from pixied_server.engine.redis.layout import VERSION, Layout
-from pixied_server.engine.redis.listing import Listing
-from pixied_server.engine.redis.positions import BITS
+from pixied_server.engine.redis.connection.store import Store
+from pixied_server.engine.redis.operations.clients import Clients
+from pixied_server.engine.redis.operations.events import Events
+from pixied_server.engine.redis.operations.listing import Listing
+from pixied_server.engine.redis.operations.publishing import Publishing
+from pixied_server.engine.redis.operations.requests import Requests
+from pixied_server.engine.redis.operations.retention import Retention
+from pixied_server.engine.redis.operations.subscriptions import Subscriptions
+from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
+from pixied_server.engine.redis.ownership.claim import RedisClaim
+from pixied_server.engine.redis.ownership.ownership import Ownership
+from pixied_server.engine.redis.partition.layout import VERSION, Layout
 from pixied_server.engine.redis.process import Process
-from pixied_server.engine.redis.progress import Progress
-from pixied_server.engine.redis.publishing import Publishing
-from pixied_server.engine.redis.repair import Repair
-from pixied_server.engine.redis.store import Store
-from pixied_server.engine.redis.subscriptions import Subscriptions
+from pixied_server.engine.redis.subscriber.subscriber import Subscriber
+from pixied_server.engine.redis.upkeep.repair import Repair
+from pixied_server.engine.redis.upkeep.upkeep import Upkeep
 from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError
 
 __all__ = ["RedisEngine"]
-
-# So many processes are told apart by the positions they give.
-_ORDINALS = 8_191
 
 
 class RedisEngine:
     """Clients, subscriptions and logs in Redis. See `engine.abc.Engine` for what it does, docs/redis.md for how.
 
-    It is made of parts, each of which has its own file; here they are put together, and told what the store tells.
+    It is made of parts, each of which has its own file; here they are put together, and told what is received.
 
     Args:
         store: the store, open.
         layout: where things are in it.
         limits: what it holds at most.
-        patience: so many seconds a mark of the store may take.
+        timeout: seconds that a barrier of the store may take.
         replicas: what changes something is only answered when so many replicas have it.
         clock: tells the time in seconds since the epoch; None for the store's own.
     """
@@ -69,52 +71,45 @@ class RedisEngine:
         layout: Layout,
         limits: EngineLimits,
         *,
-        patience: float = 2.0,
+        timeout: float = 2.0,
         replicas: int = 0,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.process = Process(store, layout, limits, replicas, clock)
         self.counters = self.process.counters
-        self.following = Following(
-            store, self.process.partitions, self.process.positions, self.process.name, self, patience
+        self.subscriber = Subscriber(store, self.process.partitions, self.process.name, self, timeout)
+        checkpoints = Checkpoints(self.process)
+        requests = Requests(self.process)
+        self._ownership = Ownership(self.process, self.subscriber, checkpoints, requests)
+        self._events = Events(self.process, requests)
+        self._subscriptions = Subscriptions(self.process, self._ownership, self._events)
+        self._clients = Clients(self.process, self._ownership, self._subscriptions, self._events)
+        self._publishing = Publishing(
+            self.process, self.subscriber, self._clients, self._events, Retention(self.process)
         )
-        self._progress = Progress(self.process)
-        asking = Asking(self.process)
-        self._claims = Claims(self.process, self.following, self._progress, asking)
-        self._events = Events(self.process, asking)
-        self._subscriptions = Subscriptions(self.process, self._claims, self._events)
-        self._clients = Clients(self.process, self._claims, self._subscriptions, self._events)
-        self._publishing = Publishing(self.process, self.following, self._clients, self._events)
         self._listing = Listing(layout, self.process.partitions)
-        self._behind = Behind(
-            self.process.partitions,
-            self.process.positions,
-            limits.log.messages,
-            self._cut,
-        )
+        self._cursors = count(1)
         self.repair = Repair(self.process, self._subscriptions)
-        self.housekeeping = Housekeeping(
+        self.upkeep = Upkeep(
             self.process,
-            self.following,
-            self._claims,
+            self.subscriber,
+            self._ownership,
             self._subscriptions,
-            self._progress,
-            self._behind,
+            checkpoints,
             self._events,
             self.repair,
         )
-        self._news: Mapping[str, Callable[..., None]] = {
-            "G": self._hear_gone,
-            "B": self._claims.hear_subscribed,
-            "U": self._claims.hear_unsubscribed,
-            "Y": self._claims.hear_wanted,
-            "R": self._claims.hear_yielded,
-            "C": self._claims.hear_claimed,
-            "Q": self._claims.bookmarks.hear_question,
-            "K": self._claims.hear_change,
-            "A": asking.hear_answer,
-            "E": self._events.hear,
-            "W": self._events.hear_watched,
+        self._notifications: Mapping[str, Callable[..., None]] = {
+            "G": self._on_gone,
+            "B": self._ownership.changes.on_subscribed,
+            "U": self._ownership.changes.on_unsubscribed,
+            "Y": self._ownership.on_wanted,
+            "R": self._ownership.on_yielded,
+            "C": self._ownership.on_claimed,
+            "K": self._ownership.changes.on_change,
+            "A": requests.on_answer,
+            "E": self._events.on_event,
+            "W": self._events.on_watched,
         }
 
     @property
@@ -127,57 +122,70 @@ class RedisEngine:
         self.process.listener = listener
 
     @property
-    def head(self) -> int:
+    def head(self) -> Progress:
         """See `engine.abc.Engine`."""
-        return self.process.positions.head
+        return self.subscriber.progress
 
     # Life
 
     async def open(self) -> None:
-        """Connect, and begin to hear.
+        """Connect, and begin to receive.
 
         Raises:
             EngineUnavailable: the store can't be reached, or has a layout that this version does not know.
         """
         await self._check_layout()
-        (_, ordinal) = await self.process.partitions[0].do("ordinal", _ORDINALS)
-        self.process.positions.head = int(ordinal) << BITS
-        await self.housekeeping.enter()
-        await self.following.open()
+        self._cursors = count(await self.process.partitions[0].first_cursor())
+        await self.upkeep.enter()
+        await self.subscriber.open()
 
     async def _check_layout(self) -> None:
         for partition in self.process.partitions:
-            _, version, partitions = await partition.do("layout", VERSION, self.process.layout.partitions)
-            if int(version or 0) != VERSION:
+            version, partitions = await partition.layout(VERSION, self.process.layout.partitions)
+            if version != str(VERSION):
                 raise EngineUnavailable(
-                    f"its layout is version {version.decode() or '?'}, this pixied knows version {VERSION}; "
+                    f"its layout is version {version or '?'}, this pixied knows version {VERSION}; "
                     "use another prefix or database, or the pixied that wrote it"
                 )
-            if int(partitions) != self.process.layout.partitions:
+            if partitions != self.process.layout.partitions:
                 raise EngineUnavailable(
-                    f"it has {int(partitions)} partitions and the settings say {self.process.layout.partitions}: "
+                    f"it has {partitions} partitions and the settings say {self.process.layout.partitions}: "
                     "they can only be changed while it is empty"
                 )
 
     async def close(self) -> None:
         """Let go of the store."""
         await self.process.close()
-        await self.following.close()
+        await self.subscriber.close()
         with suppress(PixiedError):
-            await self.housekeeping.leave()
+            await self.upkeep.leave()
 
     async def run(self) -> None:
         """See `engine.abc.Engine`."""
-        await self.housekeeping.run()
+        await self.upkeep.run()
 
     async def tick(self) -> None:
         """Do what is due at this moment."""
-        await self.housekeeping.tick()
+        await self.upkeep.tick()
 
     @property
     def healthy(self) -> bool:
         """See `engine.abc.Engine`."""
-        return self.following.hears and all(one.answers and one.replicated for one in self.process.partitions)
+        return self.trouble == ""
+
+    @property
+    def trouble(self) -> str:
+        """See `engine.abc.Engine`."""
+        if not self.subscriber.receives:
+            return self.subscriber.trouble or "its notifications are not received"
+        for partition in self.process.partitions:
+            if partition.trouble:
+                return partition.trouble
+            if partition.full:
+                return "the store has no memory left (maxmemory): raise it, or lower max_total_bytes"
+            if not partition.replicated:
+                return "fewer replicas than redis_min_replicas have what was changed"
+        return ""
 
     @property
     def busy(self) -> bool:
@@ -185,10 +193,10 @@ class RedisEngine:
         return self.process.busy
 
     async def settle(self) -> None:
-        """Wait until everything that was told by now has been heard, and what that demands has been done."""
-        await self.following.sync()
+        """Wait until everything that was published by now was received, and what that demands has been done."""
+        await self.subscriber.barrier()
         while await self.process.finish():
-            await self.following.sync()
+            await self.subscriber.barrier()
 
     # Clients and namespaces
 
@@ -238,7 +246,7 @@ class RedisEngine:
         """See `engine.abc.Engine`."""
         return await self._subscriptions.client_subscribed(client_id, pattern)
 
-    # Mail
+    # Messages
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
@@ -252,20 +260,54 @@ class RedisEngine:
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
     ) -> RedisClaim:
         """See `engine.abc.Engine`."""
-        return await self._claims.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
+        return await self._ownership.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
 
-    async def confirm(self, claim: Claim, position: int) -> None:
+    def cursor_of(self, progress: Progress) -> int:
         """See `engine.abc.Engine`."""
-        await self._claims.confirm(claim, position)
+        del progress
+        return next(self._cursors)
 
-    async def release(self, claim: Claim, *, confirmed: int, sent: int) -> None:
+    async def confirm(self, claim: Claim, progress: Progress) -> None:
         """See `engine.abc.Engine`."""
-        await self._claims.release(claim, confirmed=confirmed, sent=sent)
+        await self._ownership.confirm(claim, progress)
 
-    async def read(self, patterns: Collection[str], after: int, upto: int, *, messages: int, size: int) -> Portion:
+    async def release(self, claim: Claim, delivered: Delivered) -> None:
         """See `engine.abc.Engine`."""
-        logs = [(partition, pattern) for pattern in patterns for partition in self.process.layout.of_log(pattern)]
-        return await self._behind.read(logs, after, upto, messages=messages, size=size)
+        await self._ownership.release(claim, delivered)
+
+    async def read(
+        self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
+    ) -> Stretch:
+        """See `engine.abc.Engine`."""
+        by_partition: dict[int, list[LogName]] = {}
+        for log in logs:
+            by_partition.setdefault(log[1], []).append(log)
+        reads = await asyncio.gather(
+            *[
+                self.process.partitions[number].read(
+                    [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in some],
+                    upto=upto[number],
+                    messages=messages,
+                    size=size // len(by_partition) + 1,
+                )
+                for number, some in by_partition.items()
+            ]
+        )
+        reached = list(upto)
+        entries: list[Entry] = []
+        losses: list[Loss] = []
+        offsets = dict(logs)
+        for (number, some), read in zip(by_partition.items(), reads, strict=True):
+            reached[number] = read.reached
+            entries += read.entries
+            for place, loss in read.losses:
+                losses.append(loss)
+                offsets[some[place]] += loss.count
+            for places in read.offsets:
+                for place, offset in places:
+                    offsets[some[place]] = max(offset + 1, offsets[some[place]])
+        entries.sort(key=_order)
+        return Stretch(entries, losses, tuple(reached), offsets)
 
     # Looking inside
 
@@ -288,14 +330,14 @@ class RedisEngine:
     async def holdings(self) -> Holdings:
         """See `engine.abc.Engine`."""
         await self.process.refresh()
-        held = [partition.holds for partition in self.process.partitions]
+        totals = [partition.totals for partition in self.process.partitions]
         return Holdings(
-            clients=sum(one.clients for one in held),
-            channels=sum(one.patterns for one in held),
-            subscriptions=sum(one.subscriptions for one in held),
-            messages=sum(one.messages for one in held),
-            bytes=sum(one.bytes for one in held),
-            namespaces=sum(one.namespaces for one in held),
+            clients=sum(one.clients for one in totals),
+            channels=sum(one.patterns for one in totals),
+            subscriptions=sum(one.subscriptions for one in totals),
+            messages=sum(one.messages for one in totals),
+            bytes=sum(one.bytes for one in totals),
+            namespaces=sum(one.namespaces for one in totals),
         )
 
     def watched(self, kind: EventKind) -> bool:
@@ -308,50 +350,46 @@ class RedisEngine:
 
     async def watch(self) -> None:
         """See `engine.abc.Engine`."""
-        self.following.watch(watching=True)
-        await self.housekeeping.beat()
+        self.subscriber.watch(watching=True)
+        await self.upkeep.beat()
         await self._events.ask_for()
-        await self.following.sync((0,))
+        await self.subscriber.barrier((0,))
 
-    # What this process is told (`following.Audience`)
+    # What this process receives (`subscriber.Receiver`)
 
-    def mail(self, entry: Entry, patterns: Sequence[str]) -> None:
-        """See `Audience`."""
-        self._behind.note(entry.position, patterns)
-        self.listener.mail(entry, patterns)
+    def message(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+        """See `Receiver`."""
+        self.listener.mail(entry, appended)
 
-    def own_mail(self, client_id: str, entry: Entry, place: int, offset: int) -> None:
-        """See `Audience`."""
-        claim = self._claims.held.get(client_id)
-        if claim is None:
-            return
-        if claim.hear(entry.position, (self.process.layout.of(client_id), ""), Place(place, offset)):
-            self.listener.mail_for(client_id, entry)
-        else:
-            self.listener.behind(client_id)
+    def own_message(self, client_id: str, entry: Entry) -> None:
+        """See `Receiver`."""
+        self.listener.mail_for(client_id, entry)
 
-    def _cut(self, pattern: str, position: int) -> None:
-        self.listener.cut(pattern, position)
+    def missed(self, loss: Loss) -> None:
+        """See `Receiver`."""
+        self.listener.missed(loss)
 
-    def missed(self, pattern: str, position: int) -> None:
-        """See `Audience`."""
-        self.listener.missed(pattern, position)
+    def own_missed(self, client_id: str) -> None:
+        """See `Receiver`."""
+        # It reads its inbox by itself, and finds what is gone.
+        self.listener.behind(client_id)
 
     def restored(self, partition: int) -> None:
-        """See `Audience`."""
+        """See `Receiver`."""
         self.process.spawn(self._remind(partition))
-        # At once: what they have confirmed must not be written down as if they had heard everything.
-        self._claims.fall_behind(partition)
-        self.process.spawn(self._claims.check(partition))
+        self.process.spawn(self._ownership.check(partition))
 
     async def _remind(self, partition: int) -> None:
-        ordinal = self.process.positions.head >> BITS
-        await self.process.partitions[partition].do("remind", VERSION, self.process.layout.partitions, ordinal)
+        await self.process.partitions[partition].remind(VERSION, self.process.layout.partitions)
 
-    def told(self, kind: str, words: Sequence[str]) -> None:
-        """See `Audience`."""
-        self._news[kind](*words)
+    def notified(self, kind: str, words: Sequence[str]) -> None:
+        """See `Receiver`."""
+        self._notifications[kind](*words)
 
-    def _hear_gone(self, client_id: str, parting: str, *reason: str) -> None:
+    def _on_gone(self, client_id: str, parting: str, *reason: str) -> None:
         ended = Parting.EXPIRED if parting == "expired" else Parting.DESTROYED
-        self._claims.gone(client_id, ended, "\n".join(reason))
+        self._ownership.gone(client_id, ended, "\n".join(reason))
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    return entry.sequence, entry.partition

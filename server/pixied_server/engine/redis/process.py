@@ -6,16 +6,20 @@ from contextlib import suppress
 from time import time
 from typing import Any
 
+import structlog
+
 from pixied_server.core import identifiers
 from pixied_server.engine.abc import Counters, Listener
 from pixied_server.engine.limits import EngineLimits
-from pixied_server.engine.redis.layout import Layout
-from pixied_server.engine.redis.partition import Holds, Partition
-from pixied_server.engine.redis.positions import Positions
-from pixied_server.engine.redis.store import Store
+from pixied_server.engine.redis.connection.store import Store
+from pixied_server.engine.redis.partition.calls import Totals
+from pixied_server.engine.redis.partition.layout import Layout
+from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.errors import PixiedError
 
 __all__ = ["Process"]
+
+_log = structlog.get_logger(__name__)
 
 
 class Process:
@@ -31,7 +35,6 @@ class Process:
     Attributes:
         name: tells it from all others.
         partitions: all of them.
-        positions: number what is announced here.
         counters: what happened here.
         listener: is told what happens.
     """
@@ -47,14 +50,13 @@ class Process:
         self.partitions: Sequence[Partition] = [
             Partition(store, base, number, self.name, clock, replicas) for number, base in enumerate(layout.bases)
         ]
-        self.positions = Positions(0, layout.partitions)
         self.counters = Counters()
         self._clock = clock or time
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def home(self, client_id: str) -> Partition:
-        """The partition of a client."""
-        return self.partitions[self.layout.of(client_id)]
+    def home(self, name: str) -> Partition:
+        """The partition of a client, a channel, or whatever else has a name."""
+        return self.partitions[self.layout.of(name)]
 
     def now(self) -> float:
         """The time, in seconds since the epoch, as events show it."""
@@ -62,20 +64,24 @@ class Process:
 
     # What is held in all
 
-    async def at_limit(self, held: Callable[[Holds], int], limit: int) -> bool:
+    async def at_limit(self, held: Callable[[Totals], int], limit: int) -> bool:
         """Whether as much is held as may be: looked up again only where it seems so."""
         if not self.seems_at_limit(held, limit):
             return False
         await self.refresh()
         return self.seems_at_limit(held, limit)
 
-    def seems_at_limit(self, held: Callable[[Holds], int], limit: int) -> bool:
+    def seems_at_limit(self, held: Callable[[Totals], int], limit: int) -> bool:
         """Whether as much is held as may be, as far as this process has seen."""
-        return sum(held(partition.holds) for partition in self.partitions) >= limit
+        return self.held(held) >= limit
+
+    def held(self, held: Callable[[Totals], int]) -> int:
+        """How much of something all partitions hold, as far as this process has seen."""
+        return sum([held(partition.totals) for partition in self.partitions])
 
     async def refresh(self) -> None:
         """Look up what each partition holds."""
-        await asyncio.gather(*[partition.do("hello") for partition in self.partitions])
+        await asyncio.gather(*[partition.head().result for partition in self.partitions])
 
     # Work that nobody waits for
 
@@ -85,13 +91,16 @@ class Process:
         return bool(self._tasks) or any(partition.busy for partition in self.partitions)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something without anyone waiting for it; an answer that does not come is no fault."""
+        """Do something without anyone waiting for it; other failures than the store's are logged."""
 
-        async def quietly() -> None:
-            with suppress(PixiedError):
-                await work
+        async def watched() -> None:
+            try:
+                with suppress(PixiedError):
+                    await work
+            except Exception:  # noqa: BLE001 - nobody else sees it
+                _log.exception("what was to be done beside a call has failed")
 
-        task = asyncio.get_running_loop().create_task(quietly())
+        task = asyncio.get_running_loop().create_task(watched())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,0 +1,1 @@
+"""The installation: its address, its servers, and the connections to them."""

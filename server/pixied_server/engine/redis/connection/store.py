@@ -1,0 +1,320 @@
+"""The store as the engine sees it: scripts run where their keys are, and live mail comes in feeds.
+
+Whatever Redis answers about itself (a script that it has forgotten, a slot that moves, a failover) ends here: what was
+not done is tried again for as long as the store's timeout lasts; what may have been done never is.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha1
+from typing import Any
+
+from pixied_server.engine.redis.connection.address import Address, Endpoint, Kind
+from pixied_server.engine.redis.connection.answers import meaning, was_not_done
+from pixied_server.engine.redis.connection.attempts import Attempts
+from pixied_server.engine.redis.connection.failures import (
+    ScriptError,
+    StoreFault,
+    StoreFull,
+    StoreRefuses,
+    StoreUnavailable,
+)
+from pixied_server.engine.redis.connection.feed import Feed
+from pixied_server.engine.redis.connection.inspection import Finding, Severity, facts, inspected
+from pixied_server.engine.redis.connection.node import Node
+from pixied_server.engine.redis.connection.topology import pointed_to, topology
+from pixied_server.engine.redis.connection.wire import Command, Refusal, Terms, Wire
+
+__all__ = [
+    "Feed",
+    "Finding",
+    "Script",
+    "ScriptError",
+    "Severity",
+    "Store",
+    "StoreFault",
+    "StoreFull",
+    "StoreRefuses",
+    "StoreUnavailable",
+]
+
+
+class Script:
+    """A Lua script.
+
+    It should begin with `#!lua`: then a server that is full, read-only or can't write its files refuses it before it
+    has done anything.
+
+    Args:
+        source: the script.
+        tells_server: its first argument, before those of its caller, is what the server has drawn when it was started.
+    """
+
+    __slots__ = ("sha1", "source", "tells_server")
+
+    def __init__(self, source: str, *, tells_server: bool = False) -> None:
+        self.tells_server = tells_server
+        self.source = source.encode()
+        self.sha1 = sha1(self.source).hexdigest().encode()  # noqa: S324 - Redis names scripts so
+
+
+class Store:
+    """A Redis installation.
+
+    Commands share one connection per server, and are written in the order of their calls. A call that had to be tried
+    again comes after those that were written meanwhile; who needs an order across failures has one call under way.
+
+    Args:
+        address: where it is.
+        timeout: seconds that a call takes at most, trying again included.
+
+    Raises:
+        AddressInvalid: if the address names TLS files that can't be used.
+    """
+
+    def __init__(self, address: Address, *, timeout: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        tls = address.tls.context() if address.tls else None
+        self._terms = Terms(timeout, credentials=address.credentials, db=address.db, tls=tls)
+        self._topology = topology(address, self._asking_terms())
+        self._nodes: dict[Endpoint, Node] = {}
+
+    async def open(self) -> None:
+        """Connect to all servers that have keys.
+
+        Raises:
+            StoreUnavailable: if one is not reached within the timeout.
+        """
+        attempts = Attempts(self._timeout)
+        while True:
+            try:
+                async with attempts.limit(self.address):
+                    for endpoint in await self._topology.masters():
+                        await self._node(endpoint).connect()
+                    return
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    async def close(self) -> None:
+        """Close all connections but those of feeds."""
+        nodes, self._nodes = self._nodes, {}
+        for node in nodes.values():
+            await node.close()
+        await self._topology.close()
+
+    async def run(self, keys: Sequence[bytes], script: Script, args: Sequence[bytes | int | str]) -> Any:
+        """Run a script on the server that has its keys.
+
+        Args:
+            keys: at least one; all in one slot.
+            script: what to run.
+            args: its further arguments.
+
+        Returns:
+            Its reply: bytes, ints, lists of such, or None.
+
+        Raises:
+            ScriptError: if the script itself refused.
+            StoreFull: if the store has no memory for it.
+            StoreUnavailable: if the store did not do it in time, or may have done it (`ambiguous`).
+            StoreFault: if the store's answer makes no sense.
+        """
+        reply, _ = await self.run_on(keys, script, args)
+        return reply
+
+    async def run_on(
+        self, keys: Sequence[bytes], script: Script, args: Sequence[bytes | int | str]
+    ) -> tuple[Any, Wire]:
+        """As `run`. Returns the reply, and the connection that it came on."""
+        attempts = Attempts(self._timeout)
+        name: Command = (b"EVALSHA", script.sha1)
+
+        def command(wire: Wire) -> Command:
+            told = (wire.server,) if script.tells_server else ()
+            return (*name, len(keys), *keys, *told, *args)
+
+        while True:
+            reply, wire = await self._request(keys[0], command, attempts)
+            if not isinstance(reply, Refusal):
+                return reply, wire
+            if reply.code != "NOSCRIPT":
+                raise meaning(reply)
+            # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
+            name = (b"EVAL", script.source)
+
+    async def feed(self, key: bytes) -> Feed:
+        """Open a connection to the server that has a key, for the messages of channels.
+
+        Raises:
+            StoreUnavailable: if it is not reached within the timeout.
+        """
+        attempts = Attempts(self._timeout)
+        while True:
+            try:
+                async with attempts.limit(self.address):
+                    # A slot that has moved would be told to a command, but not to a connection that only listens.
+                    return Feed(await self._open(await self._topology.find(key)))
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    async def replicated(self, wire: Wire, key: bytes, replicas: int) -> None:
+        """Wait until what a server answered before is on so many of its replicas.
+
+        Args:
+            wire: the connection that it answered on; see `run_on`.
+            key: one that the server has; it is written to, as only a write's place can be waited for.
+            replicas: how many.
+
+        Raises:
+            StoreUnavailable: if it is not within the timeout; what was done is done all the same (`ambiguous`).
+        """
+        await self._node(wire.endpoint).replicated(key, replicas, self._timeout)
+        if not wire.alive:
+            # A server that was started again meanwhile may not have it any more, nor what it has now from it.
+            raise StoreUnavailable(f"{wire.endpoint} was left before its replicas had it", ambiguous=True)
+
+    async def node_of(self, key: bytes) -> str:
+        """The name of the server that has a key, by what is known for at most a second.
+
+        Raises:
+            StoreUnavailable: if that can't be found out within the timeout.
+        """
+        attempts = Attempts(self._timeout)
+        while True:
+            try:
+                async with attempts.limit(self.address):
+                    return str(await self._topology.current(key))
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    async def info(self) -> Mapping[str, Mapping[str, str]]:
+        """INFO of each server that has keys, by the server's name.
+
+        Raises:
+            StoreUnavailable: if one does not answer within the timeout.
+        """
+        attempts = Attempts(self._timeout)
+        async with attempts.limit(self.address):
+            endpoints = await self._topology.masters()
+            return {str(endpoint): facts(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
+
+    async def inspect(self, key: bytes = b"{pixied}:meta", *, replicas: int = 0) -> list[Finding]:
+        """Look for what is wrong or risky about the servers that have keys.
+
+        Args:
+            key: one of ours: whether scripts may use it is looked at too.
+            replicas: so many replicas each should have.
+
+        Raises:
+            StoreUnavailable: if one does not answer within the timeout.
+        """
+        attempts = Attempts(self._timeout)
+        cluster = self.address.kind is Kind.CLUSTER
+        found: list[Finding] = []
+        async with attempts.limit(self.address):
+            own = await self._topology.find(key)
+            for endpoint in await self._topology.masters():
+                wire = await self._node(endpoint).connect()
+                ask = self._asking(wire, attempts)
+                has_key = endpoint == own
+                found += await inspected(str(endpoint), ask, key, has_key=has_key, cluster=cluster, replicas=replicas)
+            if (uncovered := self._topology.uncovered()) and cluster:
+                found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
+        return found
+
+    def _asking(self, wire: Wire, attempts: Attempts) -> Callable[[Command], Awaitable[Any]]:
+        async def ask(command: Command) -> Any:
+            reply = await wire.request(command, attempts.deadline)
+            if isinstance(reply, StoreUnavailable):
+                raise reply
+            return reply
+
+        return ask
+
+    async def _say(self, endpoint: Endpoint, command: Command, attempts: Attempts) -> Any:
+        wire = await self._node(endpoint).connect()
+        reply = await wire.request(command, attempts.deadline)
+        if isinstance(reply, Refusal):
+            raise meaning(reply)
+        if isinstance(reply, StoreUnavailable):
+            raise reply
+        return reply
+
+    async def _request(self, key: bytes, command: Callable[[Wire], Command], attempts: Attempts) -> tuple[Any, Wire]:
+        """Send a command until it is answered with something that only its author understands."""
+        while True:
+            wire = self._ready(key) or await self._reach(key, attempts)
+            reply = await wire.request(command(wire), attempts.deadline)
+            if isinstance(reply, StoreUnavailable):
+                if reply.ambiguous:
+                    raise reply
+                await attempts.pause(reply)
+            elif isinstance(reply, Refusal) and self._passes(reply, wire):
+                await attempts.pause(StoreUnavailable(f"{wire.endpoint} answers {reply.text}"))
+            else:
+                return reply, wire
+
+    def _passes(self, refusal: Refusal, wire: Wire) -> bool:
+        """Whether this is the answer of a server that did nothing now, and it or another one may a moment later."""
+        if not was_not_done(refusal):
+            return False
+        if refusal.code == "MOVED":
+            _, slot, where = refusal.text.split(" ")
+            host, _, port = where.rpartition(":")
+            self._topology.moved(int(slot), pointed_to(host, int(port), wire.endpoint))
+        elif refusal.code == "READONLY":
+            # It was a master and is one no longer.
+            self._topology.doubt(wire.endpoint)
+            wire.abort(f"{wire.endpoint} is a replica now")
+        return True
+
+    def _asking_terms(self) -> Terms:
+        """How those are reached that are only asked: of several that are silent, some must fit into a call's time."""
+        who = self.address.sentinel_credentials if self.address.kind is Kind.SENTINEL else self.address.credentials
+        return replace(self._terms, patience=min(1.0, self._timeout / 4), credentials=who, db=0)
+
+    def _ready(self, key: bytes) -> Wire | None:
+        endpoint = self._topology.endpoint(key)
+        node = self._nodes.get(endpoint) if endpoint else None
+        return node.wire if node else None
+
+    async def _reach(self, key: bytes, attempts: Attempts) -> Wire:
+        while True:
+            endpoint = await self._locate(key, attempts)
+            try:
+                async with attempts.limit(endpoint):
+                    return await self._node(endpoint).connect()
+            except StoreUnavailable as failure:
+                self._topology.doubt(endpoint)
+                await attempts.pause(failure)
+
+    async def _locate(self, key: bytes, attempts: Attempts) -> Endpoint:
+        while True:
+            if endpoint := self._topology.endpoint(key):
+                return endpoint
+            try:
+                async with attempts.limit(self.address):
+                    return await self._topology.find(key)
+            except StoreUnavailable as failure:
+                await attempts.pause(failure)
+
+    def _node(self, endpoint: Endpoint) -> Node:
+        node = self._nodes.get(endpoint)
+        if node is None:
+            node = self._nodes[endpoint] = Node(lambda: self._open(endpoint))
+        return node
+
+    async def _open(self, endpoint: Endpoint) -> Wire:
+        wire = await Wire.open(endpoint, self._terms)
+        if not self._topology.accepts(wire):
+            self._topology.doubt(endpoint)
+            wire.abort()
+            raise StoreUnavailable(f"{endpoint} is no master")
+        reply = await wire.request((b"INFO", b"server"), asyncio.get_running_loop().time() + self._timeout)
+        if isinstance(reply, StoreUnavailable):
+            wire.abort()
+            raise StoreUnavailable(str(reply))
+        wire.server = "" if isinstance(reply, Refusal) else facts(reply).get("run_id", "")
+        return wire

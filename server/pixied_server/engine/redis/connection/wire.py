@@ -1,0 +1,263 @@
+"""One connection to a Redis server: commands go out in the order of their calls, replies are matched in that order.
+
+It stands on hiredis and asyncio's transports, without redis-py between them. Measured with EVALSHA of 16 callers on one
+machine, in this process's time per call: 5.5 µs; with redis-py's Connection, pipelined, 15 µs; with its Redis, 49 µs.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
+
+import hiredis
+
+from pixied_server.engine.redis.connection.address import Credentials, Endpoint
+from pixied_server.engine.redis.connection.failures import StoreRefuses, StoreUnavailable
+
+__all__ = ["Command", "Refusal", "Terms", "Wire"]
+
+# The words of a command.
+Command = tuple[bytes | int | str, ...]
+
+# Its stub says one word; it takes any number.
+_packed = cast("Callable[[Command], bytes]", hiredis.pack_command)
+_NOTHING = object()
+# So that a peer whose machine is gone is noticed on a connection that only listens: after 10 + 3 * 5 s.
+_REFUSALS = frozenset({"WRONGPASS", "NOAUTH", "NOPERM", "DENIED", "NOPROTO"})
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
+
+class Refusal(Exception):
+    """A server's error reply."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    @property
+    def code(self) -> str:
+        """Its first word, such as NOSCRIPT."""
+        return self.text.split(" ", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How connections to a store's servers are opened.
+
+    Attributes:
+        patience: seconds of silence after which a server that owes a reply is given up.
+        name: what the server shows of us in CLIENT LIST.
+    """
+
+    patience: float
+    name: str = "pixied"
+    credentials: Credentials = field(default=Credentials())
+    db: int = 0
+    tls: ssl.SSLContext | None = None
+
+
+class Wire(asyncio.Protocol):
+    """A connection. Use `open`."""
+
+    def __init__(self, endpoint: Endpoint, patience: float) -> None:
+        self.endpoint = endpoint
+        self.greeting: dict[bytes, Any] = {}
+        # What the server has drawn when it was started; "" if it does not say.
+        self.server = ""
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=_NOTHING, errors="replace")
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._unsent: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self._closed = self._loop.create_future()
+        self._take: Callable[[Any], None] = self._answer
+        self._why = f"the connection to {endpoint} broke"
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, terms: Terms) -> Self:
+        """Connect and say who we are.
+
+        Raises:
+            StoreRefuses: if the server does not know us.
+            StoreUnavailable: if it can't be reached, or does not answer.
+        """
+        wire = cls(endpoint, terms.patience)
+        try:
+            async with asyncio.timeout(terms.patience):
+                await wire._connect(terms.tls)
+                await wire._introduce(terms)
+        except TimeoutError:
+            wire.abort()
+            raise StoreUnavailable(f"{endpoint} does not answer within {terms.patience:g} s") from None
+        except OSError as error:
+            wire.abort()
+            raise StoreUnavailable(f"{endpoint} can't be reached: {error.strerror or error}") from None
+        except BaseException:
+            wire.abort()
+            raise
+        return wire
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used, as far as is known."""
+        return self._transport is not None
+
+    def request(self, command: Command, deadline: float) -> "asyncio.Future[Any]":
+        """Send a command; it is written before this returns, or with what else is written in this turn of the loop.
+
+        Args:
+            command: its words.
+            deadline: by the loop's clock; after it the future has a StoreUnavailable, whatever the server does.
+
+        Returns:
+            The reply. What went wrong is its result too, not its exception: a Refusal, or an ambiguous
+            StoreUnavailable.
+        """
+        future = self._loop.create_future()
+        if self._transport is None:
+            future.set_result(StoreUnavailable(self._why))
+            return future
+        if not self._waiting:
+            self._heard = self._loop.time()
+        self._waiting.append((future, deadline))
+        if self._timer is None or deadline < self._timer.when():
+            self._watch(deadline)
+        self.send(command)
+        return future
+
+    def send(self, command: Command) -> None:
+        """Send a command that has no reply of its own."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(_packed(command))
+
+    def listen(self, take: Callable[[Any], None]) -> None:
+        """From now on hand everything that comes to a function; a StoreUnavailable when the connection has broken."""
+        self._take = take
+        if self._transport is None:
+            take(StoreUnavailable(self._why))
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if self._transport:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport:
+            self._transport.resume_reading()
+
+    def abort(self, why: str = "") -> None:
+        """Close it at once; whoever waits for a reply is told so."""
+        self._why = why or self._why
+        if self._transport:
+            self._transport.abort()
+            self._transport = None
+
+    async def close(self) -> None:
+        """Close it, and wait until it is."""
+        if self._transport or self._closed.done():
+            self.abort(f"the connection to {self.endpoint} was closed")
+            await asyncio.wait([self._closed])
+
+    async def _connect(self, tls: ssl.SSLContext | None) -> None:
+        if self.endpoint.path:
+            await self._loop.create_unix_connection(lambda: self, self.endpoint.path)
+        else:
+            await self._loop.create_connection(lambda: self, self.endpoint.host, self.endpoint.port, ssl=tls)
+
+    async def _introduce(self, terms: Terms) -> None:
+        who = terms.credentials
+        login = ("AUTH", who.user or "default", who.password) if who.password else ()
+        # RESP2: arrays are all that we need, and its replies are what scripts' authors expect.
+        greeting = await self._greet(("HELLO", 2, *login, "SETNAME", terms.name))
+        self.greeting = dict(zip(greeting[::2], greeting[1::2], strict=True))
+        if terms.db:
+            await self._greet(("SELECT", terms.db))
+
+    async def _greet(self, command: Command) -> Any:
+        reply = await self.request(command, self._loop.time() + self._patience)
+        if isinstance(reply, StoreUnavailable):
+            raise StoreUnavailable(str(reply))
+        if isinstance(reply, Refusal):
+            kind = StoreRefuses if reply.code in _REFUSALS else StoreUnavailable
+            raise kind(f"{self.endpoint} refuses the connection: {reply.text}")
+        return reply
+
+    def _answer(self, reply: Any) -> None:
+        if self._waiting:
+            future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_result(reply)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport:
+            self._transport.write(b"".join(unsent))
+
+    def _watch(self, deadline: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        next_deadline = float("inf")
+        for future, deadline in self._waiting:
+            if future.done():
+                continue
+            if deadline <= now:
+                future.set_result(StoreUnavailable(f"{self.endpoint} does not answer in time", ambiguous=True))
+            else:
+                next_deadline = min(next_deadline, deadline)
+        if self._waiting and now - self._heard >= self._patience:
+            # A peer that is gone without a word would else be believed until TCP gives up, a quarter of an hour later.
+            self.abort(f"{self.endpoint} was silent for {self._patience:g} s")
+        elif next_deadline < float("inf"):
+            self._watch(next_deadline)
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEP_ALIVE.items():
+                if hasattr(socket, name):
+                    connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def data_received(self, data: bytes) -> None:
+        """Take replies."""
+        self._heard = self._loop.time()
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not _NOTHING:
+                self._take(reply)
+        except hiredis.ProtocolError as error:
+            self.abort(f"{self.endpoint} does not speak Redis's protocol: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody."""
+        self._transport = None
+        if isinstance(exc, OSError) and exc.strerror:
+            self._why = f"{self._why}: {exc.strerror}"
+        if self._timer:
+            self._timer.cancel()
+        for future, _ in self._waiting:
+            if not future.done():
+                future.set_result(StoreUnavailable(self._why, ambiguous=True))
+        self._waiting.clear()
+        if self._take != self._answer:
+            self._take(StoreUnavailable(self._why))
+        if not self._closed.done():
+            self._closed.set_result(None)

@@ -1,0 +1,240 @@
+"""Publishing and queueing: each message is one operation of its channel's or its client's partition."""
+
+import asyncio
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TypeVar
+
+from pixied_server.core import idempotency
+from pixied_server.core.channels import logs_of
+from pixied_server.core.idempotency import scoped
+from pixied_server.core.message import Message
+from pixied_server.core.rate import TokenBucket
+from pixied_server.engine.abc import Event, EventKind, PublishOutcome, QueueOutcome
+from pixied_server.engine.redis.operations.clients import Clients
+from pixied_server.engine.redis.operations.events import Events
+from pixied_server.engine.redis.operations.ordered_queue import OrderedQueue
+from pixied_server.engine.redis.operations.retention import Retention
+from pixied_server.engine.redis.partition.codec import encoded, stored_size
+from pixied_server.engine.redis.partition.protocol import Answer, KeyFull, KeyReused, Partition, Published
+from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.subscriber.subscriber import Subscriber
+from pixied_server.errors import IdempotencyKeyReused, LimitMemory, RateLimited
+
+__all__ = ["Publishing"]
+
+T = TypeVar("T")
+
+
+class _Reserved:
+    """A key that is being reserved."""
+
+    def __init__(self, partition: Partition, key: str, answer: Answer[bool]) -> None:
+        self._partition = partition
+        self._key = key
+        self.answer = answer
+
+    async def free(self) -> None:
+        """It was reserved in vain: it stands for nothing, unless it did before."""
+        try:
+            known = await self.answer
+        except (KeyReused, KeyFull):
+            return
+        if not known:
+            await self._partition.free_key(self._key)
+
+
+class Publishing:
+    """See the module.
+
+    Args:
+        process: this process.
+        subscriber: receives what is published.
+        clients: know what a client has pending.
+        events: shows what happens.
+        retention: keeps all messages within their bounds.
+    """
+
+    def __init__(
+        self, process: Process, subscriber: Subscriber, clients: Clients, events: Events, retention: Retention
+    ) -> None:
+        self._process = process
+        self._subscriber = subscriber
+        self._clients = clients
+        self._events = events
+        self._retention = retention
+        self._publishes = TokenBucket(process.limits.publishes_per_second)
+        self._queue: OrderedQueue[Sequence[Answer[Published]]] = OrderedQueue()
+
+    async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
+        """See `engine.abc.Engine`."""
+        self._check_room(messages)
+        if wait := self._publishes.take(len(messages), self._process.now()):
+            raise RateLimited("publishes", self._publishes.rate, wait)
+        with self._reserving() as reserved:
+            published = await self._all(await self._in_order(messages, reserved))
+        now = self._process.now()
+        outcomes = []
+        for message, one in zip(messages, published, strict=True):
+            outcomes.append(PublishOutcome(one.matched, one.duplicate))
+            if one.duplicate:
+                self._process.counters.duplicates += 1
+                continue
+            self._process.counters.published += 1
+            if one.offsets:
+                self._subscriber.appended(self._process.layout.of(message.channel), one.sequence, one.offsets)
+            self._show_published(message, now, message.publisher, one.matched)
+        await self._retention.keep_within()
+        return outcomes
+
+    @contextmanager
+    def _reserving(self) -> Iterator[list[_Reserved]]:
+        """Keys that are reserved meanwhile are free again if it comes to nothing. Nobody waits for that."""
+        reserved: list[_Reserved] = []
+        try:
+            yield reserved
+        except BaseException:
+            for one in reserved:
+                self._process.spawn(one.free())
+            raise
+
+    async def _in_order(self, messages: Sequence[Message], reserved: list[_Reserved]) -> Sequence[Answer[Published]]:
+        """Publish as soon as the keys are seen to and those who came before have published.
+
+        So what a caller sends stays in order, and the keys of all who come at once are seen to at once: one after the
+        other each would wait for an answer of the store.
+        """
+        preparing = self._prepare("", messages, reserved)
+        if not preparing and not self._queue:
+            return self._published(messages)
+        return await self._queue.do(lambda: self._published(messages), preparing)
+
+    def _prepare(
+        self, client_id: str, messages: Sequence[Message], reserved: list[_Reserved]
+    ) -> Awaitable[None] | None:
+        """What has to be done about keys before messages are published or queued.
+
+        The script that publishes a message checks its key. Of several messages each could be refused for its own after
+        others were published, so their keys are reserved first.
+        """
+        if not any(message.key for message in messages):
+            return None
+        if len(messages) > 1:
+            return self._reserve(client_id, messages, reserved)
+        return self._process.refresh() if self._keys_are_full() else None
+
+    def _keys_are_full(self) -> bool:
+        return self._process.seems_at_limit(lambda totals: totals.keys, self._process.limits.idempotency_keys)
+
+    def _published(self, messages: Sequence[Message]) -> Sequence[Answer[Published]]:
+        return [
+            self._process.home(message.channel).publish(
+                scoped(message),
+                _fingerprint(message),
+                room=self._has_room(message),
+                bounds=self._bounds,
+                stored=encoded(message),
+                patterns=logs_of(message.channel),
+            )
+            for message in messages
+        ]
+
+    async def _all(self, answers: Sequence[Answer[Published]]) -> list[Published]:
+        await asyncio.gather(*[answer.result for answer in answers])
+        return [await self._key_checked(answer, index) for index, answer in enumerate(answers)]
+
+    async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
+        """See `engine.abc.Engine`."""
+        self._check_room(messages)
+        home = self._process.home(client_id)
+        with self._reserving() as reserved:
+            if preparing := self._prepare(client_id, messages, reserved):
+                await preparing
+            queued = await self._all(
+                [
+                    home.queue(
+                        client_id,
+                        scoped(message, client_id),
+                        _fingerprint(message),
+                        room=self._has_room(message),
+                        bounds=self._bounds,
+                        stored=encoded(message),
+                    )
+                    for message in messages
+                ]
+            )
+        now = self._process.now()
+        duplicates = 0
+        for message, one in zip(messages, queued, strict=True):
+            duplicates += one.duplicate
+            if not one.duplicate:
+                self._subscriber.appended(home.number, one.sequence, one.offsets)
+                self._process.counters.queued += 1
+                self._show_published(message, now, client_id, 1)
+        self._process.counters.duplicates += duplicates
+        await self._retention.keep_within()
+        return QueueOutcome(await self._clients.pending(client_id, await home.look(client_id)), duplicates)
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        return self._process.limits.log.messages, self._process.limits.log.bytes
+
+    def _has_room(self, message: Message) -> bool:
+        return not message.key or not self._keys_are_full()
+
+    def _check_room(self, messages: Sequence[Message]) -> None:
+        size = sum([stored_size(encoded(message)) for message in messages])
+        if size > self._process.limits.total_bytes:
+            raise LimitMemory(
+                f"these messages take {size:,} bytes; max_total_bytes is {self._process.limits.total_bytes:,}: "
+                "send smaller batches",
+                field="messages",
+            )
+
+    async def _reserve(self, client_id: str, messages: Sequence[Message], reserved: list[_Reserved]) -> None:
+        """Have each key stand for its message, or, if one of them stands for another, none."""
+        if client_id:
+            await self._process.home(client_id).look(client_id)
+        for index, message in enumerate(messages):
+            if not message.key:
+                continue
+            if self._keys_are_full():
+                await self._process.refresh()
+            key = scoped(message, client_id)
+            partition = self._process.home(client_id or message.channel)
+            answer = partition.reserve_key(key, _fingerprint(message), room=self._has_room(message))
+            reserved.append(_Reserved(partition, key, answer))
+            await asyncio.shield(answer.result)
+            await self._key_checked(answer, index)
+
+    async def _key_checked(self, answer: Answer[T], index: int) -> T:
+        """An answer that is there.
+
+        Raises:
+            IdempotencyKeyReused, LimitMemory: what a key stands for, or that there are too many, forbids the message.
+        """
+        try:
+            return await answer
+        except KeyReused:
+            raise IdempotencyKeyReused(f"messages[{index}].idempotency_key") from None
+        except KeyFull as full:
+            raise LimitMemory(
+                f"max_idempotency_keys ({self._process.limits.idempotency_keys:,}) are in use; "
+                "try again when the oldest is 5 minutes old",
+                retry_after=full.oldest and full.oldest + idempotency.SECONDS - self._process.now(),
+            ) from None
+
+    def _show_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
+        if self._events.watched(EventKind.PUBLISHED):
+            self._events.show(Event.published(message, at, client_id, recipients))
+
+
+def _fingerprint(message: Message) -> str:
+    if not message.key:
+        return ""
+    mark = blake2b(digest_size=12)
+    for part in (message.channel.encode(), message.publisher.encode(), message.body):
+        mark.update(len(part).to_bytes(4, "big") + part)
+    mark.update(bytes([message.exclude_publisher]))
+    return mark.hexdigest()

@@ -1,0 +1,66 @@
+"""What one process asks another over the store, and the other answers."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+
+from pixied_server.engine.redis.process import Process
+
+__all__ = ["Requests"]
+
+# Seconds that another process has to answer.
+_TIMEOUT = 0.5
+
+
+class Requests:
+    """See the module.
+
+    Args:
+        process: this process.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._names = count(1)
+        self._waiting: dict[str, asyncio.Future[Sequence[str]]] = {}
+
+    async def ask(self, process: str, kind: str, *words: str) -> Sequence[str] | None:
+        """Ask a process something.
+
+        Args:
+            process: the other one, which receives kind, this process, the request's name and the words.
+            kind: one letter, that says what is asked.
+            words: without line ends.
+
+        Returns:
+            Its answer, or None if it is no more, or does not answer in time.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+        name = str(next(self._names))
+        answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+        self._waiting[name] = answer
+        try:
+            if not await self._notify(process, kind, self._process.name, name, *words):
+                return None
+            async with asyncio.timeout(_TIMEOUT):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[name]
+
+    async def answer(self, process: str, name: str, *words: str) -> None:
+        """Answer a request of another process, by its name."""
+        await self._notify(process, "A", name, *words)
+
+    def on_answer(self, name: str, *words: str) -> None:
+        """A request of this process is answered."""
+        waiting = self._waiting.get(name)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(words)
+
+    async def _notify(self, process: str, *words: str) -> int:
+        """Returns how many receive it."""
+        return await self._process.partitions[0].notify(process, "\n".join(words))

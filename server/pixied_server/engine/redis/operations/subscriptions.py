@@ -1,0 +1,190 @@
+"""Who subscribes to what: a client's record in its own partition, a pattern's members in the pattern's.
+
+The client's record is the truth. A pattern's logs keep messages for it from before it says so until after. A Subscribe
+that is cut off between the two is found by `joins`, an Unsubscribe or the end of a session by `leaving`: what was begun
+is then undone or done by the process that has the lease, a few seconds later.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pixied_server.core.channels import is_pattern
+from pixied_server.core.completion import completed
+from pixied_server.engine.abc import EventKind
+from pixied_server.engine.redis.operations.events import Events
+from pixied_server.engine.redis.operations.locks import KeyedLock
+from pixied_server.engine.redis.ownership.ownership import Ownership
+from pixied_server.engine.redis.partition.codec import Start
+from pixied_server.engine.redis.partition.protocol import Joined
+from pixied_server.engine.redis.process import Process
+from pixied_server.errors import ClientUnknown, LimitSubscriptions
+
+__all__ = ["Subscriptions"]
+
+
+class Subscriptions:
+    """See the module.
+
+    Args:
+        process: this process.
+        ownership: the clients that it owns.
+        events: shows what happens.
+
+    Attributes:
+        locks: changes of one client's subscriptions are made one after the other.
+    """
+
+    def __init__(self, process: Process, ownership: Ownership, events: Events) -> None:
+        self._process = process
+        self._ownership = ownership
+        self._events = events
+        self.locks = KeyedLock()
+
+    # Subscribing
+
+    async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """See `engine.abc.Engine`."""
+        return await completed(self._subscribe(client_id, list(dict.fromkeys(patterns))))
+
+    async def _subscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
+        async with self.locks.of(client_id):
+            joining = [self._join(client_id, pattern) for pattern in wanted]
+            # Most subscribe to one: that needs no task of its own.
+            joined = [await joining[0]] if len(joining) == 1 else await asyncio.gather(*joining)
+            starts = {pattern: begins for pattern, (_, begins) in zip(wanted, joined, strict=True)}
+            added = [pattern for pattern, (one, _) in zip(wanted, joined, strict=True) if one.added]
+            most = self._process.limits.subscriptions_per_client
+            try:
+                are_new, change = await self._process.home(client_id).subscribe(client_id, most, starts)
+            except (ClientUnknown, LimitSubscriptions):
+                await asyncio.gather(*[self.part(client_id, pattern) for pattern in added])
+                raise
+            self._join_is_done(client_id, added)
+            new = [pattern for pattern, is_new in zip(wanted, are_new, strict=True) if is_new]
+            first = {pattern for pattern, (one, _) in zip(wanted, joined, strict=True) if one.first}
+            self._show_joined(client_id, new, first)
+            if new:
+                logs = {(pattern, number): at for pattern in new for number, at in starts[pattern].items()}
+                self._ownership.changes.subscribed(client_id, change, logs)
+            return new
+
+    async def _join(self, client_id: str, pattern: str) -> tuple[Joined, dict[int, Start]]:
+        """Have a pattern's logs keep messages for a client. Returns from where on, for each partition."""
+        home = self._process.home(pattern)
+        wild = is_pattern(pattern)
+        joined = await home.join(pattern, client_id, wild=wild)
+        starts = {home.number: joined.start}
+        if wild:
+            starts |= await self._declare(pattern, joined.version, joined.members)
+        return joined, starts
+
+    async def _declare(self, pattern: str, version: int, members: int) -> Mapping[int, Start]:
+        home = self._process.layout.of(pattern)
+        declared = {
+            partition.number: partition.declare(pattern, version, members)
+            for partition in self._process.partitions
+            if partition.number != home
+        }
+        await asyncio.gather(*[answer.result for answer in declared.values()])
+        return {number: await answer for number, answer in declared.items()}
+
+    def _join_is_done(self, client_id: str, patterns: Sequence[str]) -> None:
+        by_partition: dict[int, list[tuple[str, str]]] = {}
+        for pattern in patterns:
+            by_partition.setdefault(self._process.layout.of(pattern), []).append((pattern, client_id))
+        for number, members in by_partition.items():
+            self._process.spawn(self._joined(number, members))
+
+    async def _joined(self, number: int, members: Sequence[tuple[str, str]]) -> None:
+        await self._process.partitions[number].joined(members)
+
+    async def rejoin(self, client_id: str, pattern: str) -> None:
+        """A pattern's logs keep messages again for a client whose subscription they did not know any more.
+
+        If it was their last subscriber, what was published meanwhile is missing, and nobody knows how much: that is a
+        loss of one.
+        """
+        joined, starts = await self._join(client_id, pattern)
+        await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
+        if joined.first:
+            await asyncio.gather(*[self._process.partitions[number].revived(pattern).result for number in starts])
+
+    # Unsubscribing
+
+    async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """See `engine.abc.Engine`."""
+        return await completed(self._unsubscribe(client_id, list(dict.fromkeys(patterns))))
+
+    async def _unsubscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
+        async with self.locks.of(client_id):
+            had, change, owner = await self._process.home(client_id).unsubscribe(client_id, wanted)
+            removed = [pattern for pattern, was in zip(wanted, had, strict=True) if was]
+            self._ownership.changes.unsubscribed(client_id, change, wanted, known=not removed)
+            if removed:
+                await self._part_all(client_id, removed)
+            await self._ownership.changes.make_known(owner, client_id, change)
+            return removed
+
+    async def part(self, client_id: str, pattern: str) -> bool:
+        """A client is no longer a member. Returns whether it was the pattern's last one."""
+        wild = is_pattern(pattern)
+        parted = await self._process.home(pattern).part(pattern, client_id, wild=wild)
+        if wild and parted.removed:
+            await self._declare(pattern, parted.version, parted.members)
+        return parted.last
+
+    async def _part_all(self, client_id: str, patterns: Sequence[str]) -> None:
+        now = self._process.now()
+        last = await asyncio.gather(*[self.part(client_id, pattern) for pattern in patterns])
+        for pattern, was_last in zip(patterns, last, strict=True):
+            self._events.show_if_watched(EventKind.UNSUBSCRIBED, now, client_id=client_id, channel=pattern)
+            if was_last:
+                self._events.show_if_watched(EventKind.CHANNEL_DESTROYED, now, channel=pattern)
+        await self._process.home(client_id).left(client_id)
+
+    async def leave(self, client_id: str, patterns: Sequence[str], reason: str) -> None:
+        """A session has ended: no log has it as a subscriber any more."""
+        await self._part_all(client_id, patterns)
+        now = self._process.now()
+        self._events.show_if_watched(EventKind.CLIENT_DESTROYED, now, client_id=client_id, reason=reason)
+
+    # What was cut off
+
+    async def finish_leaving(self, client_id: str, patterns: Sequence[str]) -> None:
+        """Whoever took subscriptions away, or ended a session, has died over it."""
+        async with self.locks.of(client_id):
+            await self._part_all(client_id, await self._not_subscribed(client_id, patterns))
+
+    async def finish_joining(self, client_id: str, pattern: str) -> None:
+        """Whoever made a client a member of a pattern has not said that it subscribes."""
+        async with self.locks.of(client_id):
+            if await self._not_subscribed(client_id, [pattern]):
+                await self.part(client_id, pattern)
+            else:
+                await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
+
+    async def _not_subscribed(self, client_id: str, patterns: Sequence[str]) -> list[str]:
+        """Those of these patterns to which a client does not subscribe, be it that its session is over."""
+        try:
+            subscribes = await self._process.home(client_id).subscribes(client_id, patterns)
+        except ClientUnknown:
+            return list(patterns)
+        return [pattern for pattern, does in zip(patterns, subscribes, strict=True) if not does]
+
+    # Looking
+
+    async def subscribed_to(self, client_id: str) -> list[str]:
+        """See `engine.abc.Engine`."""
+        return sorted((await self._process.home(client_id).look(client_id)).starts)
+
+    async def client_subscribed(self, client_id: str, pattern: str) -> bool:
+        """See `engine.abc.Engine`."""
+        (subscribes,) = await self._process.home(client_id).subscribes(client_id, [pattern])
+        return subscribes
+
+    def _show_joined(self, client_id: str, patterns: Sequence[str], first: set[str]) -> None:
+        now = self._process.now()
+        for pattern in patterns:
+            if pattern in first:
+                self._events.show_if_watched(EventKind.CHANNEL_CREATED, now, channel=pattern)
+            self._events.show_if_watched(EventKind.SUBSCRIBED, now, client_id=client_id, channel=pattern)

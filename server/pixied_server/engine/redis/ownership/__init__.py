@@ -1,0 +1,1 @@
+"""Which clients this process owns, and how far their messages have come."""

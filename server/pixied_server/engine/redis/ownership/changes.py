@@ -1,0 +1,190 @@
+"""Changes of the subscriptions of clients that this process owns, whichever process makes them.
+
+Each change of a client has a number, one more than the last one's: so its owner knows when it has missed one, and
+looks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pixied_server.engine.abc import LogName, Parting
+from pixied_server.engine.redis.operations.requests import Requests
+from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
+from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
+from pixied_server.engine.redis.ownership.follow import Follows
+from pixied_server.engine.redis.partition.codec import Start
+from pixied_server.engine.redis.partition.protocol import Record
+from pixied_server.engine.redis.process import Process
+from pixied_server.errors import ClientUnknown, EngineUnavailable
+
+__all__ = ["Changes", "Notified", "Owned", "starts_of"]
+
+
+@dataclass(slots=True)
+class Notified:
+    """What this process was notified of while a client is being claimed: it may own it already, and not know yet.
+
+    Attributes:
+        claims: how many are under way.
+        changed: its subscriptions may have changed, or the claim may be lost.
+        lost: claims up to this number are over.
+        gone: its session has ended.
+        wanted: processes that want it.
+    """
+
+    claims: int = 0
+    changed: bool = False
+    lost: int = 0
+    gone: bool = False
+    wanted: set[str] = field(default_factory=set)
+
+
+class Owned(Protocol):
+    """The clients that this process owns.
+
+    Attributes:
+        owned: its claims, by client.
+        notified: what it was notified of clients that are being claimed.
+    """
+
+    owned: dict[str, RedisClaim]
+    notified: dict[str, Notified]
+
+    def lose(self, claim: RedisClaim) -> None:
+        """Someone else has claimed a client."""
+        ...
+
+    def gone(self, client_id: str, parting: Parting, reason: str) -> None:
+        """A session ended."""
+        ...
+
+
+class Changes:
+    """See the module.
+
+    Args:
+        process: this process.
+        clients: those that it owns.
+        follows: follows logs for them.
+        checkpoints: names their links.
+        requests: asks other processes.
+    """
+
+    def __init__(
+        self, process: Process, clients: Owned, follows: Follows, checkpoints: Checkpoints, requests: Requests
+    ) -> None:
+        self._process = process
+        self._clients = clients
+        self._follows = follows
+        self._checkpoints = checkpoints
+        self._requests = requests
+
+    def subscribed(self, client_id: str, change: int, starts: Starts) -> None:
+        """This process has subscribed a client, whichever owns it."""
+        if (claim := self._concerned(client_id, change)) is None:
+            return
+        if change == claim.changes + 1:
+            claim.changes = change
+            self._follows.read(claim, starts)
+        else:
+            self._process.spawn(self.refresh(claim))
+
+    def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str], *, known: bool = False) -> None:
+        """A client, whichever process owns it, does not subscribe to some patterns.
+
+        Args:
+            client_id: the client.
+            change: the number of its last change.
+            patterns: the patterns.
+            known: it was so before, and the change was another one.
+        """
+        if (claim := self._concerned(client_id, change)) is None:
+            return
+        self._follows.leave(claim, patterns)
+        if change == claim.changes + 1 and not known:
+            claim.changes = change
+        else:
+            self._process.spawn(self.refresh(claim))
+
+    def on_subscribed(self, client_id: str, change: str) -> None:
+        """Another process has subscribed a client that is owned here."""
+        if (claim := self._concerned(client_id, int(change))) is not None:
+            self._process.spawn(self.refresh(claim))
+
+    def on_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
+        """Another process has unsubscribed a client that is owned here."""
+        self.unsubscribed(client_id, int(change), patterns)
+
+    async def make_known(self, owner: str, client_id: str, change: int) -> None:
+        """Wait until the process that owns a client, if there is one, knows of a change: a notification may be late.
+
+        Raises:
+            EngineUnavailable: it does not say so. It may receive nothing at the moment, and still deliver later.
+        """
+        if owner and await self._requests.ask(owner, "K", client_id, str(change)) is None:
+            record = await self._process.home(client_id).look(client_id)
+            if record.fields["process"] == owner:
+                raise EngineUnavailable("it is done, but the pixied that owns the client does not answer")
+
+    def on_change(self, process: str, name: str, client_id: str, change: str) -> None:
+        """Another process wants to be sure that this one knows of a change of a client."""
+
+        async def answer() -> None:
+            if (claim := self._concerned(client_id, int(change))) is not None:
+                await self.refresh(claim)
+            await self._requests.answer(process, name)
+
+        self._process.spawn(answer())
+
+    def _concerned(self, client_id: str, change: int) -> RedisClaim | None:
+        """The claim that does not know of a change yet."""
+        if (notified := self._clients.notified.get(client_id)) is not None:
+            notified.changed = True
+        claim = self._clients.owned.get(client_id)
+        return claim if claim is not None and claim.changes < change else None
+
+    async def refresh(self, claim: RedisClaim) -> None:
+        """See in the store whether a claim is still good, and what the client subscribes to.
+
+        Raises:
+            EngineUnavailable.
+        """
+        try:
+            record = await self._process.home(claim.client_id).look(claim.client_id)
+            if int(record.fields["claim"]) != claim.number and not claim.lost:
+                if await self._resumed(claim):
+                    # Until now nobody was notified of its own messages.
+                    self._process.listener.behind(claim.client_id)
+                    self._checkpoints.note(claim)
+                else:
+                    self._clients.lose(claim)
+        except ClientUnknown:
+            self._clients.gone(claim.client_id, Parting.DESTROYED, "the store has lost it")
+        if claim.lost or record.changes < claim.changes:
+            return
+        claim.changes = record.changes
+        starts = starts_of(record)
+        self._follows.leave(claim, claim.all_patterns - set(record.starts))
+        self._follows.read(claim, {log: start for log, start in starts.items() if not claim.reads(log)})
+
+    async def _resumed(self, claim: RedisClaim) -> bool:
+        """Whether a claim that the store does not know goes on, for nobody else has claimed the client.
+
+        Raises:
+            ClientUnknown, EngineUnavailable.
+        """
+        return await self._process.home(claim.client_id).resume(
+            claim.client_id,
+            claim.number,
+            claim.front_end,
+            expires=claim.expires,
+            link=self._checkpoints.name_of(claim.keeper),
+        )
+
+
+def starts_of(record: Record) -> dict[LogName, Start]:
+    """Where a client's subscriptions begin, for each log."""
+    return {
+        (pattern, partition): start for pattern, starts in record.starts.items() for partition, start in starts.items()
+    }

@@ -1,0 +1,344 @@
+"""A client that this process owns: what it reads, and how far it has come.
+
+A client is in one of these states, as far as its owner is concerned:
+
+| state | what it means | and then |
+|---|---|---|
+| unclaimed | no process owns it: its messages stay in the logs | a process claims it: claiming |
+| claiming | the store has made this process its owner; its logs are not all followed yet | all are: catching up |
+| catching up | it reads its logs, from its progress on | it has read everything that was received: live |
+| live | it gets what its link gets | it has to read by itself: behind. It has a new subscription: behind |
+| behind | as catching up; its progress goes back to where a new subscription begins | as catching up |
+| yielding | another process wants it: what is known of it is written down | that is done: unclaimed |
+| lost | another process, or another claim of this one, owns it | nothing: this claim is over |
+| ended | its session is over | nothing |
+
+`Ownership` moves it through claiming, yielding, lost and ended, its link through the others (`join`, `seek`). What
+makes this hard is that one number for a partition says how far a client is in all of its logs there. Two rules keep
+that true:
+
+- A subscription begins where its log was when the client became a member, and that may be behind what the client
+  already has of the partition. So when its logs are followed, progress goes back to there (`add`), and the older logs
+  are remembered to be `ahead`: they are not read again, and what came through them is not taken again.
+- Nobody confirms beyond where such a subscription begins before it was read: not this process (`capped`), and not by
+  scripts in which it takes part without knowing of the subscription yet (the record's `cap`).
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from pixied_server.core.backlog import Loss
+from pixied_server.core.channels import logs_of
+from pixied_server.core.log import Entry
+from pixied_server.core.progress import NOTHING, Progress, earlier, later
+from pixied_server.engine.abc import Keeper, LogName, Reading
+from pixied_server.engine.redis.partition.codec import Start
+from pixied_server.engine.redis.partition.protocol import Partition, Read
+
+__all__ = ["Owner", "RedisClaim", "Starts"]
+
+Starts = Mapping[LogName, Start]
+"""Where the subscriptions of a client begin, for each log. The log with the pattern "" is its inbox."""
+
+# A read goes on while there is more, until this share of what it may bring is left.
+_REST = 4
+# A message takes so many bytes at least: where fewer are asked for, no second partition is read at the same time.
+_LEAST = 1_000
+
+
+class Owner(Protocol):
+    """What a claim needs of the process."""
+
+    partitions: Sequence[Partition]
+
+    @property
+    def received(self) -> Progress:
+        """How far each partition was received."""
+        ...
+
+    def joined(self, claim: "RedisClaim") -> None:
+        """The client has joined its link's live messages, or left them."""
+        ...
+
+
+class RedisClaim:
+    """The claim of the Redis engine. See `engine.abc.Claim`, and the module.
+
+    Args:
+        owner: this process.
+        client_id: the client.
+        number: the claim's.
+        starts: its subscriptions, and its inbox.
+        progress: what the client has confirmed.
+        sent: up to where messages may have been delivered.
+        keeper: whoever confirms for it, or None.
+
+    Attributes:
+        front_end: the owner's name.
+        expires: whether the session timeout runs on.
+        changes: up to which change its subscriptions are known.
+        unsettled: whether nobody knows what the owners before have sent.
+        live: whether the client gets its messages as they are announced.
+        joined_at: how far it was when it last became live.
+        lost: whether it is over.
+        ended: whether it is over because the session is.
+        followed: the logs that are followed for it.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        client_id: str,
+        number: int,
+        starts: Starts,
+        progress: Progress,
+        sent: Progress,
+        keeper: Keeper | None,
+    ) -> None:
+        self.client_id = client_id
+        self.number = number
+        self.keeper = keeper
+        self.sent = sent
+        self.front_end = ""
+        self.expires = False
+        self.changes = 0
+        self.unsettled = False
+        self.live = False
+        self.joined_at = NOTHING
+        self.lost = False
+        self.ended = False
+        self.followed: set[LogName] = set()
+        self._owner = owner
+        self._progress = list(progress)
+        self._starts = dict(starts)
+        # Subscriptions whose logs are not followed yet; and those that are, and were not read while the client was
+        # live.
+        self._coming: dict[LogName, Start] = {}
+        self._fresh: dict[LogName, Start] = {}
+        # Logs that have been read further than the partition's progress says.
+        self._ahead: dict[LogName, int] = {}
+        # A read that began before one of these changes may lack something, or bring too much.
+        self._changed = 0
+
+    # What it reads
+
+    @property
+    def progress(self) -> Progress:
+        """See `engine.abc.Claim`."""
+        return tuple(self._progress)
+
+    @property
+    def logs(self) -> list[LogName]:
+        """The logs of the patterns that the client subscribes to, and that it reads."""
+        return [log for log in self._starts if log[0]]
+
+    @property
+    def all_patterns(self) -> set[str]:
+        """What the client subscribes to, whether it reads it already or will."""
+        return {pattern for pattern, _ in (*self._starts, *self._coming) if pattern}
+
+    @property
+    def complete(self) -> bool:
+        """Whether it reads everything that the client subscribes to, as far as is known."""
+        return not self._coming and not self._fresh
+
+    def reads(self, log: LogName) -> bool:
+        """Whether it reads a log, or will."""
+        return log in self._starts or log in self._coming
+
+    def patterns(self) -> list[str]:
+        """See `engine.abc.Claim`."""
+        return list(dict.fromkeys(pattern for pattern, _ in self._starts if pattern))
+
+    def expect(self, starts: Starts) -> None:
+        """The client subscribes to further logs: they will be read once they are followed."""
+        self._coming.update(starts)
+
+    def expected(self, starts: Starts) -> Starts:
+        """Those of these that are still expected."""
+        return {log: start for log, start in starts.items() if self._coming.get(log) is start}
+
+    def add(self, starts: Starts) -> None:
+        """Logs that were expected are followed, and are to be read from where the subscriptions begin."""
+        expected = self.expected(starts)
+        for log in expected:
+            del self._coming[log]
+        fresh = {log: start for log, start in expected.items() if log not in self._starts}
+        self._starts |= fresh
+        self._changed += bool(fresh)
+        if self.live:
+            self._fresh |= fresh
+        else:
+            self._go_back(fresh)
+
+    def remove(self, pattern: str) -> list[LogName]:
+        """The client no longer reads the logs of a pattern, and will not. Returns them."""
+        logs = {log for log in (*self._starts, *self._coming) if log[0] == pattern}
+        for log in logs:
+            for one in (self._starts, self._coming, self._fresh, self._ahead):
+                one.pop(log, None)
+        self._changed += bool(logs)
+        return list(logs)
+
+    def _go_back(self, fresh: Starts) -> None:
+        """Begin to read logs where the client may be further in their partitions."""
+        for partition in {partition for _, partition in fresh}:
+            reached = self._progress[partition]
+            unread = {log: at.sequence for log, at in fresh.items() if log[1] == partition and at.sequence < reached}
+            if not unread:
+                continue
+            for log in self._starts:
+                if log[1] == partition and log not in unread:
+                    self._ahead[log] = max(reached, self._ahead.get(log, 0))
+            self._progress[partition] = min(unread.values())
+
+    def advance(self, progress: Progress) -> None:
+        """Before anything is read: the client has got its messages up to here."""
+        self._progress = list(later(tuple(self._progress), progress))
+
+    def was_sent(self, progress: Progress) -> None:
+        """Messages up to here may have been delivered before."""
+        self.sent = later(self.sent, progress)
+
+    def capped(self, progress: Progress) -> Progress:
+        """See `engine.abc.Claim`."""
+        if not self.live:
+            progress = earlier(progress, self.progress)
+        if self.complete or not progress:
+            return progress
+        capped = list(progress)
+        for (_, partition), start in (*self._coming.items(), *self._fresh.items()):
+            capped[partition] = min(capped[partition], start.sequence)
+        return tuple(capped)
+
+    # Reading
+
+    async def read(self, *, messages: int, size: int) -> Reading:
+        """See `engine.abc.Claim`."""
+        while True:
+            reading = await self._read(messages, size)
+            if reading is None:
+                # What was read is of a time before; it begins again.
+                return Reading([], 0, [], self.progress, self.progress, done=False)
+            if reading.entries or reading.losses or reading.done:
+                return reading
+            # All of it was the client's own, and not for it.
+
+    async def _read(self, messages: int, size: int) -> Reading | None:
+        changed = self._changed
+        begin, upto = self.progress, self._owner.received
+        reached = list(later(begin, upto))
+        behind = self._behind(upto)
+        for number in behind:
+            reached[number] = begin[number]
+        found: list[Entry] = []
+        losses: list[Loss] = []
+        left, room = messages, size
+        asking = list(behind)
+        while asking and left > 0 and (room > size // _REST or not found):
+            some = asking[: max(1, min(len(asking), left, room // _LEAST))]
+            answers = await asyncio.gather(
+                *[
+                    self._ask(
+                        number, behind[number], upto[number], max(1, left // len(some)), max(1, room // len(some))
+                    )
+                    for number in some
+                ]
+            )
+            if self._changed != changed:
+                return None
+            asking = asking[len(some) :]
+            for number, read in zip(some, answers, strict=True):
+                entries = self._new(read, behind[number])
+                found += entries
+                left -= len(read.entries)
+                room -= sum(entry.message.size for entry in read.entries)
+                losses += [loss for _, loss in read.losses]
+                reached[number] = read.reached
+                if read.more:
+                    asking.append(number)
+                    behind[number] = [
+                        (log, max(sequence, read.reached), offset) for log, sequence, offset in behind[number]
+                    ]
+        return self._taken(found, losses, begin, reached, done=not asking)
+
+    def _behind(self, upto: Progress) -> dict[int, list[tuple[LogName, int, int]]]:
+        """The logs that may have something unread, by partition: up to which sequence and offset each was read."""
+        behind: dict[int, list[tuple[LogName, int, int]]] = {}
+        for log, start in self._starts.items():
+            sequence = max(self._ahead.get(log, self._progress[log[1]]), start.sequence)
+            if sequence < upto[log[1]]:
+                behind.setdefault(log[1], []).append((log, sequence, start.offset))
+        return behind
+
+    async def _ask(
+        self, number: int, logs: Sequence[tuple[LogName, int, int]], upto: int, messages: int, size: int
+    ) -> Read:
+        asked = [(pattern or self.client_id, sequence, offset) for (pattern, _), sequence, offset in logs]
+        return await self._owner.partitions[number].read(asked, upto=upto, messages=messages, size=size)
+
+    def _new(self, read: Read, logs: Sequence[tuple[LogName, int, int]]) -> Iterable[Entry]:
+        """The messages that the client has not got through a log that is ahead."""
+        if not self._ahead:
+            return read.entries
+        return [
+            entry
+            for entry, places in zip(read.entries, read.offsets, strict=True)
+            if not self._had(entry, any(not logs[place][0][0] for place, _ in places))
+        ]
+
+    def _had(self, entry: Entry, own: bool) -> bool:  # noqa: FBT001 - whether it is the client's own
+        if own:
+            return False
+        for pattern in logs_of(entry.message.channel):
+            log = (pattern, entry.partition)
+            if entry.sequence <= self._ahead.get(log, 0) and entry.sequence > self._starts[log].sequence:
+                return True
+        return False
+
+    def _taken(
+        self, found: list[Entry], losses: Sequence[Loss], begin: Progress, reached: Sequence[int], *, done: bool
+    ) -> Reading:
+        """Make a reading: first what may have been sent before; the messages of each partition in their order."""
+        self._progress = list(map(max, reached, begin))
+        for log, sequence in list(self._ahead.items()):
+            if sequence <= self._progress[log[1]]:
+                del self._ahead[log]
+        old = [entry for entry in found if not entry.is_beyond(self.sent)]
+        new = [entry for entry in found if entry.is_beyond(self.sent)]
+        wanted = [
+            [entry for entry in sorted(some, key=_order) if not entry.message.skips(self.client_id)]
+            for some in (old, new)
+        ]
+        gone = [Loss("" if loss.pattern == self.client_id else loss.pattern, loss.count) for loss in losses]
+        return Reading([*wanted[0], *wanted[1]], len(wanted[0]), _together(gone), begin, self.progress, done)
+
+    # How far it has got
+
+    def join(self) -> None:
+        """See `engine.abc.Claim`."""
+        self.live = True
+        self.joined_at = self.progress
+        self._owner.joined(self)
+
+    def seek(self, progress: Progress) -> Progress:
+        """See `engine.abc.Claim`."""
+        self.live = False
+        self._progress = list(later(self.progress, progress))
+        fresh, self._fresh = self._fresh, {}
+        self._go_back(fresh)
+        self._owner.joined(self)
+        return self.progress
+
+
+def _together(losses: Iterable[Loss]) -> list[Loss]:
+    """One loss for each pattern."""
+    counts: dict[str, int] = {}
+    for loss in losses:
+        counts[loss.pattern] = counts.get(loss.pattern, 0) + loss.count
+    return [Loss(pattern, count) for pattern, count in counts.items()]
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    return entry.sequence, entry.partition

@@ -1,0 +1,337 @@
+"""Which clients this process owns, and how a client goes from one process to another. See `claim` for its states."""
+
+import asyncio
+from contextlib import suppress
+
+from pixied_server.core.progress import NOTHING, Progress
+from pixied_server.engine.abc import Claim, Delivered, Keeper, Parting
+from pixied_server.engine.redis.operations.requests import Requests
+from pixied_server.engine.redis.ownership.changes import Changes, Notified, starts_of
+from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
+from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
+from pixied_server.engine.redis.ownership.follow import Follows
+from pixied_server.engine.redis.partition.codec import Start, progress_in
+from pixied_server.engine.redis.partition.protocol import Claimed, Record, Settled, Wanted
+from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.subscriber.subscriber import Subscriber
+from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError, TakenOver
+
+__all__ = ["Ownership"]
+
+# Seconds that another process has to yield a client that is claimed here.
+_YIELD = 0.5
+# So many claims are looked at at once.
+_AT_ONCE = 200
+
+
+class Ownership:
+    """See the module.
+
+    Args:
+        process: this process.
+        subscriber: receives what is published.
+        checkpoints: writes down how far clients are.
+        requests: asks other processes.
+
+    Attributes:
+        owned: the claims of this process, by client.
+        notified: what it was notified of clients that are being claimed.
+        changes: of the subscriptions of these clients.
+        partitions: the process's.
+    """
+
+    def __init__(self, process: Process, subscriber: Subscriber, checkpoints: Checkpoints, requests: Requests) -> None:
+        self.owned: dict[str, RedisClaim] = {}
+        self.partitions = process.partitions
+        self._process = process
+        self._subscriber = subscriber
+        self._checkpoints = checkpoints
+        self._follows = Follows(process, subscriber)
+        self.notified: dict[str, Notified] = {}
+        self.changes = Changes(process, self, self._follows, checkpoints, requests)
+        self._yielded: dict[str, set[asyncio.Event]] = {}
+
+    @property
+    def received(self) -> Progress:
+        """See `Owner`."""
+        return self._subscriber.progress
+
+    # Claiming
+
+    async def claim(
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+    ) -> RedisClaim:
+        """See `engine.abc.Engine`."""
+        notified = self.notified.setdefault(client_id, Notified())
+        notified.claims += 1
+        # A task of its own: once the store was asked the client is this process's, whatever becomes of the caller.
+        claiming = asyncio.get_running_loop().create_task(
+            self._claim(client_id, front_end, notified, cursor, expires=expires, keeper=keeper)
+        )
+        claiming.add_done_callback(lambda _: self._claimed(client_id, notified))
+        try:
+            claim = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            self._process.spawn(self._give_back(claiming))
+            raise
+        self._check(claim)
+        return claim
+
+    async def _give_back(self, claiming: "asyncio.Task[RedisClaim]") -> None:
+        await self.release(await claiming, Delivered())
+
+    def _claimed(self, client_id: str, notified: Notified) -> None:
+        """A claim was made, or failed."""
+        notified.claims -= 1
+        if not notified.claims:
+            del self.notified[client_id]
+            for process in notified.wanted:
+                self._process.spawn(self._yield(client_id, process))
+
+    def _check(self, claim: RedisClaim) -> None:
+        """See that a claim is not over.
+
+        Raises:
+            ClientUnknown, TakenOver.
+        """
+        if claim.lost:
+            raise ClientUnknown(claim.client_id) if claim.ended else TakenOver(claim.client_id)
+
+    async def _claim(
+        self,
+        client_id: str,
+        front_end: str,
+        notified: Notified,
+        cursor: int,
+        *,
+        expires: bool,
+        keeper: Keeper | None,
+    ) -> RedisClaim:
+        claimed = await self._ask(client_id, front_end, cursor, expires=expires, keeper=keeper)
+        claim = self._begin(client_id, claimed, keeper)
+        claim.front_end, claim.expires = front_end, expires
+        if notified.gone:
+            self._forget(client_id)
+            claim.ended = True
+        elif claimed.number <= notified.lost:
+            self._forget(client_id)
+        self._check(claim)
+        try:
+            await self._catch_on(claim, claimed.record, notified)
+        except PixiedError:
+            self._check(claim)
+            await self.release(claim, Delivered())
+            raise
+        self._check(claim)
+        return claim
+
+    async def _ask(
+        self, client_id: str, front_end: str, cursor: int, *, expires: bool, keeper: Keeper | None
+    ) -> Claimed:
+        """Claim a client in the store; where another process owns it, that one has a moment to yield it."""
+        yielded = asyncio.Event()
+        waiting = self._yielded.setdefault(client_id, set())
+        waiting.add(yielded)
+        try:
+            for force in (False, True):
+                answer = await self._process.home(client_id).claim(
+                    client_id,
+                    front_end,
+                    expires=expires,
+                    link=self._checkpoints.name_of(keeper),
+                    force=force,
+                    cursor=cursor,
+                    settled=self._settled(client_id),
+                )
+                if isinstance(answer, Claimed):
+                    return answer
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_YIELD):
+                        await yielded.wait()
+            assert not isinstance(answer, Wanted)  # noqa: S101 - a forced claim is never refused
+            return answer
+        finally:
+            waiting.discard(yielded)
+            if not waiting:
+                self._yielded.pop(client_id, None)
+
+    def _settled(self, client_id: str) -> Settled:
+        """What is known of a client by the claim that this process has on it."""
+        mine = self.owned.get(client_id)
+        if mine is None:
+            return Settled(0)
+        return _settled(mine, self._process.listener.delivered(client_id) or Delivered())
+
+    def _begin(self, client_id: str, claimed: Claimed, keeper: Keeper | None) -> RedisClaim:
+        """Redis lists this process as owner now: what it is notified of from now on concerns this claim.
+
+        Raises:
+            TakenOver: a later claim of this process was answered before.
+        """
+        other = self.owned.get(client_id)
+        if other is not None and other.number > claimed.number:
+            raise TakenOver(client_id)
+        fields, count = claimed.record.fields, len(self.partitions)
+        home = self._process.layout.of(client_id)
+        starts = starts_of(claimed.record)
+        # An inbox that never had anything need not be read.
+        starts["", home] = Start(claimed.empty, 0)
+        claim = RedisClaim(
+            self,
+            client_id,
+            claimed.number,
+            starts,
+            progress_in(fields.get("progress", ""), count),
+            progress_in(fields.get("sent", ""), count),
+            keeper,
+        )
+        if other is not None:
+            # Its link went on until this moment, while the store was asked.
+            delivered = self._process.listener.delivered(client_id) or Delivered()
+            claim.advance(_capped(delivered.confirmed, {log: at for log, at in starts.items() if not other.reads(log)}))
+            claim.was_sent(delivered.sent)
+        self._forget(client_id)
+        self._process.listener.claimed(client_id)
+        claim.changes = claimed.record.changes
+        claim.unsettled = "unsettled" in fields
+        self.owned[client_id] = claim
+        self._follows.follow_inbox(claim, claimed.inbox)
+        return claim
+
+    async def _catch_on(self, claim: RedisClaim, record: Record, notified: Notified) -> None:
+        """Find out what the client's messages are, and begin to receive them.
+
+        Raises:
+            ClientUnknown, TakenOver, EngineUnavailable.
+        """
+        if claim.unsettled:
+            claim.advance(await self._inherited(record))
+        await self._follows.follow(claim, claim.logs)
+        self._check(claim)
+        home = self._process.layout.of(claim.client_id)
+        await self._subscriber.barrier({home, *(partition for _, partition in claim.logs)})
+        if notified.changed:
+            await self.changes.refresh(claim)
+        if claim.unsettled:
+            # Nobody knows what the owners before have sent: anything that there was by now.
+            claim.was_sent(self.received)
+            await self._process.home(claim.client_id).settle(claim.client_id, claim.number, claim.sent)
+            claim.unsettled = False
+
+    async def _inherited(self, record: Record) -> Progress:
+        """The last owner is gone without a word: what its link had confirmed counts."""
+        process = record.fields.get("process")
+        if not process or record.fields.get("joined") != "1":
+            return NOTHING
+        checkpoints = await self._process.home(process).checkpoints(process)
+        return progress_in(checkpoints.get(record.fields["link"], ""), len(self.partitions))
+
+    # The end of claims
+
+    def _forget(self, client_id: str) -> None:
+        claim = self.owned.pop(client_id, None)
+        if claim is not None:
+            claim.lost = True
+            self._checkpoints.forget(claim)
+            self._follows.unfollow(claim, claim.followed)
+            # Its link may be gone, and all that waited there is not to be kept with it.
+            claim.keeper = None
+
+    def gone(self, client_id: str, parting: Parting, reason: str) -> None:
+        """A session ended: whoever holds it here is told."""
+        if (notified := self.notified.get(client_id)) is not None:
+            notified.gone = True
+        if (claim := self.owned.get(client_id)) is not None:
+            claim.ended = True
+        self._forget(client_id)
+        self._process.listener.gone(client_id, parting, reason)
+
+    async def confirm(self, claim: Claim, progress: Progress) -> None:
+        """See `engine.abc.Engine`."""
+        mine = self.owned.get(claim.client_id)
+        if mine is None or mine is not claim:
+            return
+        home = self._process.home(mine.client_id)
+        more = await home.confirm(mine.client_id, mine.number, progress, mine.changes)
+        while more:
+            more = await home.confirm(mine.client_id, mine.number, progress, mine.changes)
+
+    def lose(self, claim: RedisClaim) -> None:
+        """Someone else has claimed a client that is owned here."""
+        if self.owned.get(claim.client_id) is claim:
+            self._forget(claim.client_id)
+            self._process.listener.claimed(claim.client_id)
+
+    async def release(self, claim: Claim, delivered: Delivered) -> None:
+        """See `engine.abc.Engine`."""
+        if not isinstance(claim, RedisClaim) or claim.lost:
+            return
+        settled = _settled(claim, delivered)
+        self._forget(claim.client_id)
+        try:
+            await self._process.home(claim.client_id).release(claim.client_id, settled)
+        except EngineUnavailable:
+            self._checkpoints.release_later(claim, settled)
+            raise
+
+    def joined(self, claim: RedisClaim) -> None:
+        """See `Owner`."""
+        self._checkpoints.note(claim)
+
+    # What other processes say
+
+    def on_wanted(self, client_id: str, process: str) -> None:
+        """Another process wants a client that is owned here."""
+        self._process.spawn(self._yield(client_id, process))
+
+    async def _yield(self, client_id: str, process: str) -> None:
+        """Another process wants a client: it gets it, with all that is known of its messages."""
+        claim = self.owned.get(client_id)
+        notified = self.notified.get(client_id)
+        if claim is None and notified is not None:
+            # Redis may list this process as owner already; what there is to know comes with its answer.
+            notified.wanted.add(process)
+            return
+        if claim is not None:
+            delivered = self._process.listener.delivered(client_id) or Delivered()
+            self._process.listener.claimed(client_id)
+            await self.release(claim, delivered)
+        await self._process.home(client_id).notify(process, f"R\n{client_id}")
+
+    def on_yielded(self, client_id: str) -> None:
+        """Another process has yielded a client that is wanted here."""
+        for yielded in self._yielded.get(client_id, ()):
+            yielded.set()
+
+    def on_claimed(self, client_id: str, number: str) -> None:
+        """Another process has claimed a client, whatever this one owned up to a claim."""
+        if (notified := self.notified.get(client_id)) is not None:
+            notified.lost = max(notified.lost, int(number))
+        claim = self.owned.get(client_id)
+        if claim is not None and claim.number <= int(number):
+            self.lose(claim)
+
+    async def check(self, partition: int) -> None:
+        """The store was away, or this process was: see which clients are still owned here, and what is new of them."""
+        self._checkpoints.forget_written()
+        for client_id, notified in self.notified.items():
+            notified.changed |= self._process.layout.of(client_id) == partition
+        mine = [claim for claim in self.owned.values() if self._process.layout.of(claim.client_id) == partition]
+        for claim in mine:
+            self._checkpoints.note(claim)
+        for begin in range(0, len(mine), _AT_ONCE):
+            await asyncio.gather(
+                *[self.changes.refresh(claim) for claim in mine[begin : begin + _AT_ONCE] if not claim.lost]
+            )
+
+
+def _settled(claim: RedisClaim, delivered: Delivered) -> Settled:
+    return Settled(claim.number, delivered.confirmed, delivered.sent, delivered.cursors, claim.changes)
+
+
+def _capped(progress: Progress, starts: Starts) -> Progress:
+    """A progress that goes no further than where subscriptions begin."""
+    capped = list(progress)
+    for (_, partition), start in starts.items() if capped else ():
+        capped[partition] = min(capped[partition], start.sequence)
+    return tuple(capped)

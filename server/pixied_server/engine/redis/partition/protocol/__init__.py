@@ -1,0 +1,47 @@
+"""What a partition can be asked: one method for each operation of its script, in one file for each file of the script.
+
+Nothing else names an operation, or takes an answer apart. All raise EngineUnavailable where the store does not answer;
+what else is said with each.
+"""
+
+from pixied_server.engine.redis.partition.protocol.answers import (
+    Answer,
+    Claimed,
+    Ended,
+    Joined,
+    KeyFull,
+    KeyReused,
+    LogState,
+    Parted,
+    Published,
+    Read,
+    Record,
+    Settled,
+    Wanted,
+)
+from pixied_server.engine.redis.partition.protocol.clients import ClientsProtocol
+from pixied_server.engine.redis.partition.protocol.messages import MessagesProtocol
+from pixied_server.engine.redis.partition.protocol.ownership import OwnershipProtocol
+from pixied_server.engine.redis.partition.protocol.processes import ProcessesProtocol
+from pixied_server.engine.redis.partition.protocol.subscriptions import SubscriptionsProtocol
+
+__all__ = [
+    "Answer",
+    "Claimed",
+    "Ended",
+    "Joined",
+    "KeyFull",
+    "KeyReused",
+    "LogState",
+    "Parted",
+    "Partition",
+    "Published",
+    "Read",
+    "Record",
+    "Settled",
+    "Wanted",
+]
+
+
+class Partition(ClientsProtocol, SubscriptionsProtocol, MessagesProtocol, OwnershipProtocol, ProcessesProtocol):
+    """One partition. See the module."""

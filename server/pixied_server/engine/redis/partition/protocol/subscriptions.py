@@ -1,0 +1,110 @@
+"""Subscriptions: see `scripts/subscriptions.lua`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pixied_server.engine.redis.partition.codec import Start, starts_text
+from pixied_server.engine.redis.partition.protocol.answers import (
+    Answer,
+    Asker,
+    Joined,
+    Parted,
+    nothing,
+    start_of,
+    texts,
+    truths,
+)
+from pixied_server.errors import ClientUnknown, LimitSubscriptions
+
+__all__ = ["SubscriptionsProtocol"]
+
+
+class SubscriptionsProtocol(Asker):
+    """What a partition can be asked about subscriptions."""
+
+    def join(self, pattern: str, client_id: str, *, wild: bool) -> Answer[Joined]:
+        """Make a client a member of a pattern."""
+
+        def joined(result: list[Any]) -> Joined:
+            _, first, version, members, start, added = result
+            return Joined(bool(first), bool(added), int(version), members, start_of(start))
+
+        return self._ask(joined, "join", pattern, client_id, int(wild))
+
+    def declare(self, pattern: str, version: int, members: int) -> Answer[Start]:
+        """Tell of the members of a pattern that are in another partition. Returns where its log here is."""
+        return self._ask(lambda result: start_of(result[1]), "declare", pattern, version, members)
+
+    def part(self, pattern: str, client_id: str, *, wild: bool) -> Answer[Parted]:
+        """Make a client no member of a pattern."""
+
+        def parted(result: list[Any]) -> Parted:
+            _, last, version, members, removed = result
+            return Parted(bool(last), int(version), members, bool(removed))
+
+        return self._ask(parted, "part", pattern, client_id, int(wild))
+
+    def joined(self, members: Sequence[tuple[str, str]]) -> Answer[None]:
+        """The clients' own parts of these subscriptions (pattern, client) are done."""
+        return self._ask(nothing, "joined", len(members), *(word for member in members for word in member))
+
+    def unjoined(self, age: float, most: int) -> Answer[list[tuple[str, str]]]:
+        """Subscriptions (pattern, client) whose clients' own parts should have been done so many seconds ago."""
+        return self._ask(
+            lambda result: [(pattern.decode(), client_id.decode()) for pattern, client_id in result[1]],
+            "unjoined",
+            repr(age),
+            most,
+        )
+
+    def subscribe(
+        self, client_id: str, most: int, starts: Mapping[str, Mapping[int, Start]]
+    ) -> Answer[tuple[list[bool], int]]:
+        """Subscribe a client. Returns which patterns are new, and the number of the change.
+
+        Raises:
+            ClientUnknown, LimitSubscriptions.
+        """
+
+        def subscribed(result: list[Any]) -> tuple[list[bool], int]:
+            if not result[0]:
+                raise ClientUnknown(client_id) if result[1] == b"UNKNOWN" else LimitSubscriptions(most)
+            return list(map(bool, result[1])), result[2]
+
+        words = [word for pattern, some in starts.items() for word in (pattern, starts_text(some))]
+        return self._ask(subscribed, "subscribe", client_id, most, len(starts), *words)
+
+    def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> Answer[tuple[list[bool], int, str]]:
+        """Unsubscribe a client. Raises ClientUnknown.
+
+        Returns:
+            Which patterns it had, the last change's number, and the other process that owns it or "".
+        """
+        return self._of_client(
+            client_id,
+            lambda result: (list(map(bool, result[1])), result[2], result[3].decode()),
+            "unsubscribe",
+            len(patterns),
+            *patterns,
+        )
+
+    def subscribes(self, client_id: str, patterns: Sequence[str]) -> Answer[list[bool]]:
+        """Which of these patterns a client subscribes to. Raises ClientUnknown."""
+        return self._of_client(client_id, truths, "subscribes", len(patterns), *patterns)
+
+    def are_members(self, members: Sequence[tuple[str, str]]) -> Answer[list[bool]]:
+        """Which of these (pattern, client) are members."""
+        words = [word for member in members for word in member]
+        return self._ask(truths, "are_members", len(members), *words)
+
+    def clients(self, after: str, most: int) -> Answer[list[str]]:
+        """Clients in ascending order."""
+        return self._ask(lambda result: texts(result[1]), "clients", after, most)
+
+    def patterns(self, after: str, most: int) -> Answer[list[str]]:
+        """Patterns whose members are here, in ascending order."""
+        return self._ask(lambda result: texts(result[1]), "patterns", after, most)
+
+    def members(self, pattern: str, after: str, most: int) -> Answer[list[str]]:
+        """The members of a pattern in ascending order."""
+        return self._ask(lambda result: texts(result[1]), "members", pattern, after, most)

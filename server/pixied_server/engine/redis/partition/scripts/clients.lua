@@ -1,0 +1,141 @@
+-- Clients: sessions, and the namespaces that are reserved beside them.
+
+-- What is known of a client that is alive, or nil.
+local function alive(id)
+  local is = redis.call('HMGET', client_key(id), 'deadline', 'claim', 'expires', 'timeout', 'process')
+  if not is[1] then return nil end
+  local kept = is[2] ~= '0' and is[3] == '0'
+  if not kept and tonumber(is[1]) <= NOW then return nil end
+  return {deadline = tonumber(is[1]), claim = is[2], kept = kept, timeout = tonumber(is[4]), process = is[5]}
+end
+
+-- The process that owns a client, if that is another one.
+local function elsewhere(is) return is.process ~= ME and is.process or '' end
+
+local function set_deadline(id, deadline, kept)
+  redis.call('HSET', client_key(id), 'deadline', num(deadline))
+  if kept then redis.call('ZREM', DEADLINES, id) else redis.call('ZADD', DEADLINES, num(deadline), id) end
+end
+
+-- Everything of a client that is in its own partition goes; its patterns are noted until all logs know. Returns the patterns.
+local function finish(id, kind, reason)
+  local patterns = redis.call('HKEYS', subscriptions_key(id))
+  local process = redis.call('HGET', client_key(id), 'process')
+  redis.call('HSET', LEAVING, id, num(NOW) .. '\n' .. table.concat(patterns, '\n'))
+  redis.call('DEL', client_key(id), subscriptions_key(id))
+  drop_log(id)
+  redis.call('ZREM', DEADLINES, id)
+  redis.call('ZREM', CLIENTS, id)
+  if process and process ~= '' then
+    redis.call('SREM', owned_key(process), id)
+    if process ~= ME then notify(process, 'G', id, kind, reason) end
+  end
+  return patterns
+end
+
+-- id, session timeout, attributes. Returns when it was created and its deadline.
+function operations.create(a)
+  local id, timeout, attributes = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
+  if redis.call('EXISTS', client_key(id)) == 1 or redis.call('SISMEMBER', NAMESPACES, id) == 1
+    or redis.call('HEXISTS', LEAVING, id) == 1 then
+    return {0, 'TAKEN'}
+  end
+  local deadline = NOW + timeout
+  redis.call('HSET', client_key(id), 'created', num(NOW), 'timeout', num(timeout), 'attributes', attributes, 'claim', '0',
+    'process', '', 'front_end', '', 'expires', '1', 'subscriptions', '0')
+  set_deadline(id, deadline, false)
+  redis.call('ZADD', CLIENTS, 0, id)
+  return {1, num(NOW), num(deadline)}
+end
+
+-- id. Returns the fields of its record, and its subscriptions.
+function operations.look(a)
+  local id = ARGV[a]
+  if not alive(id) then return UNKNOWN end
+  return {1, redis.call('HGETALL', client_key(id)), redis.call('HGETALL', subscriptions_key(id))}
+end
+
+-- id. Returns the new deadline, "" for one that is kept alive.
+function operations.ping(a)
+  local id = ARGV[a]
+  local is = alive(id)
+  if not is then return UNKNOWN end
+  local deadline = NOW + is.timeout
+  set_deadline(id, deadline, is.kept)
+  return {1, is.kept and '' or num(deadline)}
+end
+
+-- id, reason. Returns its patterns, and the other process that owned it.
+function operations.destroy(a)
+  local id, reason = ARGV[a], ARGV[a + 1]
+  local is = alive(id)
+  if not is then return UNKNOWN end
+  return {1, finish(id, 'destroyed', reason), elsewhere(is)}
+end
+
+-- Sessions whose time is over, as many as one call may end. Returns in how many seconds the next one is, "" for none, and those that
+-- ended: id and patterns.
+function operations.expire(a)
+  local due = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', num(NOW), 'LIMIT', 0, ARGV[a])
+  local ended, work = {}, 0
+  for _, id in ipairs(due) do
+    local patterns = finish(id, 'expired', 'timed out')
+    ended[#ended + 1] = {id, patterns}
+    work = work + 10 + #patterns
+    if work > WORK then break end
+  end
+  -- Whoever ends sessions tells the others that the server's clock is right.
+  if string.sub(ARGV[2], 1, 1) == '~' and math.abs(CLOCK - tonumber(string.sub(ARGV[2], 2))) < 0.5 then
+    set_meta('agreed', CLOCK)
+    if agreed_by ~= ME then redis.call('HSET', META, 'agreed_by', ME) end
+  end
+  local next = redis.call('ZRANGE', DEADLINES, 0, 0, 'WITHSCORES')
+  return {1, next[2] and num(tonumber(next[2]) - NOW) or '', ended}
+end
+
+-- id: no pattern has the client as a member any more.
+function operations.left(a)
+  redis.call('HDEL', LEAVING, ARGV[a])
+  return {1}
+end
+
+-- id, patterns that a client no longer subscribes to, or has not come to subscribe to.
+local function leave(id, patterns)
+  local before = redis.call('HGET', LEAVING, id)
+  local words = before and string.match(before, '^[^\n]*\n?(.*)$') or ''
+  for _, pattern in ipairs(patterns) do words = words == '' and pattern or words .. '\n' .. pattern end
+  redis.call('HSET', LEAVING, id, num(NOW) .. '\n' .. words)
+end
+
+-- age, cursor. Clients whose members should have been taken away so many seconds ago: whoever began it died over it.
+function operations.leavings(a)
+  local before, found = NOW - tonumber(ARGV[a]), {}
+  local scan = redis.call('HSCAN', LEAVING, ARGV[a + 1], 'COUNT', 100)
+  for index = 1, #scan[2], 2 do
+    local at, patterns = string.match(scan[2][index + 1], '^([^\n]*)\n?(.*)$')
+    if tonumber(at) <= before then found[#found + 1] = {scan[2][index], patterns} end
+  end
+  return {1, scan[1], found}
+end
+
+-- Which of these clients are alive.
+function operations.alive(a)
+  local found = {}
+  for index = 1, tonumber(ARGV[a]) do found[index] = alive(ARGV[a + index]) and 1 or 0 end
+  return {1, found}
+end
+
+-- Namespaces
+
+function operations.reserve(a)
+  local name = ARGV[a]
+  if redis.call('EXISTS', client_key(name)) == 1 or redis.call('HEXISTS', LEAVING, name) == 1 then return {0, 'TAKEN'} end
+  if redis.call('SADD', NAMESPACES, name) == 0 then return {0, 'TAKEN'} end
+  return {1}
+end
+
+function operations.free(a)
+  local name = ARGV[a]
+  if redis.call('SREM', NAMESPACES, name) == 1 then return {1} end
+  return {0, alive(name) and 'IN_USE' or 'UNKNOWN'}
+end

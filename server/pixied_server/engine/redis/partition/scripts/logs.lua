@@ -1,0 +1,393 @@
+-- Logs: the messages of one subscribed pattern, or of one client's inbox, in order. The stream has the messages; what is known of
+-- it is packed in the hash `logs`, so that to append or trim is a few commands whatever the log holds.
+
+-- A log's state:
+--   offset       of its last message, those that are gone counted; begin: where that began, beyond a former life of the log
+--   first, last  sequences of its oldest and of its youngest message
+--   n            how many messages it has
+--   total, gone  bytes that were ever appended, and of those that are gone
+--   subscribers, version   of its pattern
+--   cuts         where it was trimmed: sequence and offset of the youngest message that went, for the last few times
+--   holes        where Redis lost messages: sequence, and how many
+
+local states, touched = {}, {}
+
+local function unpacked(packed)
+  local is = cmsgpack.unpack(packed)
+  return {offset = is[1], first = is[2], last = is[3], n = is[4], total = is[5], gone = is[6], subscribers = is[7], version = is[8],
+    cuts = is[9], holes = is[10], begin = is[11]}
+end
+
+local function state_of(log)
+  local state = states[log]
+  if state == nil then
+    local packed = redis.call('HGET', LOGS, log)
+    state = packed and unpacked(packed) or false
+    states[log] = state
+  end
+  return state
+end
+
+local function states_of(logs)
+  local missing = {}
+  for _, log in ipairs(logs) do if states[log] == nil then missing[#missing + 1] = log end end
+  if #missing > 0 then
+    local packed = redis.call('HMGET', LOGS, unpack(missing))
+    for index, log in ipairs(missing) do states[log] = packed[index] and unpacked(packed[index]) or false end
+  end
+end
+
+local function touch(log) touched[log] = true end
+
+local function write_states()
+  local words = {}
+  for log in pairs(touched) do
+    local is = states[log]
+    if is then
+      words[#words + 1] = log
+      words[#words + 1] = cmsgpack.pack({is.offset, is.first, is.last, is.n, is.total, is.gone, is.subscribers, is.version, is.cuts,
+        is.holes, is.begin})
+    else
+      redis.call('HDEL', LOGS, log)
+    end
+    if #words >= 1000 then
+      redis.call('HSET', LOGS, unpack(words))
+      words = {}
+    end
+  end
+  if #words > 0 then redis.call('HSET', LOGS, unpack(words)) end
+end
+
+local function hold(bytes, messages)
+  set_meta('bytes', meta.bytes + bytes)
+  set_meta('messages', meta.messages + messages)
+end
+
+-- A pattern's log begins beyond a former life of it; an inbox has none.
+local function begin_log(log, subscribers, version, begin)
+  local sequence = next_sequence()
+  begin = begin or sequence
+  local state = {offset = begin, first = 0, last = sequence, n = 0, total = 0, gone = 0, subscribers = subscribers, version = version,
+    cuts = {}, holes = {}, begin = begin}
+  states[log] = state
+  touch(log)
+  return state
+end
+
+local function drop_log(log)
+  local state = state_of(log)
+  if not state then return end
+  if state.n > 0 then
+    redis.call('UNLINK', log_key(log))
+    redis.call('ZREM', AGES, log)
+    hold(state.gone - state.total, -state.n)
+  end
+  states[log] = false
+  touch(log)
+end
+
+local function append(log, sequence, blob)
+  local state = state_of(log)
+  local size = math.ceil(#blob * WASTE) + ENTRY
+  state.offset = state.offset + 1
+  state.total = state.total + size
+  state.last = sequence
+  state.n = state.n + 1
+  redis.call('XADD', log_key(log), int(sequence) .. '-' .. int(state.offset), 'c', state.total, 'a', string.format('%.3f', NOW), 'b',
+    blob)
+  if state.n == 1 then
+    state.first = sequence
+    redis.call('ZADD', AGES, sequence, log)
+  end
+  hold(size, 1)
+  touch(log)
+  return state
+end
+
+-- Trimming
+
+-- The oldest are gone up to here. Older points are thinned out: a reader that comes from before one may be told that it lost more than
+-- it did, never less.
+local function note_cut(state, sequence, offset)
+  local cuts = state.cuts
+  cuts[#cuts + 1] = sequence
+  cuts[#cuts + 1] = offset
+  if #cuts > 32 then
+    local kept = {}
+    for index = 1, #cuts, 2 do
+      if index % 4 == 1 or index > #cuts - 8 then
+        kept[#kept + 1] = cuts[index]
+        kept[#kept + 1] = cuts[index + 1]
+      end
+    end
+    state.cuts = kept
+  end
+  local holes = state.holes
+  while #holes > 0 and holes[1] <= sequence do
+    table.remove(holes, 1)
+    table.remove(holes, 1)
+  end
+end
+
+-- All that is left begins with this entry, or nothing is left.
+local function begins_with(log, state, entry, left)
+  local was, freed = state.first, 0
+  if entry then
+    local gone = tonumber(entry[2][2]) - math.ceil(#entry[2][6] * WASTE) - ENTRY
+    freed, state.gone = gone - state.gone, gone
+    state.first = parsed(entry[1])
+    if state.first ~= was then redis.call('ZADD', AGES, state.first, log) end
+  else
+    freed, state.gone = state.total - state.gone, state.total
+    redis.call('ZREM', AGES, log)
+  end
+  hold(-freed, left - state.n)
+  state.n = left
+  touch(log)
+  return freed
+end
+
+-- The oldest messages that go, as long as `goes` says so; as many as one call may look at. Returns how many, what they took, and the
+-- sequence of the youngest.
+local function trim(log, state, goes)
+  local size = math.max((state.total - state.gone) / math.max(state.n, 1), 1)
+  local most = math.max(2, math.min(100, math.floor(WORK_BYTES / size)))
+  local entries = redis.call('XRANGE', log_key(log), '-', '+', 'COUNT', most)
+  local dropped, sequence, offset = 0, 0, 0
+  for _, entry in ipairs(entries) do
+    local place, at = parsed(entry[1])
+    if not goes(place, tonumber(entry[2][2]), tonumber(entry[2][4]), dropped) then break end
+    dropped, sequence, offset = dropped + 1, place, at
+  end
+  if dropped == 0 then return 0, 0, 0 end
+  local left = state.n - dropped
+  local first = entries[dropped + 1]
+  if left > 0 then
+    redis.call('XTRIM', log_key(log), 'MINID', int(sequence) .. '-' .. int(offset + 1))
+    if not first then first = redis.call('XRANGE', log_key(log), '-', '+', 'COUNT', 1)[1] end
+  else
+    redis.call('UNLINK', log_key(log))
+  end
+  local freed = begins_with(log, state, first, left)
+  note_cut(state, sequence, offset)
+  return dropped, freed, sequence
+end
+
+-- A log that has more than it may. It loses a little more than it must, so that this is not to be done for each message.
+local function keep_within(log, state, most, largest)
+  local few, small = FOREVER, FOREVER
+  if state.n > most then few = most - math.min(50, math.floor(most / 64)) end
+  if state.total - state.gone > largest then small = largest - math.min(WORK_BYTES, math.floor(largest / 64)) end
+  if few == FOREVER and small == FOREVER then return end
+  for _ = 1, WORK / 100 do
+    local gone = state.gone
+    local dropped = trim(log, state, function(_, cumulative, _, count)
+      local goes = state.n - count > few or state.total - gone > small
+      gone = cumulative
+      return goes
+    end)
+    if dropped == 0 or state.n == 0 then return end
+  end
+end
+
+-- Messages of an inbox up to here are done with. Returns whether there are more of them than one call takes away.
+local function forget(log, upto)
+  local state = state_of(log)
+  if not state or state.n == 0 or state.first > upto then return false end
+  if state.last <= upto then
+    redis.call('UNLINK', log_key(log))
+    begins_with(log, state, nil, 0)
+    return false
+  end
+  local more = redis.call('XTRIM', log_key(log), 'MINID', '~', int(upto + 1), 'LIMIT', WORK) > WORK - 150
+  if not more then redis.call('XTRIM', log_key(log), 'MINID', int(upto + 1)) end
+  local first = redis.call('XRANGE', log_key(log), '-', '+', 'COUNT', 1)[1]
+  begins_with(log, state, first, redis.call('XLEN', log_key(log)))
+  return more
+end
+
+-- How many messages a reader has lost between `from` and `upto`, where it had up to `offset` when it first read the log; and the sequence
+-- of the youngest of them.
+local function lost(state, from, offset, upto)
+  local cuts, holes, count, youngest = state.cuts, state.holes, 0, 0
+  local known, gone, last = math.max(offset, state.begin), 0, 0
+  for index = 1, #cuts, 2 do
+    if cuts[index] > upto then break end
+    last, gone = cuts[index], cuts[index + 1]
+    if last <= from then known = math.max(known, gone) end
+  end
+  if last > from and gone > known then count, youngest = gone - known, last end
+  for index = 1, #holes, 2 do
+    if holes[index] > math.max(from, last) and holes[index] <= upto then
+      count, youngest = count + holes[index + 1], holes[index]
+    end
+  end
+  return count, youngest
+end
+
+-- Reading: at most so many messages and bytes, up to a sequence or "" for all, then logs: name, sequence and offset up to which they
+-- were read. Returns up to where all of them have been read, whether there is more, what each log has lost (its number, how many,
+-- the sequence of the youngest), and the messages: sequence, time, message, then number and offset in each log that has it.
+function operations.read(a)
+  local most, room, upto, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), ARGV[a + 2], tonumber(ARGV[a + 3])
+  upto = upto ~= '' and tonumber(upto) or meta.sequence
+  local names = {}
+  for index = 1, count do names[index] = ARGV[a + 1 + 3 * index] end
+  states_of(names)
+  local reached, found, order = upto, {}, {}
+  local each = math.max(2, math.min(most + 1, math.floor(WORK / count)))
+  for index, log in ipairs(names) do
+    local state, from = state_of(log), tonumber(ARGV[a + 2 + 3 * index])
+    if state and state.n > 0 and state.last > from and upto > from then
+      local size = math.max((state.total - state.gone) / state.n, 1)
+      local limit = math.max(2, math.min(each, math.floor(2 * room / size) + 2))
+      local entries = redis.call('XRANGE', log_key(log), int(from + 1), int(upto), 'COUNT', limit)
+      for _, entry in ipairs(entries) do
+        local sequence, offset = parsed(entry[1])
+        local one = found[sequence]
+        if not one then
+          one = {entry[1], entry[2][4], entry[2][6]}
+          found[sequence] = one
+          order[#order + 1] = sequence
+        end
+        one[#one + 1] = index
+        one[#one + 1] = int(offset)
+      end
+      if #entries == limit then reached = math.min(reached, (parsed(entries[limit][1]))) end
+    end
+  end
+  table.sort(order)
+  local messages = {}
+  for number, sequence in ipairs(order) do
+    if sequence > reached then break end
+    local one = found[sequence]
+    local size = #one[3] + OVERHEAD
+    if number > most or (number > 1 and size > room) then
+      reached = order[number - 1]
+      break
+    end
+    room = room - size
+    messages[number] = one
+  end
+  local losses = {}
+  for index, log in ipairs(names) do
+    local state = state_of(log)
+    if state then
+      local missing, youngest = lost(state, tonumber(ARGV[a + 2 + 3 * index]), tonumber(ARGV[a + 3 + 3 * index]), reached)
+      if missing > 0 then losses[#losses + 1] = {index, int(missing), int(youngest)} end
+    end
+  end
+  return {1, int(reached), reached < upto and 1 or 0, losses, messages}
+end
+
+-- How many messages logs hold beyond a reader, each once where there are not too many to look at: name and sequence each.
+function operations.pending(a)
+  local exact, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+  local together, bytes, behind = 0, 0, {}
+  for index = 1, count do
+    local log, from = ARGV[a + 2 * index], tonumber(ARGV[a + 1 + 2 * index])
+    local state = state_of(log)
+    if state and state.n > 0 and state.last > from then
+      local more = state.n
+      if state.first <= from then
+        local first = redis.call('XRANGE', log_key(log), int(from + 1), '+', 'COUNT', 1)[1]
+        local _, offset = parsed(first[1])
+        more = state.offset - offset + 1
+      end
+      together, bytes = together + more, bytes + (state.total - state.gone) * more / state.n
+      behind[#behind + 1] = {log, from}
+    end
+  end
+  if #behind < 2 or together > exact or bytes > WORK_BYTES then return {1, int(together)} end
+  local seen, different = {}, 0
+  for _, one in ipairs(behind) do
+    for _, entry in ipairs(redis.call('XRANGE', log_key(one[1]), int(one[2] + 1), '+')) do
+      local sequence = parsed(entry[1])
+      if not seen[sequence] then
+        seen[sequence] = true
+        different = different + 1
+      end
+    end
+  end
+  return {1, different}
+end
+
+-- The log whose oldest message is the oldest of all, its state and that message's sequence.
+local function oldest_of_all()
+  local first = redis.call('ZRANGE', AGES, 0, 0, 'WITHSCORES')
+  if #first == 0 then return end
+  return first[1], state_of(first[1]), tonumber(first[2])
+end
+
+-- What is too old goes, at most so many: age in seconds. Returns how many went.
+function operations.sweep(a)
+  local before, most, dropped = NOW - tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
+  while dropped < most do
+    local log, state = oldest_of_all()
+    if not log then break end
+    local gone = trim(log, state, function(_, _, at) return at < before end)
+    if gone == 0 then break end
+    dropped = dropped + gone
+  end
+  return {1, dropped}
+end
+
+-- The oldest goes until so many bytes are free, or the next is beyond the given sequence, or this was enough for one call. Returns
+-- what is free now, and the sequence of the oldest that is left or "".
+function operations.shrink(a)
+  local bytes, upto, freed, work, horizon = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0, 0, 0
+  while work < WORK do
+    local log, state, first = oldest_of_all()
+    -- What one log has lost goes from all others too: its readers may have it from them, and would be told that it is lost.
+    if not log or first > upto or (freed >= bytes and first > horizon) then break end
+    local before = state.gone
+    local dropped, gone, last = trim(log, state, function(sequence, cumulative, _, count)
+      return sequence <= upto and (sequence <= horizon or freed < bytes and (count == 0 or freed + cumulative - before <= bytes))
+    end)
+    freed, work, horizon = freed + gone, work + dropped + 10, math.max(horizon, last)
+  end
+  local log, _, first = oldest_of_all()
+  return {1, int(freed), log and int(first) or ''}
+end
+
+-- Of each log: its subscribers, messages and bytes.
+function operations.logs(a)
+  local found = {}
+  for index = 1, tonumber(ARGV[a]) do
+    local state = state_of(ARGV[a + index])
+    found[index] = state and {state.subscribers, state.n, int(state.total - state.gone)} or {0, 0, 0}
+  end
+  return {1, found}
+end
+
+-- Messages up to a sequence had been announced, and logs up to these offsets: what is missing of that was lost, and readers are to
+-- notice. Returns in how many logs that is so.
+function operations.lost(a)
+  local sequence, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
+  if sequence > meta.sequence then set_meta('sequence', sequence) end
+  for index = a + 2, a + 2 * count, 2 do
+    local log, offset = ARGV[index], tonumber(ARGV[index + 1])
+    local state = state_of(log)
+    if not state and redis.call('EXISTS', client_key(log)) == 1 then state = begin_log(log, 0, 0, 0) end
+    if state and state.offset < offset then
+      state.holes[#state.holes + 1] = sequence
+      state.holes[#state.holes + 1] = offset - state.offset
+      state.offset = offset
+      touch(log)
+      noted = noted + 1
+    end
+  end
+  return {1, noted}
+end
+
+-- A log that was dropped though somebody read it has begun anew: one message is missing for all.
+function operations.revived(a)
+  local state = state_of(ARGV[a])
+  if state then
+    state.offset = state.offset + 1
+    state.holes[#state.holes + 1] = next_sequence()
+    state.holes[#state.holes + 1] = 1
+    touch(ARGV[a])
+  end
+  return {1}
+end

@@ -1,0 +1,97 @@
+-- Processes: who lives, what they notify each other of, and what a partition is.
+
+-- A barrier in the stream of what this process is notified of: all that came before it was received. Its name, and logs that are
+-- followed from now on: returns the offset of the last message of each.
+function operations.barrier(a)
+  redis.call('SPUBLISH', channel(ME), 'S' .. PART .. '\n' .. ARGV[a] .. '\n' .. int(meta.sequence))
+  local offsets = {}
+  for index = 1, tonumber(ARGV[a + 1]) do
+    local state = state_of(ARGV[a + 1 + index])
+    offsets[index] = state and int(state.offset) or '-1'
+  end
+  return {1, offsets}
+end
+
+-- process, text. Returns how many receive it.
+function operations.notify(a)
+  return {1, redis.call('SPUBLISH', channel(ARGV[a]), ARGV[a + 1])}
+end
+
+-- Events for watchers in other processes: how many, whose, events.
+function operations.events(a)
+  for index = a + 2, a + 1 + tonumber(ARGV[a]) do
+    redis.call('SPUBLISH', B .. 'events', ARGV[a + 1] .. '\n' .. ARGV[index])
+  end
+  return {1}
+end
+
+-- This process lives: after so many seconds without a word one is dead; the kinds of events that it wants, one bit each. Returns who is
+-- dead, what kinds others want, and whether this process was not known to live.
+function operations.beat(a)
+  local wanted, silent = ARGV[a + 1], NOW - tonumber(ARGV[a])
+  local new = redis.call('ZADD', B .. 'processes', num(NOW), ME)
+  if wanted == '0' then redis.call('HDEL', B .. 'watchers', ME) else redis.call('HSET', B .. 'watchers', ME, num(NOW) .. ' ' .. wanted) end
+  local others, all = 0, redis.call('HGETALL', B .. 'watchers')
+  for index = 1, #all, 2 do
+    local at, kinds = string.match(all[index + 1], '^(%S+) (%d+)$')
+    if tonumber(at) < silent then redis.call('HDEL', B .. 'watchers', all[index])
+    elseif all[index] ~= ME then others = bit.bor(others, tonumber(kinds)) end
+  end
+  return {1, redis.call('ZRANGEBYSCORE', B .. 'processes', '-inf', num(silent)), others, new}
+end
+
+function operations.processes() return {1, redis.call('ZRANGE', B .. 'processes', 0, -1)} end
+
+-- process: it is gone.
+function operations.leave(a)
+  redis.call('ZREM', B .. 'processes', ARGV[a])
+  redis.call('HDEL', B .. 'watchers', ARGV[a])
+  redis.call('DEL', B .. 'links:' .. ARGV[a])
+  return {1}
+end
+
+-- Who does what has to be done once: milliseconds. Returns whether that is the caller.
+function operations.lease(a)
+  local key = B .. 'lease'
+  local owner, ends = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
+  if owner and owner ~= ME and tonumber(ends) > NOW then return {1, 0} end
+  redis.call('SET', key, ME .. ' ' .. num(NOW + tonumber(ARGV[a]) / 1000))
+  return {1, 1}
+end
+
+-- The number from which a process counts the cursors that it gives out. Numbers follow the time, so that no two processes give the
+-- same one: nobody gives a million in a second.
+function operations.first_cursor()
+  local first = math.max(tonumber(redis.call('HGET', META, 'cursors') or 0) + 1000000, MICRO)
+  redis.call('HSET', META, 'cursors', int(first))
+  return {1, int(first)}
+end
+
+-- How far the partition is.
+function operations.head() return {1, int(meta.sequence)} end
+
+-- The server's wall clock has jumped: what its clock should show, and the correction that was in force. Others may have put it right
+-- already, or agree with the server.
+function operations.clock(a)
+  local expected = tonumber(ARGV[a])
+  if math.abs(meta.skew - tonumber(ARGV[a + 1])) < 0.001 and not others_agree(expected) then
+    set_meta('skew', expected - MICRO / 1000000)
+  end
+  return {1, num(MICRO / 1000000 + meta.skew)}
+end
+
+-- Whether this partition knows of a layout: version, partitions. Sets it where it is new.
+function operations.layout(a)
+  local known = redis.call('HMGET', META, 'layout', 'partitions')
+  if known[1] then return {1, known[1], known[2]} end
+  if redis.call('EXISTS', META) == 1 then return {1, '', ''} end
+  redis.call('HSET', META, 'layout', ARGV[a], 'partitions', ARGV[a + 1])
+  return {1, ARGV[a], ARGV[a + 1]}
+end
+
+-- A store that has lost everything is told again what it was: version, partitions.
+function operations.remind(a)
+  redis.call('HSETNX', META, 'layout', ARGV[a])
+  redis.call('HSETNX', META, 'partitions', ARGV[a + 1])
+  return {1}
+end

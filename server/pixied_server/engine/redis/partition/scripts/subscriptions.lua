@@ -1,0 +1,164 @@
+-- Subscriptions: a pattern's members and logs in the partition of its name, for a wildcard its logs in all partitions, and the client's
+-- own record of where each subscription begins. The client's record is the truth.
+
+local function head_of(state) return int(meta.sequence) .. ':' .. int(state.offset) end
+
+-- pattern, id, whether it ends in a wildcard. To be done before the client's own part: from the answer on everything that is published
+-- is in the log. Returns whether it is the pattern's first member, the pattern's version, its members, where the log is (sequence and
+-- offset), and whether the client is a new member.
+function operations.join(a)
+  local pattern, id, wild = ARGV[a], ARGV[a + 1], ARGV[a + 2] == '1'
+  local added = redis.call('ZADD', members_key(pattern), 0, id)
+  local state = state_of(pattern)
+  local first = not state
+  if added == 1 then
+    redis.call('ZADD', JOINS, num(NOW), pattern .. '\0' .. id)
+    local version = state and state.version or 0
+    if wild then version = redis.call('HINCRBY', META, 'version', 1) end
+    if first then
+      redis.call('ZADD', PATTERNS, 0, pattern)
+      state = begin_log(pattern, 0, 0)
+    end
+    state.subscribers, state.version = redis.call('ZCARD', members_key(pattern)), version
+    touch(pattern)
+    set_meta('subscriptions', meta.subscriptions + 1)
+  elseif first then
+    state = begin_log(pattern, redis.call('ZCARD', members_key(pattern)), 0)
+  end
+  return {1, added == 1 and first and 1 or 0, int(state.version), state.subscribers, head_of(state), added}
+end
+
+-- pattern, version, members: the same for a pattern whose members are in another partition. Returns where its log here is.
+function operations.declare(a)
+  local pattern, version, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+  local state = state_of(pattern)
+  if not state or state.version < version then
+    if count == 0 then
+      drop_log(pattern)
+      return {1, int(meta.sequence) .. ':0'}
+    end
+    if not state then state = begin_log(pattern, count, version) end
+    state.subscribers, state.version = count, version
+    touch(pattern)
+  end
+  return {1, head_of(state)}
+end
+
+-- pattern, id, whether it ends in a wildcard. Returns whether that was the last member, the version, the members left, and whether the
+-- client was one.
+function operations.part(a)
+  local pattern, id, wild = ARGV[a], ARGV[a + 1], ARGV[a + 2] == '1'
+  redis.call('ZREM', JOINS, pattern .. '\0' .. id)
+  if redis.call('ZREM', members_key(pattern), id) == 0 then return {1, 0, '0', 0, 0} end
+  set_meta('subscriptions', meta.subscriptions - 1)
+  local count = redis.call('ZCARD', members_key(pattern))
+  local state = state_of(pattern)
+  local version = wild and redis.call('HINCRBY', META, 'version', 1) or 0
+  if count == 0 then
+    redis.call('ZREM', PATTERNS, pattern)
+    drop_log(pattern)
+  elseif state then
+    state.subscribers, state.version = count, version
+    touch(pattern)
+  end
+  return {1, count == 0 and 1 or 0, int(version), count, 1}
+end
+
+-- The client's own part of a Subscribe is done, or will never be: pattern, id, each.
+function operations.joined(a)
+  for index = a + 1, a + 2 * tonumber(ARGV[a]), 2 do redis.call('ZREM', JOINS, ARGV[index] .. '\0' .. ARGV[index + 1]) end
+  return {1}
+end
+
+-- age, most. Subscribes that should have been done so many seconds ago: pattern and id, each.
+function operations.unjoined(a)
+  local found = redis.call('ZRANGEBYSCORE', JOINS, '-inf', num(NOW - tonumber(ARGV[a])), 'LIMIT', 0, ARGV[a + 1])
+  local pairs_of = {}
+  for index, one in ipairs(found) do
+    local pattern, id = string.match(one, '^(.*)%z(.*)$')
+    pairs_of[index] = {pattern, id}
+  end
+  return {1, pairs_of}
+end
+
+-- id, most, patterns: each with where it begins. Each change has a number, one more than the last one's: so a client's owner knows
+-- whether it knows of all. Returns which are new, and the number.
+function operations.subscribe(a)
+  local id, most, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+  local is = alive(id)
+  if not is then return UNKNOWN end
+  local key, fresh, new = subscriptions_key(id), {}, {}
+  for index = 1, count do
+    local pattern = ARGV[a + 1 + 2 * index]
+    new[index] = redis.call('HEXISTS', key, pattern) == 0 and 1 or 0
+    if new[index] == 1 then
+      fresh[#fresh + 1] = pattern
+      fresh[#fresh + 1] = ARGV[a + 2 + 2 * index]
+    end
+  end
+  local record = redis.call('HMGET', client_key(id), 'subscriptions', 'cap')
+  local has = tonumber(record[1]) + #fresh / 2
+  if has > most then return {0, 'LIMIT'} end
+  if #fresh == 0 then return {1, new, 0} end
+  for index = 1, #fresh, 2 do redis.call('HSET', key, fresh[index], fresh[index + 1]) end
+  local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
+  redis.call('HSET', client_key(id), 'subscriptions', has, 'joined', '0')
+  if is.claim ~= '0' then
+    -- Its owner may be further than where these begin, and must not confirm what it does not know of.
+    local cap = progress_of(record[2])
+    for index = 2, #fresh, 2 do
+      for part, sequence in string.gmatch(fresh[index], '(%d+):(%d+):%d+') do
+        cap[part] = math.min(cap[part] or FOREVER, tonumber(sequence))
+      end
+    end
+    redis.call('HSET', client_key(id), 'cap', text_of(cap))
+    if is.process ~= ME then notify(is.process, 'B', id, version) end
+  end
+  return {1, new, version}
+end
+
+-- id, patterns. Returns which there were, the number of the last change, and the other process that has to know of it.
+function operations.unsubscribe(a)
+  local id, count = ARGV[a], tonumber(ARGV[a + 1])
+  local is = alive(id)
+  if not is then return UNKNOWN end
+  local removed, gone = {}, {}
+  for index = 1, count do
+    removed[index] = redis.call('HDEL', subscriptions_key(id), ARGV[a + 1 + index])
+    if removed[index] == 1 then gone[#gone + 1] = ARGV[a + 1 + index] end
+  end
+  if #gone > 0 then
+    leave(id, gone)
+    redis.call('HINCRBY', client_key(id), 'subscriptions', -#gone)
+    local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
+    if is.process ~= ME then notify(is.process, 'U', id, version, table.concat(gone, '\n')) end
+  end
+  return {1, removed, tonumber(redis.call('HGET', client_key(id), 'changes') or 0), elsewhere(is)}
+end
+
+-- id, patterns: which of them the client subscribes to.
+function operations.subscribes(a)
+  local id, found = ARGV[a], {}
+  if not alive(id) then return UNKNOWN end
+  for index = 1, tonumber(ARGV[a + 1]) do found[index] = redis.call('HEXISTS', subscriptions_key(id), ARGV[a + 1 + index]) end
+  return {1, found}
+end
+
+-- For lists: after, most.
+local function page(key, a)
+  local after = ARGV[a] == '' and '-' or '(' .. ARGV[a]
+  return redis.call('ZRANGEBYLEX', key, after, '+', 'LIMIT', 0, ARGV[a + 1])
+end
+
+function operations.clients(a) return {1, page(CLIENTS, a)} end
+function operations.patterns(a) return {1, page(PATTERNS, a)} end
+function operations.members(a) return {1, page(members_key(ARGV[a]), a + 1)} end
+
+-- Which of these are members: pattern, id, each.
+function operations.are_members(a)
+  local found = {}
+  for index = 1, tonumber(ARGV[a]) do
+    found[index] = redis.call('ZSCORE', members_key(ARGV[a - 1 + 2 * index]), ARGV[a + 2 * index]) and 1 or 0
+  end
+  return {1, found}
+end

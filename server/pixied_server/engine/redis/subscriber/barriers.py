@@ -1,0 +1,62 @@
+"""Barriers: what a partition sends on demand, in the stream of what it publishes."""
+
+import asyncio
+from itertools import count
+from typing import Any
+
+from pixied_server.engine.redis.subscriber.notifications import Barrier, Notifications, retrieved
+from pixied_server.errors import EngineUnavailable
+
+__all__ = ["Barriers", "Late"]
+
+
+class Late(EngineUnavailable):
+    """A barrier has not come in time. It may come yet."""
+
+
+class Barriers:
+    """Asks for barriers.
+
+    Args:
+        timeout: seconds that one may take, and its question as long.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._names = count(1)
+
+    def next(self, one: Notifications) -> Barrier:
+        """The barrier that is asked for next: all who want one in this turn wait for the same."""
+        if one.next is None:
+            one.next = Barrier(asyncio.get_running_loop().create_future())
+            one.next.passed.add_done_callback(retrieved)
+            asyncio.get_running_loop().call_soon(self._ask, one, one.next)
+        return one.next
+
+    def _ask(self, one: Notifications, barrier: Barrier) -> None:
+        one.next = None
+        name = str(next(self._names))
+        one.barriers[name] = barrier
+        late = Late("it did not say in time how far it is")
+        timer = asyncio.get_running_loop().call_later(2 * self.timeout, _fail, barrier.passed, late)
+        barrier.passed.add_done_callback(lambda _: timer.cancel())
+        asked = one.partition.barrier(name, barrier.logs)
+        done = asyncio.ensure_future(asked.result)
+        done.add_done_callback(lambda future: self._asked(one, name, future))
+
+    def _asked(self, one: Notifications, name: str, asked: "asyncio.Future[list[Any]]") -> None:
+        error = EngineUnavailable("it was given up") if asked.cancelled() else asked.exception()
+        if error is not None:
+            if (barrier := one.barriers.pop(name, None)) is not None:
+                _fail(barrier.passed, error)
+            return
+        barrier = one.barriers.get(name)
+        for log_name, offset in zip(barrier.logs, asked.result()[1], strict=True) if barrier is not None else ():
+            log = one.logs.get(log_name)
+            if log is not None and log.offset < 0:
+                log.offset = int(offset)
+
+
+def _fail(passed: "asyncio.Future[None]", error: BaseException) -> None:
+    if not passed.done():
+        passed.set_exception(error)

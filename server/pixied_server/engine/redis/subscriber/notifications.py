@@ -1,0 +1,166 @@
+"""What a process receives of one partition: which logs it follows there, and how far it has come."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from pixied_server.core.backlog import Loss
+from pixied_server.engine.redis.connection.store import Feed
+from pixied_server.engine.redis.partition.codec import Announcement
+from pixied_server.engine.redis.partition.protocol import Partition
+
+__all__ = ["Barrier", "FollowedLog", "Notifications", "retrieved"]
+
+_READ_LOGS = 100
+_READ_MESSAGES = 500
+_READ_BYTES = 1_000_000
+# For so many logs of each partition that this process appended to it is known how far they were.
+_APPENDED = 4_000
+
+
+class FollowedLog:
+    """A log that is followed: that of a pattern, or the inbox of a client that this process owns.
+
+    Attributes:
+        followers: how many want it.
+        ready: done when all that is appended from now on will be received.
+        offset: of its last message that was received; -1 if that is not known.
+    """
+
+    __slots__ = ("followers", "offset", "ready")
+
+    def __init__(self) -> None:
+        self.followers = 0
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready.add_done_callback(retrieved)
+        self.offset = -1
+
+
+@dataclass(slots=True)
+class Barrier:
+    """A barrier that was asked for.
+
+    Attributes:
+        passed: done when all that was published before it was received.
+        logs: those that are ready then.
+    """
+
+    passed: "asyncio.Future[None]"
+    logs: list[str] = field(default_factory=list)
+
+
+class Notifications:
+    """See the module.
+
+    Args:
+        partition: the partition.
+        process: the process's name.
+
+    Attributes:
+        received: everything up to this sequence has been passed on.
+        logs: those that are followed, by pattern or client.
+        unconfirmed: how many confirmations each channel has yet to get.
+        barriers: those that were asked for, by name.
+        next: one that will be asked for.
+        held: what was received while the partition is being read; None if it is not.
+        feed: the connection, or None while there is none.
+    """
+
+    def __init__(self, partition: Partition, process: str) -> None:
+        self.partition = partition
+        self.process_channel = f"{partition.base}process:{process}".encode()
+        self.events = f"{partition.base}events".encode()
+        partition.known = self.known
+        self.received = 0
+        self.appended = 0
+        self._last_appended: OrderedDict[str, int] = OrderedDict()
+        self.logs: dict[str, FollowedLog] = {}
+        self.unconfirmed: dict[bytes, int] = {}
+        self.barriers: dict[str, Barrier] = {}
+        self.next: Barrier | None = None
+        self.all_confirmed = asyncio.Event()
+        self.held: list[Announcement] | None = None
+        # Barriers that came while messages were held.
+        self.deferred: list[Barrier] = []
+        self.deferred_upto = 0
+        self.feed: Feed | None = None
+        self.recovering: asyncio.Task[None] | None = None
+        self.last_barrier = monotonic()
+
+    def known(self) -> tuple[int, Mapping[str, int]]:
+        """Up to which sequence messages were announced or appended, as far as is known here, and the logs' offsets."""
+        offsets = dict(self._last_appended)
+        for name, log in self.logs.items():
+            if log.offset >= 0:
+                offsets[name] = max(log.offset, offsets.get(name, 0))
+        return max(self.received, self.appended), offsets
+
+    def append(self, sequence: int, offsets: Mapping[str, int]) -> None:
+        """This process has appended a message to logs, and was answered that it did."""
+        self.appended = max(self.appended, sequence)
+        for log, offset in offsets.items():
+            self._last_appended[log] = offset
+            self._last_appended.move_to_end(log)
+        while len(self._last_appended) > _APPENDED:
+            self._last_appended.popitem(last=False)
+
+    def channel(self, pattern: str) -> bytes:
+        """Where messages of a pattern's log are published."""
+        return f"{self.partition.base}messages:{pattern}".encode()
+
+    @property
+    def channels(self) -> list[bytes]:
+        """Where everything is published that this process has to receive, but events."""
+        return [self.process_channel, *(self.channel(name) for name in self.logs if name.startswith("/"))]
+
+    def has_hole(self, announced: Announcement) -> bool:
+        """Whether a message of a followed log is missing before this."""
+        for name, offset in announced.logs:
+            log = self.logs.get(name)
+            if log is not None and log.offset >= 0 and offset > log.offset + 1:
+                return True
+        return False
+
+    async def read(self, upto: int) -> tuple[dict[int, Announcement], list[Loss]]:
+        """Read what the followed logs hold beyond what was received, up to a sequence.
+
+        Returns:
+            The messages by their sequences, and what the logs have lost; the pattern of an inbox's loss is the client.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+        found: dict[int, Announcement] = {}
+        losses: list[Loss] = []
+        names = [name for name, log in self.logs.items() if log.ready.done()]
+        for begin in range(0, len(names), _READ_LOGS):
+            await self._read(names[begin : begin + _READ_LOGS], upto, found, losses)
+        return found, losses
+
+    async def _read(self, names: list[str], upto: int, found: dict[int, Announcement], losses: list[Loss]) -> None:
+        reached, more = self.received, True
+        while more:
+            names = [name for name in names if name in self.logs]
+            if not names:
+                return
+            asked = [(name, reached, self.logs[name].offset) for name in names]
+            read = await self.partition.read(asked, upto=upto, messages=_READ_MESSAGES, size=_READ_BYTES)
+            for place, loss in read.losses:
+                losses.append(loss)
+                log = self.logs.get(names[place])
+                if log is not None and log.offset >= 0:
+                    log.offset += loss.count
+            for entry, places in zip(read.entries, read.offsets, strict=True):
+                announced = found.setdefault(entry.sequence, Announcement(entry.sequence, [], entry.at, entry.message))
+                for place, offset in places:
+                    announced.logs.append((names[place], offset))
+            reached, more = read.reached, read.more
+
+
+def retrieved(one: "asyncio.Future[Any]") -> None:
+    """Failures are for those who wait; where nobody does, that is no fault."""
+    if not one.cancelled():
+        one.exception()

@@ -1,0 +1,407 @@
+"""What a process receives from its partitions: messages of the logs that it follows, and notifications about clients.
+
+They come by sharded pub/sub, on one connection for each server. In a partition everything is published in the order of
+its sequences, so one number says how far a partition was received, and all of them together are the process's progress.
+Pub/sub promises nothing: a connection may break, be cut for being slow, or live on and be silent. So who begins to
+follow a log waits for a barrier that the partition sends on demand; the offset of each message tells whether one is
+missing; and what is missing is read from the logs before anything younger is passed on. The inboxes of the clients that
+this process owns are logs like the others: they are only published on another channel.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import count
+from time import monotonic
+
+import structlog
+
+from pixied_server.core.log import Entry
+from pixied_server.core.progress import Progress
+from pixied_server.engine.abc import LogName
+from pixied_server.engine.redis.connection.failures import StoreUnavailable
+from pixied_server.engine.redis.connection.store import Feed, Store
+from pixied_server.engine.redis.partition.codec import Announcement, announcement
+from pixied_server.engine.redis.partition.protocol import Partition
+from pixied_server.engine.redis.subscriber.barriers import Barriers, Late
+from pixied_server.engine.redis.subscriber.connections import Connections
+from pixied_server.engine.redis.subscriber.notifications import Barrier, FollowedLog, Notifications
+from pixied_server.engine.redis.subscriber.receiver import Receiver
+from pixied_server.errors import EngineUnavailable, PixiedError
+
+__all__ = ["Subscriber"]
+
+_log = structlog.get_logger(__name__)
+
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class Subscriber:
+    """See the module.
+
+    Args:
+        store: the store.
+        partitions: all of them.
+        process: names this process.
+        receiver: takes what is received.
+        timeout: seconds that a barrier may take.
+
+    Attributes:
+        trouble: why a partition is not received, "" if all are.
+    """
+
+    def __init__(
+        self, store: Store, partitions: Sequence[Partition], process: str, receiver: Receiver, timeout: float
+    ) -> None:
+        self._connections = Connections(store, self._received, self._lost)
+        self._receiver = receiver
+        self._timeout = timeout
+        self._all = [Notifications(partition, process) for partition in partitions]
+        self._progress: Progress | None = None
+        self._by_base = {one.partition.base.encode(): one for one in self._all}
+        self._barriers = Barriers(timeout)
+        self._closed = False
+        self._watching = False
+        self.trouble = ""
+
+    async def open(self) -> None:
+        """Begin to receive.
+
+        Raises:
+            EngineUnavailable: the store can't be reached.
+        """
+        for one in self._all:
+            self._recover(one, "")
+        recovering = [one.recovering for one in self._all if one.recovering is not None]
+        _, late = await asyncio.wait(recovering, timeout=self._timeout * 2)
+        if late:
+            raise EngineUnavailable("it did not confirm in time that notifications are received")
+
+    async def close(self) -> None:
+        """Receive nothing more."""
+        self._closed = True
+        tasks = [one.recovering for one in self._all if one.recovering is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._connections.close()
+
+    @property
+    def receives(self) -> bool:
+        """Whether all partitions are received."""
+        return all(one.held is None for one in self._all)
+
+    @property
+    def progress(self) -> Progress:
+        """How far each partition was received."""
+        if self._progress is None:
+            self._progress = tuple([one.received for one in self._all])
+        return self._progress
+
+    # Following
+
+    async def follow(self, logs: Iterable[LogName]) -> None:
+        """Follow logs of patterns: once this returns everything that is appended to them will be received.
+
+        Raises:
+            EngineUnavailable: the store did not confirm it in time. They are followed all the same.
+        """
+        waiting = [self._begin(self._all[partition], pattern) for pattern, partition in logs]
+        ready = {one for one in waiting if not one.done()}
+        if not ready:
+            return
+        done, late = await asyncio.wait(ready, timeout=self._timeout)
+        if late:
+            raise EngineUnavailable("it did not confirm in time that messages are received")
+        for one in done:
+            one.result()
+
+    def follow_inbox(self, client_id: str, partition: int, offset: int) -> None:
+        """Follow a client's inbox, of which this process is notified: everything beyond an offset."""
+        one = self._all[partition]
+        log = one.logs.get(client_id)
+        if log is None:
+            log = one.logs[client_id] = FollowedLog()
+            log.ready.set_result(None)
+        log.followers += 1
+        log.offset = max(log.offset, offset)
+
+    def unfollow(self, logs: Iterable[LogName]) -> None:
+        """Undo one `follow` or `follow_inbox` of each."""
+        for name, partition in logs:
+            one = self._all[partition]
+            log = one.logs.get(name)
+            if log is None:
+                continue
+            log.followers -= 1
+            if log.followers == 0:
+                del one.logs[name]
+                if not log.ready.done():
+                    # Who waits for it has changed its mind.
+                    log.ready.set_result(None)
+                if one.feed is not None and name.startswith("/"):
+                    one.feed.unsubscribe(one.channel(name))
+
+    def _begin(self, one: Notifications, pattern: str) -> "asyncio.Future[None]":
+        log = one.logs.get(pattern)
+        if log is None:
+            log = one.logs[pattern] = FollowedLog()
+            if one.feed is not None:
+                self._subscribe(one, [one.channel(pattern)])
+        log.followers += 1
+        return log.ready
+
+    def watch(self, *, watching: bool) -> None:
+        """Receive the events of other processes, or no longer."""
+        self._watching = watching
+        one = self._all[0]
+        if one.feed is not None:
+            if watching:
+                self._subscribe(one, [one.events])
+            else:
+                one.feed.unsubscribe(one.events)
+
+    def appended(self, partition: int, sequence: int, offsets: Mapping[str, int]) -> None:
+        """This process has appended to logs, followed or not, and was answered that it did.
+
+        What a store has lost when it comes back is known by this too, for some time.
+        """
+        self._all[partition].append(sequence, offsets)
+
+    # Barriers
+
+    async def barrier(self, partitions: Collection[int] | None = None) -> None:
+        """Wait until everything that these partitions have published by now was received; None for all partitions.
+
+        Raises:
+            EngineUnavailable: the store did not answer in time.
+        """
+        chosen = self._all if partitions is None else [self._all[number] for number in partitions]
+        for passed in [self._barriers.next(one).passed for one in chosen]:
+            # Others wait for it too, who go on if this one is cancelled.
+            await asyncio.shield(passed)
+
+    def silent(self, now: float, limit: float) -> list[int]:
+        """The partitions from which no barrier has come for so many seconds."""
+        return [one.partition.number for one in self._all if now - one.last_barrier > limit]
+
+    def probe(self) -> None:
+        """Ask each partition for a barrier."""
+        for one in self._all:
+            self._barriers.next(one)
+
+    def distrust(self, partition: int) -> None:
+        """Give up a partition's connection: it is alive but silent."""
+        one = self._all[partition]
+        one.last_barrier = monotonic()
+        if one.feed is not None:
+            _log.warning("store connection is silent, opening another", node=one.feed.node)
+            one.feed.abort()
+
+    def _passed(self, one: Notifications, name: str, sequence: int) -> None:
+        one.last_barrier = monotonic()
+        barrier = one.barriers.pop(name, None)
+        barriers = [barrier] if barrier is not None else []
+        if sequence < one.received and one.held is None:
+            self._recover(one, "the store lost messages")
+        if one.held is not None:
+            one.deferred += barriers
+            one.deferred_upto = sequence
+        else:
+            self._reached(one, sequence, barriers)
+
+    def _reached(self, one: Notifications, sequence: int, barriers: Iterable[Barrier]) -> None:
+        self._receive_upto(one, sequence)
+        for barrier in barriers:
+            if not barrier.passed.done():
+                barrier.passed.set_result(None)
+
+    def _receive_upto(self, one: Notifications, sequence: int) -> None:
+        if sequence > one.received:
+            one.received = sequence
+            self._progress = None
+
+    # Connections
+
+    def _recover(self, one: Notifications, why: str) -> None:
+        """Connect a partition anew, and read what was missed; what is received meanwhile is held."""
+        if why and self.receives and not self._closed:
+            # One line for all partitions: they are lost together, or one leads to the others.
+            _log.warning("the store's notifications are not received", partition=one.partition.number, why=why)
+            self.trouble = why
+        if one.held is None:
+            one.held = []
+        if one.recovering is None and not self._closed:
+            one.recovering = asyncio.get_running_loop().create_task(self._recovered(one, again=bool(why)))
+
+    async def _recovered(self, one: Notifications, *, again: bool) -> None:
+        try:
+            for attempt in count():
+                try:
+                    await self._connect(one)
+                    await self._catch_up(one)
+                    break
+                except (StoreUnavailable, PixiedError, TimeoutError) as error:
+                    self.trouble = str(error) or self.trouble
+                    _log.debug("the store is not reached", partition=one.partition.number, why=str(error))
+                except Exception:  # noqa: BLE001 - a partition that is given up would never be received again
+                    _log.exception("what was missed could not be dealt with, and is read again")
+                await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+        finally:
+            one.recovering = None
+        if self.receives:
+            self.trouble = ""
+        if again:
+            if self.receives:
+                _log.info("the store's notifications are received again")
+            self._receiver.restored(one.partition.number)
+
+    async def _connect(self, one: Notifications) -> None:
+        one.feed = await self._connections.of(one.partition)
+        one.unconfirmed.clear()
+        one.all_confirmed.clear()
+        channels = one.channels
+        if self._watching and one.partition.number == 0:
+            channels.append(one.events)
+        self._subscribe(one, channels)
+        await asyncio.wait_for(one.all_confirmed.wait(), self._timeout)
+
+    def _subscribe(self, one: Notifications, channels: list[bytes]) -> None:
+        for channel in channels:
+            one.unconfirmed[channel] = one.unconfirmed.get(channel, 0) + 1
+        if one.feed is not None:
+            one.feed.subscribe(*channels)
+
+    def _received(self, feed: Feed, kind: bytes, channel: bytes, data: bytes) -> None:
+        """Take what came on a connection."""
+        if kind == b"smessage":
+            self._receive(data, channel)
+        elif (one := self._by_base.get(channel[: channel.index(b":") + 1])) is not None and one.feed is feed:
+            if kind == b"ssubscribe":
+                self._confirmed(one, channel)
+            elif channel == one.process_channel:
+                # Nobody here ends this subscription.
+                self._recover(one, "its server gave it away")
+
+    def _lost(self, feed: Feed, why: str) -> None:
+        """A connection has ended."""
+        for one in self._all:
+            if one.feed is feed and not self._closed:
+                one.feed = None
+                self._recover(one, why)
+
+    def _confirmed(self, one: Notifications, channel: bytes) -> None:
+        left = one.unconfirmed.get(channel, 1) - 1
+        if left:
+            one.unconfirmed[channel] = left
+            return
+        one.unconfirmed.pop(channel, None)
+        if not one.unconfirmed:
+            one.all_confirmed.set()
+        if one.held is not None:
+            return
+        pattern = channel.decode().removeprefix(f"{one.partition.base}messages:")
+        log = one.logs.get(pattern)
+        if log is not None and not log.ready.done():
+            self._ready_after_barrier(one, {pattern: log})
+
+    def _ready_after_barrier(self, one: Notifications, logs: Mapping[str, FollowedLog]) -> None:
+        def passed(future: "asyncio.Future[None]") -> None:
+            waiting = {name: log for name, log in logs.items() if not log.ready.done()}
+            if future.exception() is None:
+                for log in waiting.values():
+                    log.ready.set_result(None)
+            elif waiting and isinstance(future.exception(), Late):
+                self._ready_after_barrier(one, waiting)
+            elif waiting and one.recovering is None:
+                # The barrier could not be asked for; whatever is the matter, reading what was missed mends it.
+                self._recover(one, "no barrier came")
+
+        barrier = self._barriers.next(one)
+        barrier.logs += logs
+        barrier.passed.add_done_callback(passed)
+
+    # Receiving
+
+    def _receive(self, data: bytes, channel: bytes) -> None:
+        if channel.endswith(b":events"):
+            self._receiver.notified("E", data.decode().split("\n"))
+            return
+        head, _, rest = data.partition(b"\n")
+        kind = head[:1]
+        if kind in b"MI":
+            self._message(self._all[int(head[1:])], rest)
+        elif kind == b"S":
+            name, sequence = rest.decode().split("\n")
+            self._passed(self._all[int(head[1:])], name, int(sequence))
+        else:
+            self._receiver.notified(kind.decode(), rest.decode().split("\n"))
+
+    def _message(self, one: Notifications, rest: bytes) -> None:
+        if one.held is None and int(rest[: rest.index(b"\n")]) <= one.received:
+            return  # A copy, by way of another of its logs.
+        announced = announcement(rest.split(b"\n", 3))
+        if one.held is not None:
+            one.held.append(announced)
+        elif one.has_hole(announced):
+            self._recover(one, "a message is missing")
+            one.held = [announced]
+        else:
+            self._pass_on(one, announced)
+
+    def _pass_on(self, one: Notifications, announced: Announcement) -> None:
+        self._receive_upto(one, announced.sequence)
+        followed = []
+        for name, offset in announced.logs:
+            log = one.logs.get(name)
+            if log is not None:
+                log.offset = offset
+                followed.append((name, offset))
+        if not followed:
+            return
+        entry = Entry(announced.sequence, announced.at, announced.message, one.partition.number)
+        if followed[0][0].startswith("/"):
+            self._receiver.message(entry, followed)
+        else:
+            self._receiver.own_message(followed[0][0], entry)
+
+    # Reading what was missed
+
+    async def _catch_up(self, one: Notifications) -> None:
+        # Barriers that were asked for by now stand for no more than what is read; younger ones for more, and will come.
+        asked = list(one.barriers)
+        upto = await one.partition.head()
+        if upto < max(one.received, one.appended):
+            # The same server, and it has less than before: somebody has emptied it, or put old files in their place.
+            noted = await one.partition.lost(*one.known())
+            _log.error("the store went back in time", partition=one.partition.number, logs=noted)
+            upto = await one.partition.head()
+        found, losses = await one.read(upto)
+        for loss in losses:
+            if loss.pattern.startswith("/"):
+                self._receiver.missed(loss)
+            else:
+                self._receiver.own_missed(loss.pattern)
+        for sequence in sorted(found):
+            self._pass_on(one, found[sequence])
+        if one.feed is None:
+            raise StoreUnavailable("the connection broke again")
+        self._let_through(one, upto, asked)
+
+    def _let_through(self, one: Notifications, upto: int, asked: Sequence[str]) -> None:
+        """All up to a sequence was read: pass on what was held and is younger, and see to those who wait."""
+        self._receive_upto(one, upto)
+        held, one.held = one.held or [], None
+        for announced in held:
+            if announced.sequence > one.received:
+                self._pass_on(one, announced)
+        deferred, one.deferred = one.deferred, []
+        deferred += [one.barriers.pop(name) for name in asked if name in one.barriers]
+        self._reached(one, one.deferred_upto, deferred)
+        # Those that are not confirmed yet will be when they are.
+        waiting = {
+            name: log
+            for name, log in one.logs.items()
+            if not log.ready.done() and one.channel(name) not in one.unconfirmed
+        }
+        if waiting:
+            self._ready_after_barrier(one, waiting)

@@ -1,0 +1,138 @@
+"""Repairs: what a failover of Redis took away from one partition and not from another.
+
+A subscription is in two partitions: the client's own record says what it reads, and the pattern's members say that its
+logs are to be kept. The client's record is the truth. The process that has the lease walks over all of them, little by
+little, and puts the others right.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from pixied_server.engine.redis.operations.subscriptions import Subscriptions
+from pixied_server.engine.redis.partition.protocol import Partition
+from pixied_server.engine.redis.process import Process
+from pixied_server.errors import ClientUnknown
+
+__all__ = ["Repair"]
+
+_log = structlog.get_logger(__name__)
+
+# So many clients, and so many members of patterns, are looked at in one step.
+_PAGE = 200
+# A member that is no subscriber may become one: a Subscribe is under way. After so many seconds it is not.
+_UNDER_WAY = 10.0
+_MOST_SUSPECTS = 100_000
+
+Member = tuple[str, str]
+"""A pattern and a client."""
+
+
+class Repair:
+    """See the module.
+
+    Args:
+        process: this process.
+        subscriptions: put members right.
+    """
+
+    def __init__(self, process: Process, subscriptions: Subscriptions) -> None:
+        self._process = process
+        self._subscriptions = subscriptions
+        # Where the walks are: over clients, over patterns, over the members of one of them.
+        self._clients = (0, "")
+        self._patterns = (0, "")
+        self._members = ("", "")
+        self._suspects: dict[Member, float] = {}
+
+    async def step(self) -> None:
+        """Look at some more clients, and at some more members."""
+        await self._check_clients()
+        looked_at = 0
+        while looked_at < _PAGE:
+            members = await self._next_members()
+            looked_at += max(1, len(members))
+            await self._check_members(members)
+            if self._patterns[1] == "" and not self._members[0]:
+                return
+
+    # Clients whose patterns do not know them
+
+    async def _check_clients(self) -> None:
+        number, after = self._clients
+        names = await self._process.partitions[number].clients(after, _PAGE)
+        self._clients = (number, names[-1]) if len(names) == _PAGE else (self._following(number), "")
+        for name in names:
+            await self._check_client(name)
+
+    async def _check_client(self, client_id: str) -> None:
+        try:
+            record = await self._process.home(client_id).look(client_id)
+        except ClientUnknown:
+            return
+        members = [(pattern, client_id) for pattern in record.starts]
+        known = await self._by_pattern(members, lambda partition, some: partition.are_members(some))
+        for member, is_member in zip(members, known, strict=True):
+            if not is_member:
+                await self._rejoin(*member)
+
+    async def _by_pattern(
+        self, members: Sequence[Member], ask: Callable[[Partition, Sequence[Member]], Awaitable[list[bool]]]
+    ) -> list[bool]:
+        by_partition: dict[int, list[Member]] = {}
+        for member in members:
+            by_partition.setdefault(self._process.layout.of(member[0]), []).append(member)
+        found: dict[Member, bool] = {}
+        for number, some in by_partition.items():
+            found.update(zip(some, await ask(self._process.partitions[number], some), strict=True))
+        return [found[member] for member in members]
+
+    async def _rejoin(self, pattern: str, client_id: str) -> None:
+        async with self._subscriptions.locks.of(client_id):
+            if not await self._subscriptions.client_subscribed(client_id, pattern):
+                return
+            _log.error("a subscription was lost by the store and is made again")
+            await self._subscriptions.rejoin(client_id, pattern)
+
+    # Members that do not subscribe
+
+    async def _next_members(self) -> list[Member]:
+        pattern, after = self._members
+        if not pattern:
+            pattern = await self._next_pattern()
+            if not pattern:
+                return []
+        names = await self._process.home(pattern).members(pattern, after, _PAGE)
+        self._members = (pattern, names[-1]) if len(names) == _PAGE else ("", "")
+        return [(pattern, name) for name in names]
+
+    async def _next_pattern(self) -> str:
+        number, after = self._patterns
+        found = await self._process.partitions[number].patterns(after, 1)
+        self._patterns = (number, found[0]) if found else (self._following(number), "")
+        return found[0] if found else ""
+
+    async def _check_members(self, members: Sequence[Member]) -> None:
+        asked = [self._process.home(client_id).subscribes(client_id, [pattern]) for pattern, client_id in members]
+        for (pattern, client_id), answer in zip(members, asked, strict=True):
+            try:
+                (subscribes,) = await answer
+            except ClientUnknown:
+                subscribes = False
+            if not subscribes:
+                await self._judge((pattern, client_id))
+
+    async def _judge(self, member: Member) -> None:
+        now = self._process.now()
+        seen = self._suspects.get(member)
+        if seen is None:
+            if len(self._suspects) < _MOST_SUSPECTS:
+                self._suspects[member] = now
+        elif now - seen >= _UNDER_WAY:
+            del self._suspects[member]
+            pattern, client_id = member
+            _log.warning("a member of a pattern that does not subscribe is removed")
+            await self._subscriptions.finish_joining(client_id, pattern)
+
+    def _following(self, number: int) -> int:
+        return (number + 1) % len(self._process.partitions)

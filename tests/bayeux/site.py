@@ -56,7 +56,11 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def until_held(backend: Backend, client_id: str, front_end: str | None = None) -> None:
-    """Wait until a front-end holds a client (None: any; empty: none)."""
+    """Wait until a front-end holds a client (None: any; empty: none).
+
+    A front-end lets go of a client after the reply has been sent: who has just connected may still be held by that. To
+    wait for the hold of a connect that is just beginning, use `hold`.
+    """
     async with asyncio.timeout(PATIENCE):
         while True:
             holder = (await backend.get_client(client_id)).front_end
@@ -130,6 +134,13 @@ class Visitor:
         message = {"channel": "/meta/connect", "clientId": self.client_id, "connectionType": POLLING, **members}
         return await self.browser.post(message)
 
+    async def hold(self, backend: Backend, front_end: str | None = None) -> "asyncio.Task[list[Reply]]":
+        """Begin a connect; give it when a front-end holds the client for it and no longer for the one before."""
+        await until_held(backend, self.client_id, "")
+        connecting = asyncio.create_task(self.connect())
+        await until_held(backend, self.client_id, front_end)
+        return connecting
+
     async def subscribe(self, *channels: str) -> None:
         """Subscribe."""
         reply = await self.ask("/meta/subscribe", subscription=list(channels))
@@ -168,6 +179,12 @@ class Socket:
         reply = await self.ask("/meta/connect", clientId=client_id, connectionType="websocket")
         assert reply["successful"], reply
         return client_id
+
+    async def hold(self, backend: Backend, client_id: str, **members: Any) -> None:
+        """Send a connect; it is held for it, and no longer for the one before, when this returns."""
+        await until_held(backend, client_id, "")
+        await self.send({"channel": "/meta/connect", "connectionType": "websocket", "clientId": client_id, **members})
+        await until_held(backend, client_id)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ async def test_mail_comes_as_events_while_connects_go_to_another_front_end(
     """The stream holds the client; its connects, wherever they arrive, are answered at once and do not take it away."""
     visitor = await browser.handshake()
     await visitor.subscribe("/es")
+    await until_held(backend, visitor.client_id, "")
     async with (
         asyncio.timeout(PATIENCE),
         browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
@@ -50,6 +51,7 @@ async def _first(response: httpx.Response) -> AsyncIterator[list[dict[str, objec
 async def test_the_stream_of_a_session_that_ends_ends(browser: Browser, backend: Backend) -> None:
     """A disconnect closes it."""
     visitor = await browser.handshake()
+    await until_held(backend, visitor.client_id, "")
     async with (
         asyncio.timeout(PATIENCE),
         browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.bayeux.site import Browser, Socket, opened, until_held
+from tests.bayeux.site import Browser, Socket, opened
 from tests.sdk.servers import PATIENCE, Server
 
 from pixied_client import Attachment, Backend, Delivery, FrontEnd, Message
@@ -16,8 +16,6 @@ from pixied_client.bayeux.extension import Extensions
 from pixied_client.bayeux.mail import Writer
 from pixied_client.bayeux.patience import Patience
 
-CONNECT = {"channel": "/meta/connect", "connectionType": "websocket"}
-
 
 async def test_what_waits_leaves_in_one_frame(url: str, browser: Browser, backend: Backend) -> None:
     """A frame may hold several messages, and has them in the order in which they were published."""
@@ -25,8 +23,7 @@ async def test_what_waits_leaves_in_one_frame(url: str, browser: Browser, backen
         client_id = await socket.handshake()
         await socket.ask("/meta/subscribe", clientId=client_id, subscription="/heap")
         await browser.post(*({"channel": "/heap", "data": number, "id": str(number)} for number in range(50)))
-        await socket.send({**CONNECT, "clientId": client_id})
-        await until_held(backend, client_id)
+        await socket.hold(backend, client_id)
         assert await _data(socket, 50) == list(range(50))
 
 
@@ -48,8 +45,7 @@ async def test_what_is_large_leaves_in_several_frames(url: str, browser: Browser
     async with opened(url) as socket:
         client_id = await socket.handshake()
         await socket.ask("/meta/subscribe", clientId=client_id, subscription="/large")
-        await socket.send({**CONNECT, "clientId": client_id})
-        await until_held(backend, client_id)
+        await socket.hold(backend, client_id)
         large = [f"{number}{'x' * 300_000}" for number in range(6)]
         await asyncio.gather(*(browser.ask("/large", data=data) for data in large))
         assert sorted(await _data(socket, 6)) == large

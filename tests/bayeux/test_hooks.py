@@ -1,10 +1,9 @@
 """Hooks, extensions and services beyond the documentation's examples."""
 
-import asyncio
 import logging
 
 import pytest
-from tests.bayeux.site import Ask, Browser, opened, until_held
+from tests.bayeux.site import Ask, Browser, opened
 
 from pixied_client import Backend
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Extension, Handshake, Request, Session
@@ -224,8 +223,7 @@ async def test_losses_are_told(
         lost.append((session, gap))
 
     visitor = await browser.handshake()
-    held = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id)
+    held = await visitor.hold(backend)
     given = Attachment.deliver
 
     def deliver(self: Attachment, delivery: Delivery) -> None:

@@ -32,7 +32,7 @@ async def test_a_handshake_is_answered_as_the_specification_says(browser: Browse
             "cross-origin-long-polling",
             "callback-polling",
         ],
-        "advice": {"reconnect": "retry", "interval": 0, "timeout": 500},
+        "advice": {"reconnect": "retry", "interval": 0, "timeout": 20_000},
     }
 
 
@@ -162,14 +162,15 @@ async def test_a_request_of_many_messages_is_answered_in_its_order(browser: Brow
 async def test_the_first_connect_is_answered_at_once_and_the_next_is_held(browser: Browser) -> None:
     """A client learns at once that it is connected; after that a connect without mail takes its time."""
     reply = await browser.ask("/meta/handshake", **{k: v for k, v in HANDSHAKE.items() if k != "channel"})
-    ask = {"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": POLLING}
+    visitor = Visitor(browser, reply["clientId"])
     clock = asyncio.get_running_loop().time
     before = clock()
-    await browser.post(ask)
+    await visitor.connect()
     between = clock()
-    (held,) = await browser.post(ask)
-    assert clock() - between >= 0.5 > between - before
-    assert held["advice"] == {"reconnect": "retry", "interval": 0, "timeout": 500}
+    (held,) = await visitor.connect(advice={"timeout": 300})
+    assert clock() - between >= 0.3
+    assert between - before < 10  # it would be 20 if it were held
+    assert held["advice"] == {"reconnect": "retry", "interval": 0, "timeout": 20_000}
 
 
 async def test_a_client_may_ask_for_a_shorter_hold(browser: Browser) -> None:
@@ -185,18 +186,16 @@ async def test_mail_ends_a_held_connect(browser: Browser, backend: Backend) -> N
     """A publish answers the connect that waits for it."""
     visitor = await browser.handshake()
     await visitor.subscribe("/wake")
-    held = asyncio.create_task(visitor.data())
-    await until_held(backend, visitor.client_id)
+    held = await visitor.hold(backend)
     await browser.ask("/wake", data="up")
-    assert await held == ["up"]
+    assert [message["data"] for message in (await held)[1:]] == ["up"]
 
 
 async def test_a_second_connect_ends_the_first(browser: Browser, backend: Backend) -> None:
     """Only the last connect of a client is held, and gets the mail."""
     visitor = await browser.handshake()
     await visitor.subscribe("/later")
-    first = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id)
+    first = await visitor.hold(backend)
     second = asyncio.create_task(visitor.connect())
     (ended,) = await first
     assert ended["error"].startswith("409:")
@@ -211,8 +210,7 @@ async def test_a_connect_elsewhere_ends_the_first_too(
     """Two front-ends agree on whose connect was the last one."""
     visitor = await browser.handshake()
     await visitor.subscribe("/moved")
-    first = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id, "first")
+    first = await visitor.hold(backend, "first")
     second = asyncio.create_task(visitor.at(other_browser).connect())
     assert (await first)[0]["error"].startswith("409:")
     await until_held(backend, visitor.client_id, "second")
@@ -223,8 +221,7 @@ async def test_a_connect_elsewhere_ends_the_first_too(
 async def test_disconnect_wakes_the_held_connect(browser: Browser, other_browser: Browser, backend: Backend) -> None:
     """A disconnect, sent to any front-end, answers the connect that another holds: do not come back."""
     visitor = await browser.handshake()
-    held = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id)
+    held = await visitor.hold(backend)
     assert (await visitor.at(other_browser).ask("/meta/disconnect"))["successful"]
     (reply,) = await held
     assert reply["successful"]
@@ -254,25 +251,26 @@ async def test_a_message_without_a_client_id_is_published(browser: Browser) -> N
     assert await visitor.data() == [1]
 
 
-async def test_pages_of_one_browser_do_not_take_all_its_connections(browser: Browser, backend: Backend) -> None:
+async def test_pages_of_one_browser_do_not_take_all_its_connections(
+    browser: Browser, bayeux: Bayeux, backend: Backend
+) -> None:
     """Of two sessions with one browser's cookie only one poll is held; the other is told to come again later."""
     one = await browser.handshake()
     two = await browser.handshake()
-    held = asyncio.create_task(one.connect())
-    await until_held(backend, one.client_id)
+    held = await one.hold(backend)
     (reply,) = await two.connect()
     assert reply["successful"]
-    assert reply["advice"] == {"reconnect": "retry", "interval": 1500, "timeout": 500, "multiple-clients": True}
+    assert reply["advice"] == {"reconnect": "retry", "interval": 1500, "timeout": 20_000, "multiple-clients": True}
+    await bayeux.session(one.client_id).deliver("/service/enough", 1)
     await held
-    (reply,) = await two.connect()
+    (reply,) = await two.connect(advice={"timeout": 100})
     assert "multiple-clients" not in reply["advice"]
 
 
 async def test_a_planned_stop_answers_what_is_held(browser: Browser, bayeux: Bayeux, backend: Backend) -> None:
     """When a front-end drains, its connects are answered at once, with an interval that spreads the clients."""
     visitor = await browser.handshake()
-    held = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id)
+    held = await visitor.hold(backend)
     bayeux.drain()
     (reply,) = await held
     assert reply["successful"]
@@ -281,14 +279,14 @@ async def test_a_planned_stop_answers_what_is_held(browser: Browser, bayeux: Bay
 
 async def test_the_session_ends_when_no_connect_is_held_for_max_interval(server: Server, backend: Backend) -> None:
     """Pixied counts a client's silence from the end of its last connect."""
-    short = Timing(timeout=0.2, max_interval=0.3)
+    short = Timing(timeout=0.2, max_interval=1.0)
     async with served(Bayeux(server.address, timing=short)) as place, Browser(f"http://{place}/") as browser:
         visitor = await browser.handshake()
         assert (await visitor.connect())[0]["successful"]
         client = await backend.get_client(visitor.client_id)
-        assert client.session_timeout.total_seconds() == pytest.approx(0.3)
+        assert client.session_timeout.total_seconds() == pytest.approx(1.0)
         with pytest.raises(ClientUnknown):
-            await until_held(backend, visitor.client_id)
+            await until_held(backend, visitor.client_id, "nobody")
         (reply,) = await visitor.connect()
         assert reply["error"].startswith("402:")
 

@@ -33,8 +33,7 @@ async def test_a_client_that_the_server_disconnects_is_told_not_to_come_back(
 ) -> None:
     """Its held connect ends with that advice."""
     visitor = await browser.handshake()
-    held = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id)
+    held = await visitor.hold(backend)
     await bayeux.session(visitor.client_id).disconnect()
     (reply,) = await held
     assert reply["advice"]["reconnect"] == "none"
@@ -43,8 +42,7 @@ async def test_a_client_that_the_server_disconnects_is_told_not_to_come_back(
 async def test_a_session_that_an_operator_ends_may_begin_anew(browser: Browser, backend: Backend) -> None:
     """Its client is told to handshake again."""
     visitor = await browser.handshake()
-    held = asyncio.create_task(visitor.connect())
-    await until_held(backend, visitor.client_id)
+    held = await visitor.hold(backend)
     await backend.destroy_client(visitor.client_id, "by hand")
     (reply,) = await held
     assert (reply["error"][:4], reply["advice"]["reconnect"]) == ("402:", "handshake")
@@ -96,12 +94,10 @@ async def test_a_front_end_leaves_no_task_behind(server: Server) -> None:
     async with served(Bayeux(server.address, timing=Timing(timeout=30))) as place, Backend(server.address) as backend:
         async with Browser(f"http://{place}/") as browser, opened(f"http://{place}/") as socket:
             visitor = await browser.handshake()
-            poll = asyncio.create_task(visitor.connect())
-            await until_held(backend, visitor.client_id)
+            poll = await visitor.hold(backend)
             poll.cancel()
             client_id = await socket.handshake()
-            await socket.send({"channel": "/meta/connect", "clientId": client_id, "connectionType": "websocket"})
-            await until_held(backend, client_id)
+            await socket.hold(backend, client_id)
         await until_held(backend, visitor.client_id, "")
         await until_held(backend, client_id, "")
     await asyncio.gather(poll, return_exceptions=True)

@@ -19,13 +19,14 @@ async def test_mail_comes_while_a_connect_is_held(url: str, browser: Browser, ba
     async with opened(url) as socket:
         client_id = await socket.handshake()
         await socket.ask("/meta/subscribe", clientId=client_id, subscription="/live")
-        await socket.send({**CONNECT, "clientId": client_id, "id": "held"})
-        await until_held(backend, client_id)
+        await socket.hold(backend, client_id, id="held")
         for number in range(3):
             await browser.ask("/live", data=number)
         messages: list[Reply] = []
-        while len(messages) < 4:  # what waits leaves in one frame
+        while len(messages) < 3:  # what waits leaves in one frame
             messages += await socket.receive()
+        await browser.ask("/meta/disconnect", clientId=client_id)
+        messages += await socket.receive()
         assert [message.get("data") for message in messages] == [0, 1, 2, None]
         assert messages[-1]["id"] == "held"
         assert messages[-1]["successful"]
@@ -48,8 +49,7 @@ async def test_a_socket_that_is_cut_keeps_its_mail_in_pixied(
     async with opened(url) as socket:
         client_id = await socket.handshake()
         await socket.ask("/meta/subscribe", clientId=client_id, subscription="/cut")
-        await socket.send({**CONNECT, "clientId": client_id})
-        await until_held(backend, client_id, "first")
+        await socket.hold(backend, client_id)
         await browser.ask("/cut", data=1)
         assert (await socket.receive())[0]["data"] == 1
         await browser.ask("/meta/subscribe", clientId=client_id, subscription="/other")  # behind the confirmation
@@ -120,7 +120,7 @@ async def test_a_second_connect_on_the_socket_ends_the_first(url: str) -> None:
     async with opened(url) as socket:
         client_id = await socket.handshake()
         await socket.send({**CONNECT, "clientId": client_id, "id": "1"})
-        await socket.send({**CONNECT, "clientId": client_id, "id": "2"})
+        await socket.send({**CONNECT, "clientId": client_id, "id": "2", "advice": {"timeout": 100}})
         (first,), (second,) = await socket.receive(), await socket.receive()
         assert (first["id"], first["successful"], second["id"], second["successful"]) == ("1", False, "2", True)
 
@@ -129,8 +129,7 @@ async def test_disconnect_is_answered_and_wakes_the_connect(url: str, backend: B
     """Both replies come, on the same socket."""
     async with opened(url) as socket:
         client_id = await socket.handshake()
-        await socket.send({**CONNECT, "clientId": client_id, "id": "held"})
-        await until_held(backend, client_id)
+        await socket.hold(backend, client_id, id="held")
         await socket.send({"channel": "/meta/disconnect", "clientId": client_id, "id": "bye"})
         replies = {reply["id"]: reply for reply in [*await socket.receive(), *await socket.receive()]}
         assert replies["bye"]["successful"]
@@ -143,8 +142,7 @@ async def test_a_planned_stop_answers_connects_and_closes_the_socket(
     """First the reply to the connect that is held, then the close: going away."""
     async with opened(url) as socket:
         client_id = await socket.handshake()
-        await socket.send({**CONNECT, "clientId": client_id})
-        await until_held(backend, client_id)
+        await socket.hold(backend, client_id)
         bayeux.drain()
         (reply,) = await socket.receive()
         assert reply["successful"]
@@ -204,8 +202,7 @@ async def test_a_slow_socket_loses_and_repeats_nothing_and_stops_nobody(server: 
             for side in (slow, quick):
                 client_id = await side.handshake()
                 await side.ask("/meta/subscribe", clientId=client_id, subscription="/flood")
-                await side.send({**CONNECT, "clientId": client_id})
-                await until_held(backend, client_id)
+                await side.hold(backend, client_id)
             reading = asyncio.create_task(_numbers(quick, len(expected)))
             for start in range(0, len(expected), size):
                 await browser.post(*({"channel": "/flood", "data": [start + n, filler]} for n in range(size)))

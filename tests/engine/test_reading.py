@@ -274,3 +274,22 @@ async def test_what_a_link_has_read_is_not_lost_by_being_cut(
         await front.drain()
         assert front.texts("ann") == [*arrives, "9"]
         assert front.lost == {"ann": {"/a": 8 - len(arrives)}}
+
+
+async def test_what_is_in_hand_when_a_client_falls_back_is_not_confirmed(open_slow_site: OpenSlowSite) -> None:
+    """Nor is it by a confirmation of what was sent before, if the stream breaks then: it comes again, marked."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", *"123")
+        async with reading(site, front):
+            await site.queue_for("ann", "4")
+            await site.bench.settle()
+            await front.ack()
+            assert (await site.look_at("ann")).pending == 4
+    async with site.attached("ann") as after:
+        assert after.numbers("ann") == [1, 2, 3, 4]
+        assert "1" in after.marked("ann")

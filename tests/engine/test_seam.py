@@ -398,3 +398,41 @@ async def test_held_mail_does_not_grow_with_readers(site: Site) -> None:
         await site.subscribe(name, "/a")
     await site.publish("/a", "2")
     assert (await site.engine.holdings()).bytes == 2 * one
+
+
+@pytest.mark.parametrize(("acked", "before"), [(0, True), (1, True), (2, True), (2, False)])
+async def test_what_was_confirmed_counts_for_who_fell_back(open_site: OpenSite, acked: int, *, before: bool) -> None:
+    """Confirmed before or after the client falls back, it does not come again; the rest does, marked if it was sent."""
+    site = await open_site(outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=2) as front:
+        for text in "01":
+            await site.publish("/a", text)
+            await front.read()
+        if before:
+            await front.ack(acked)
+        await site.publish("/a", "2")
+        await site.queue_for("ann", "3")
+        await site.bench.settle()
+        if not before:
+            await front.ack(acked)
+        assert (await site.look_at("ann")).pending == 4 - acked
+    async with site.attached("ann") as after:
+        assert after.texts("ann") == [*"0123"[acked:]]
+        assert after.marked("ann") == [*"01"[acked:]]
+
+
+async def test_a_client_with_nothing_to_read_on_keeps_what_it_confirms(open_site: OpenSite) -> None:
+    """What is confirmed after a client has subscribed to more counts, though no message comes after that."""
+    site = await open_site()
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", "1")
+        await front.read()
+        await site.subscribe("ann", "/b")
+        await front.read()
+        await front.ack()
+        assert (await site.look_at("ann")).pending == 0
+    assert texts(await site.dequeue("ann")) == []

@@ -400,6 +400,27 @@ async def test_held_mail_does_not_grow_with_readers(site: Site) -> None:
     assert (await site.engine.holdings()).bytes == 2 * one
 
 
+@pytest.mark.parametrize("explicit", [True, False])
+async def test_who_falls_back_reads_on_from_what_was_sent(open_site: OpenSite, *, explicit: bool) -> None:
+    """A live client that has to read by itself gets nothing again of what it was sent and has not confirmed."""
+    site = await open_site(outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    front = site.front_end(window=2)
+    await site.attach("ann", front, explicit=explicit)
+    await front.read()
+    for text in "01":
+        await site.publish("/a", text)
+        await front.read()
+    await site.publish("/a", "2")
+    await site.queue_for("ann", "3")
+    await front.drain()
+    await site.publish("/a", "4")
+    await front.drain()
+    assert front.texts("ann") == [*"01234"]
+    assert front.marked("ann") == []
+
+
 @pytest.mark.parametrize(("acked", "before"), [(0, True), (1, True), (2, True), (2, False)])
 async def test_what_was_confirmed_counts_for_who_fell_back(open_site: OpenSite, acked: int, *, before: bool) -> None:
     """Confirmed before or after the client falls back, it does not come again; the rest does, marked if it was sent."""
@@ -436,3 +457,63 @@ async def test_a_client_with_nothing_to_read_on_keeps_what_it_confirms(open_site
         await front.ack()
         assert (await site.look_at("ann")).pending == 0
     assert texts(await site.dequeue("ann")) == []
+
+
+async def test_own_messages_that_wait_when_a_client_falls_back_come_once(open_site: OpenSite) -> None:
+    """A client that reads on in several pieces gets an own message from its inbox, and not from the link as well."""
+    site = await open_site(outbox=3)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        await site.publish("/a", "first")
+        await front.read()
+        await site.queue_for("ann", "own")
+        await site.bench.settle()
+        # More than a client that is behind reads at a time.
+        large = [letter * 60_000 for letter in "abc"]
+        await site.publish("/a", *large)
+        await site.queue_for("ann", "last")
+        await site.bench.settle()
+        await front.drain()
+        assert sorted(front.texts("ann")) == sorted(["first", "own", *large, "last"])
+        assert [text for text in front.texts("ann") if text in large] == large
+        assert front.marked("ann") == []
+
+
+async def test_who_falls_back_reads_what_the_link_was_to_read(open_site: OpenSite) -> None:
+    """The only client of a link that has yet to read messages reads them by itself, and the link does not."""
+    site = await open_site(outbox=1, delivery_bytes=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        await site.publish("/a", *"123")
+        await site.bench.settle()
+        await front.read()
+        assert front.texts("ann") == ["1"]
+        await site.queue_for("ann", "4")
+        await front.drain()
+        assert front.numbers("ann") == [1, 2, 3, 4]
+        assert front.marked("ann") == []
+
+
+@pytest.mark.parametrize("acked", [0, 2, 6])
+async def test_who_is_ahead_of_its_link_is_sent_nothing_again_unmarked(open_site: OpenSite, acked: int) -> None:
+    """A client that has read by itself what its link has yet to read takes that with it when it leaves."""
+    site = await open_site(outbox=1, delivery_bytes=1)
+    await site.create("slow", "ahead")
+    for name in ("slow", "ahead"):
+        await site.subscribe(name, "/a")
+    async with site.attached("slow") as front:
+        await site.publish("/a", *"012345")
+        await site.bench.settle()
+        await site.attach("ahead", front)
+        for _ in range(6):
+            await front.take()
+            front.receive()
+        assert (front.texts("ahead"), front.texts("slow")) == ([*"012345"], [])
+        await front.ack(acked)
+        async with site.attached("ahead") as other:
+            assert other.texts("ahead") == other.marked("ahead") == [*"012345"[acked:]]
+        await front.drain()
+        assert front.texts("slow") == [*"012345"]
+        assert front.texts("ahead") == [*"012345"]

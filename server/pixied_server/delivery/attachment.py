@@ -133,9 +133,13 @@ class Attachment:
     def fall_back(self) -> None:
         """It gets what the link has put together until now, and reads on by itself."""
         now = self.delivered()
+        # What is put together just now has no number yet.
+        last = self.link.ledger.number
+        reached = self.claim.capped(self._progress_at(last))
         self._had = now.sent
         begin = self.claim.seek(now.sent)
-        self._trail = [(0, earlier(now.confirmed, begin)), (self.link.ledger.number + 1, begin)]
+        steps = ((0, now.confirmed), (last, reached), (last + 1, begin))
+        self._trail = [(number, earlier(progress, begin)) for number, progress in steps]
         self.live = False
         self._cap_cursors()
 

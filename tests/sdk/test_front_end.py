@@ -240,6 +240,8 @@ async def test_slow_consumer(server: Server, room: str) -> None:
         for n in range(10):
             await front_end.publish_one(Message.of(f"{room}/quick", n))
         assert await values(quick, 1) == [0]
+        await subscriber(front_end, f"{room}/other")  # to the server and back: what could come has come
+        assert quick.at_hand() == []
         slow.done()
         assert await values(quick, 9) == list(range(1, 10))
 

@@ -131,6 +131,21 @@ def test_frames_have_room() -> None:
     assert sizes == [2, 2, 2, 2, 1]
 
 
+async def test_old_cursors_are_forgotten() -> None:
+    """A client that confirms what came 1,024 deliveries ago or more confirms it on its own link alone."""
+    link = Link(Connection("nowhere", PATIENCE), "test", 1)
+    attachment = Attachment(link, "ann", 0, explicit=True, expires=False)
+    for number in range(1, 1_026):
+        link._ledger.came(number, holders=1)
+        attachment.deliver(Delivery((), redelivered=False, number=number, cursor=10 * number))
+    attachment.confirm(1)
+    assert attachment.ack_cursor == 0
+    attachment.confirm(2)
+    assert attachment.ack_cursor == 20
+    attachment.confirm(1_025)
+    assert attachment.ack_cursor == 10_250
+
+
 class EagerStream:
     """A stream to a server whose welcome has been read before the hello has left: so it looks on a busy machine."""
 

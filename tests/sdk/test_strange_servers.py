@@ -291,7 +291,7 @@ async def test_attach_without_answer() -> None:
     async with front_end_of(attach, timeout=0.2) as front_end:
         await until(lambda: front_end.connected)
         with pytest.raises(Unavailable):
-            await front_end.attach("ann")
+            await asyncio.wait_for(front_end.attach("ann"), PATIENCE)
         assert asked == [1]
         assert len(front_end.attachments) == 1
         go_on.set()

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from tests.engine.site import Site
 
@@ -53,11 +54,8 @@ def gate(site: Site, operation: str) -> Iterator[Gate]:
 
         return asked
 
-    for partition in partitions:
-        partition.ask = held_back(partition.ask)  # type: ignore[method-assign]
-    try:
-        yield stop
-    finally:
+    with ExitStack() as stack:
+        stack.callback(stop.open)
         for partition in partitions:
-            del partition.ask
-        stop.open()
+            stack.enter_context(patch.object(partition, "ask", held_back(partition.ask)))
+        yield stop

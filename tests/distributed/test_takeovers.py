@@ -125,12 +125,13 @@ async def test_of_two_that_claim_at_once_one_gets_the_client(pair: Pair) -> None
     await _ann(pair)
     await pair.here.publish("/a", "0")
     first, last = pair.here.front_end("first"), pair.there.front_end("last")
-    with gate(pair.here, "claim") as claimed:
+    with gate(pair.here, "claim") as claimed, gate(pair.there, "claim") as wanted:
         attaching = asyncio.create_task(pair.here.attach("ann", first))
         await _soon(claimed.reached.wait())
         taking = asyncio.create_task(pair.there.attach("ann", last))
-        # Until the other one is wanted to give it up, or has taken it.
-        await asyncio.sleep(0.1)
+        await _soon(wanted.reached.wait())
+        await pair.settle()  # the first one is asked to give the client up, and does not know yet that it has it
+        wanted.open()
         claimed.open()
         await _soon(attaching)
         await _soon(taking)
@@ -165,14 +166,15 @@ async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair
     """Not that the store is away, and not only when nothing has been heard for long enough."""
     await _ann(pair)
     first, last = pair.here.front_end("first"), pair.here.front_end("last")
-    wires = {ear.feed._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
+    following = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    following._barriers.timeout = 2 * PATIENCE
+    wires = {ear.feed._wire for ear in following._all}
     for wire in wires:
         wire.pause()
     attaching = asyncio.create_task(pair.here.attach("ann", first))
-    await asyncio.sleep(0.1)
+    await until(lambda: any(ear.unconfirmed for ear in following._all))
     taking = asyncio.create_task(pair.here.attach("ann", last))
-    await asyncio.sleep(0.1)
-    assert attaching.done()
+    await _soon(attaching)
     for wire in wires:
         wire.resume()
     await _soon(taking)
@@ -253,11 +255,12 @@ async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pa
     await pair.settle()
     await old.read()
     second, last = pair.here.front_end("second"), pair.there.front_end("last")
-    with gate(pair.here, "barrier") as synced:
+    with gate(pair.here, "barrier") as synced, gate(pair.here, "release") as released:
+        released.open()
         attaching = asyncio.create_task(pair.here.attach("ann", second))
-        await asyncio.sleep(0.1)
+        await _soon(synced.reached.wait())
         taking = asyncio.create_task(pair.there.attach("ann", last))
-        await asyncio.sleep(0.1)
+        await _soon(released.reached.wait())
         synced.open()
         await _soon(attaching)
         await _soon(taking)
@@ -357,7 +360,7 @@ async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, b
     await getattr(pair, by).subscribe("bob", "/a")
     await pair.there.publish("/a", "2")
     taking = asyncio.create_task(front.link.take())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0)
     for wire in wires:
         wire.resume()
     await pair.settle()

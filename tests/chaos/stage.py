@@ -306,7 +306,7 @@ class Stage:
                 return
             next_at = loop.time() + pause
             await self._publish(publisher, number, CHANNELS, 0)
-            await asyncio.sleep(max(0.0, next_at - loop.time()))
+            await asyncio.sleep(max(0.0, next_at - loop.time()))  # a steady rate, which real time has to pass for
 
     async def _publish(self, publisher: str, number: int, channels: Sequence[str], padding: int) -> None:
         name = f"{publisher}-{number}-{'x' * padding}"

@@ -128,7 +128,7 @@ async def test_a_store_that_hangs() -> None:
         async with _under_load(sites, 1) as (stage, _):
             with stage.history.outage("Redis hung"):
                 store.freeze()
-                await asyncio.sleep(10.0)
+                await asyncio.sleep(10.0)  # it has to hang for as long as that
                 store.thaw()
 
 
@@ -178,7 +178,7 @@ async def test_a_clock_that_is_off() -> None:
                 (await stage.call("CreateClient", session_timeout=Duration(seconds=2))).client for _ in range(2)
             ]
             for _ in range(8):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # twice as long as a session in all, and never as long between two pings
                 await stage.call("PingClient", client_id=pinged.client_id)
             refusal = await refused(stage.call("GetClient", client_id=silent.client_id))
             assert refusal.reason == "CLIENT_UNKNOWN"
@@ -244,6 +244,6 @@ async def test_slots_that_move(seed: int) -> None:
                 with stage.history.outage("a slot moved"):
                     target = stage.random.choice([one for one in servers.masters if one is not servers.serving(slot)])
                     await asyncio.to_thread(servers.begin_to_move, slot, target)
-                    await asyncio.sleep(stage.random.uniform(0.0, 0.5))
+                    await asyncio.sleep(stage.random.uniform(0.0, 0.5))  # so that it is any moment of the traffic
                     await asyncio.to_thread(servers.move, slot, target)
                 await stage.published(100)

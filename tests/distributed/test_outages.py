@@ -187,7 +187,7 @@ async def test_mail_that_comes_while_a_partition_is_read_is_not_taken_for_read()
                 taking = asyncio.create_task(front.link.take())
                 await until(lambda: any(ear.barriers for ear in ears))
             await until(lambda: all(ear.held is None for ear in ears))
-            # Who was attached too early would have read, and be live, by now.
+            # For what must not happen: who was attached too early would have read, and be live, by then.
             await asyncio.sleep(0.05)
             for ear in ears:
                 ear.feed._wire.resume()
@@ -227,7 +227,7 @@ async def test_who_waits_to_hear_is_not_kept_for_ever(pair: Pair) -> None:
     for ear in subscriber._all:
         ear.feed._wire.pause()
     gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
-    await asyncio.sleep(0.01)
+    await until(lambda: any(ear.barriers for ear in subscriber._all))
     gives_up.cancel()
     refused = await asyncio.gather(*wait, return_exceptions=True)
     assert [isinstance(one, EngineUnavailable) for one in refused] == [True, True]

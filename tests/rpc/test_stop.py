@@ -217,7 +217,7 @@ async def _settled(site: Site) -> None:
     """Wait until the server hands out nothing more."""
     before = -1
     while before != (before := (await site("GetInfo")).counters.delivered):  # noqa: ASYNC110 - no one tells
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # a time in which something would be handed out if anything could be
 
 
 async def test_sigterm_stops_a_process_as_drain_does() -> None:

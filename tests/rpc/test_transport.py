@@ -138,7 +138,7 @@ async def _kinds_after(address: str, pings: int, *, apart: float = 0.0) -> list[
             answers.append(await connection.after_ping())
             if answers[-1][0] == _GOAWAY:
                 break
-            await asyncio.sleep(apart)
+            await asyncio.sleep(apart)  # the server goes by the real time between two pings
         return answers
 
 

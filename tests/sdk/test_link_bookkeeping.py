@@ -13,8 +13,10 @@ from tests.sdk.servers import PATIENCE
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
-from pixied_client import FrontEnd
+from pixied_client import Attachment, Delivery, FrontEnd
 from pixied_client.ledger import Ledger
+from pixied_client.line import Connection
+from pixied_client.link import Link
 from pixied_client.outbox import Outbox
 
 

@@ -98,7 +98,7 @@ for (const subject of [inMemory, onPixied()]) {
         while (Date.now() - born < 900) {
           brief.ping('dave');
           assert.equal(await brief.clientExists('dave'), true);
-          await delay(20);
+          await delay(20); // its life has to pass in real time
         }
         const pinged = Date.now();
         brief.ping('dave');

@@ -2,7 +2,9 @@
 -- it is packed in the hash `logs`, so that to append or trim is a few commands whatever the log holds.
 
 -- A log's state:
---   offset       of its last message, those that are gone counted; begin: where that began, beyond a former life of the log
+--   offset       of its last message, those that are gone counted
+--   begin        where the offsets began, beyond a former life of the log; of an inbox, up to where it is done with: no reader has lost
+--                what is before
 --   first, last  sequences of its oldest and of its youngest message
 --   n            how many messages it has
 --   total, gone  bytes that were ever appended, and of those that are gone
@@ -190,19 +192,22 @@ local function keep_within(log, state, most, largest)
   end
 end
 
--- Messages of an inbox up to here are done with. Returns whether there are more of them than one call takes away.
+-- Messages of an inbox up to here are done with: they are not lost. Returns whether there are more of them than one call takes away.
 local function forget(log, upto)
   local state = state_of(log)
   if not state or state.n == 0 or state.first > upto then return false end
   if state.last <= upto then
     redis.call('UNLINK', log_key(log))
     begins_with(log, state, nil, 0)
+    state.begin = state.offset
     return false
   end
   local more = redis.call('XTRIM', log_key(log), 'MINID', '~', int(upto + 1), 'LIMIT', WORK) > WORK - 150
   if not more then redis.call('XTRIM', log_key(log), 'MINID', int(upto + 1)) end
   local first = redis.call('XRANGE', log_key(log), '-', '+', 'COUNT', 1)[1]
   begins_with(log, state, first, redis.call('XLEN', log_key(log)))
+  local _, offset = parsed(first[1])
+  state.begin = offset - 1
   return more
 end
 

@@ -30,14 +30,14 @@ class Notified:
         changed: its subscriptions may have changed, or the claim may be lost.
         lost: claims up to this number are over.
         gone: its session has ended.
-        wanted: processes that want it.
+        wanted: processes that want it, and the claim that each wants to be given up.
     """
 
     claims: int = 0
     changed: bool = False
     lost: int = 0
     gone: bool = False
-    wanted: set[str] = field(default_factory=set)
+    wanted: dict[str, int] = field(default_factory=dict)
 
 
 class Owned(Protocol):

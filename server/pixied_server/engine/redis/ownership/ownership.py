@@ -85,8 +85,8 @@ class Ownership:
         notified.claims -= 1
         if not notified.claims:
             del self.notified[client_id]
-            for process in notified.wanted:
-                self._process.spawn(self._yield(client_id, process))
+            for process, number in notified.wanted.items():
+                self._process.spawn(self._yield(client_id, process, number))
 
     def _check(self, claim: RedisClaim) -> None:
         """See that a claim is not over.
@@ -280,19 +280,22 @@ class Ownership:
 
     # What other processes say
 
-    def on_wanted(self, client_id: str, process: str) -> None:
+    def on_wanted(self, client_id: str, process: str, number: str) -> None:
         """Another process wants a client that is owned here."""
-        self._process.spawn(self._yield(client_id, process))
+        self._process.spawn(self._yield(client_id, process, int(number)))
 
-    async def _yield(self, client_id: str, process: str) -> None:
-        """Another process wants a client: it gets it, with all that is known of its messages."""
+    async def _yield(self, client_id: str, process: str, number: int) -> None:
+        """Another process wants a client: it gets it, with all that is known of its messages.
+
+        It wants what it knows of. This process may hear of that late, and have claimed the client anew since.
+        """
         claim = self.owned.get(client_id)
         notified = self.notified.get(client_id)
-        if claim is None and notified is not None:
+        if notified is not None and (claim is None or claim.number < number):
             # Redis may list this process as owner already; what there is to know comes with its answer.
-            notified.wanted.add(process)
+            notified.wanted[process] = number
             return
-        if claim is not None:
+        if claim is not None and claim.number <= number:
             delivered = self._process.listener.delivered(client_id) or Delivered()
             self._process.listener.claimed(client_id)
             await self.release(claim, delivered)

@@ -74,7 +74,7 @@ function operations.claim(a)
   if cursor ~= '' and is_made_up(id, cursor, false) then return {0, 'CURSOR'} end
   local mine = is.claim ~= '0' and is.process == ME
   if is.claim ~= '0' and not mine and force == '0' then
-    notify(is.process, 'Y', id, ME)
+    notify(is.process, 'Y', id, ME, is.claim)
     return {2, is.process}
   end
   if mine and is.claim == ARGV[a + 6] then

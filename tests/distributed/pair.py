@@ -65,7 +65,9 @@ class Pair:
 
 
 @asynccontextmanager
-async def opened(url: str, limits: Limits | None = None, *, prefix: str = "") -> AsyncIterator[Pair]:
+async def opened(
+    url: str, limits: Limits | None = None, *, prefix: str = "", outbox: int = 10_000
+) -> AsyncIterator[Pair]:
     """Two sites over a store, with the keys of others if their prefix is given."""
     async with AsyncExitStack() as stack:
         clock = Clock()
@@ -75,4 +77,5 @@ async def opened(url: str, limits: Limits | None = None, *, prefix: str = "") ->
             for _ in range(2)
         ]
         assert all(isinstance(bench, RedisBench) for bench in benches)
-        yield Pair(Site(benches[0]), Site(benches[1]), prefix)
+        here, there = (Site(bench, outbox=outbox) for bench in benches)
+        yield Pair(here, there, prefix)

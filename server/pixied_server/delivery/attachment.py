@@ -49,6 +49,10 @@ class Carrier(Protocol):
         """One of the link's clients has to read on."""
         ...
 
+    def on_unsubscribed(self, attachment: "Attachment", pattern: str) -> None:
+        """One of the link's clients gets nothing more through a pattern."""
+        ...
+
     def on_gone(self, attachment: "Attachment", reason: DetachReason, detail: str) -> None:
         """A client is no longer on this link."""
         ...
@@ -188,7 +192,7 @@ class Attachment:
 
     def on_unsubscribed(self, pattern: str) -> None:
         """See `Holder`."""
-        self.link.audiences.discard(pattern, self.handle)
+        self.link.on_unsubscribed(self, pattern)
 
     def on_gone(self, reason: DetachReason, detail: str) -> None:
         """See `Holder`."""

@@ -154,8 +154,9 @@ class Link:
 
     def progress_at(self, number: int) -> Progress:
         """Everything up to here was in the deliveries up to a number."""
-        if number >= self.ledger.number and not self._building:
+        if number >= self.ledger.number and not self._building and not self._losses:
             return self.progress
+        # Not further, while there are losses that no delivery has told yet.
         return self.ledger.progress_at(number)
 
     def confirmed(self) -> Progress:
@@ -475,6 +476,7 @@ class Link:
         if attachment.live:
             # First: it reads on from the link's progress, which may move when the link follows less.
             attachment.fall_back()
+            self._losses.leaves(attachment.handle)
             self._unlist(attachment)
         else:
             attachment.read_again()
@@ -482,6 +484,11 @@ class Link:
             # A read that is under way does not have what this is about: another one has to follow.
             self._behind[attachment] = None
         self._news.set()
+
+    def on_unsubscribed(self, attachment: Attachment, pattern: str) -> None:
+        """A client gets nothing more through a pattern."""
+        self.audiences.discard(pattern, attachment.handle)
+        self._losses.gone(attachment.handle, pattern)
 
     def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
         """A client is no longer on this link. Told once, however many find out."""
@@ -494,6 +501,7 @@ class Link:
         self._behind.pop(attachment, None)
         del self._attachments[attachment.handle]
         self._explicit -= attachment.explicit
+        self._losses.gone(attachment.handle)
         self._unlist(attachment)
         return True
 

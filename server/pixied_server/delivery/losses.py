@@ -1,5 +1,6 @@
 """What the logs have lost before a link had read it, until the clients are told."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,9 +25,11 @@ class Losses:
     def __init__(self, audiences: Audiences) -> None:
         self._audiences = audiences
         self._losses: dict[str, dict[int, Loss]] = {}
+        # What handles have lost that are in no audience any more, by pattern.
+        self._alone: dict[int, Counter[str]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._losses)
+        return bool(self._losses or self._alone)
 
     def add(self, loss: Loss) -> None:
         """A log has lost messages."""
@@ -36,6 +39,20 @@ class Losses:
         before = losses.get(loss.partition)
         losses[loss.partition] = replace(loss, count=loss.count + before.count) if before else loss
 
+    def leaves(self, handle: int) -> None:
+        """A handle leaves all audiences, for its client reads by itself: what it lost is told all the same."""
+        for by_partition in self._losses.values():
+            for loss in by_partition.values():
+                if handle in self._audiences.those_who_lost(loss):
+                    self._alone.setdefault(handle, Counter())[loss.pattern] += loss.count
+
+    def gone(self, handle: int, pattern: str | None = None) -> None:
+        """A handle gets nothing more through a pattern; None for all."""
+        if pattern is None:
+            self._alone.pop(handle, None)
+        elif handle in self._alone:
+            del self._alone[handle][pattern]
+
     def forget(self, pattern: str) -> None:
         """Nobody who lost messages of this pattern is there any more."""
         self._losses.pop(pattern, None)
@@ -43,6 +60,10 @@ class Losses:
     def tell(self) -> Iterator[Lost]:
         """What each client lost since this was last asked."""
         losses, self._losses = self._losses, {}
+        alone, self._alone = self._alone, {}
+        for handle, counts in alone.items():
+            for pattern, count in counts.items():
+                yield Lost((handle,), pattern, count)
         for by_partition in losses.values():
             for loss in by_partition.values():
                 if handles := self._audiences.those_who_lost(loss):

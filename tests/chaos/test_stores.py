@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.chaos.muffler import muffled
 from tests.chaos.stage import FrontEnd, Stage, over, staged
 from tests.sdk.servers import Server
 from tests.support.caller import until
 from tests.support.redis_servers import Server as Redis
 from tests.support.redis_servers import cluster, sentinel_trio, single
 from tests.support.refusals import refused
+from tests.support.store_proxy import proxied_store
 
 from pixied_server.engine.redis.connection.topology import slot_of
 from pixied_server.engine.redis.partition.layout import Layout
@@ -149,15 +149,15 @@ async def test_a_subscription_that_is_silent(seed: int) -> None:
     quick = {"probe": 0.1, "silent": 0.5}
     async with AsyncExitStack() as stack:
         store = stack.enter_context(single(aof=True))
-        muffler, muffled_url = await stack.enter_async_context(muffled(store))
-        # In a thread: the muffler is served by this loop.
-        sites = await asyncio.to_thread(stack.enter_context, over(store.url, last=muffled_url, altered=quick))
+        proxy, proxied_url = await stack.enter_async_context(proxied_store(store))
+        # In a thread: the proxy is served by this loop.
+        sites = await asyncio.to_thread(stack.enter_context, over(store.url, last=proxied_url, altered=quick))
         stage, _ = await stack.enter_async_context(_under_load(sites, seed))
         for _ in range(3):
             with stage.history.outage("the pub/sub connection was silent"):
-                muffler.muffle()
+                proxy.silence()
                 await stage.published(200)
-                await muffler.replaced()
+                await proxy.replaced()
 
 
 async def test_scripts_that_are_forgotten() -> None:

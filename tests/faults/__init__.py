@@ -1,0 +1,1 @@
+"""Faults that the Redis engine once had, each shown through the contract: real pixied processes, a real Redis, gRPC."""

@@ -1,0 +1,143 @@
+"""Real pixied processes and clients without an SDK, for tests of faults."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+from tests.sdk.servers import Server, running_server
+from tests.support.caller import Caller, message, within
+from tests.support.link import RawLink, ack
+
+from pixied.v1 import attach_pb2 as wire
+
+__all__ = ["PARTITIONS", "Pixied", "Received", "answered", "receive", "running"]
+
+PARTITIONS = 4
+_AT_ONCE = 1_000
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+
+
+class Pixied(Caller):
+    """A pixied process, and a channel to it.
+
+    Attributes:
+        server: the process.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, server: Server) -> None:
+        super().__init__(channel)
+        self.server = server
+
+    async def publish(self, channel: str, *texts: str, **more: Any) -> Any:
+        """Publish texts to a channel, in one request."""
+        return await super().publish(channel, *map(json.dumps, texts), **more)
+
+    async def queue(self, client_id: str, channel: str, *texts: str) -> Any:
+        """Queue texts for a client, in one request."""
+        messages = [message(channel, json.dumps(text)) for text in texts]
+        return await self("QueueFor", client_id=client_id, messages=messages)
+
+    async def publish_many(self, channel: str, texts: Sequence[str]) -> None:
+        """Publish texts to a channel, in requests of 1,000."""
+        for begin in range(0, len(texts), _AT_ONCE):
+            await self.publish(channel, *texts[begin : begin + _AT_ONCE])
+
+    async def taken(self, client_id: str, **fields: Any) -> list[str]:
+        """The texts of what a client has pending, taken from it."""
+        return list(map(json.loads, await super().taken(client_id, **fields)))
+
+
+@asynccontextmanager
+async def running(engine: str, *flags: str, number: int = 1) -> AsyncIterator[list[Pixied]]:
+    """So many pixied processes with an engine, gone when the context is left."""
+    # A link on which a test says nothing for a while is to live, however busy the machine is.
+    terms = ("--engine", engine, "--silence-limit", "10min", *flags)
+    if engine != "memory" and "--redis-partitions" not in flags:
+        terms += ("--redis-partitions", str(PARTITIONS))
+    async with AsyncExitStack() as stack:
+        started = []
+        for _ in range(number):
+            # In a thread: what is between pixied and its store may be served by this loop.
+            server = await asyncio.to_thread(stack.enter_context, running_server(*terms))
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address, options=_OPTIONS))
+            started.append(Pixied(channel, server))
+        yield started
+
+
+async def answered(call: Callable[[], Any]) -> Any:
+    """Call again and again until it is not UNAVAILABLE. Returns the answer."""
+    while True:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+        await asyncio.sleep(0.02)
+
+
+class Received:
+    """What one handle of a link has got.
+
+    Attributes:
+        texts: of its messages, in order; seen: the same.
+        redelivered: those of them that are marked so.
+        lost: how many messages it was told are lost.
+        number: the last delivery's.
+        cursor: the last one that it was given.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.seen: set[str] = set()
+        self.redelivered: list[str] = []
+        self.lost = 0
+        self.number = 0
+        self.cursor = 0
+
+    def add(self, delivery: wire.Delivery, handle: int) -> None:
+        """A delivery has come."""
+        for batch in delivery.batches:
+            if handle in batch.handles:
+                texts = [json.loads(one.data) for one in batch.messages]
+                self.texts += texts
+                self.seen.update(texts)
+                self.redelivered += texts if batch.redelivered else ()
+                self.cursor = batch.cursor
+
+
+async def receive(link: RawLink, until: str, handle: int = 1, *, confirm: bool = True) -> Received:
+    """Receive until a message with this text has come to a handle.
+
+    Raises:
+        EOFError: the stream has ended.
+        AssertionError: it did not come in time.
+    """
+    received = Received()
+    try:
+        async with within():
+            while until not in received.seen:
+                received.number = await _receive(link, received, handle) or received.number
+                if confirm:
+                    await link.send(ack(received.number))
+    except TimeoutError:
+        raise AssertionError(f"{until!r} never came; {len(received.texts)} did: {received.texts[-10:]}") from None
+    return received
+
+
+async def _receive(link: RawLink, received: Received, handle: int) -> int:
+    """Receive one event. Returns its number if it is a delivery."""
+    event = await link.event()
+    match event.WhichOneof("event"):
+        case "delivery":
+            received.add(event.delivery, handle)
+            return event.delivery.number
+        case "gap":
+            received.lost += event.gap.gap.lost * (handle in event.gap.handles)
+        case "heartbeat":
+            await link.send(wire.AttachCommand(heartbeat=wire.Heartbeat()))
+        case other:
+            raise AssertionError(f"{other}: {event}")
+    return 0

@@ -31,6 +31,9 @@ ENGINES = ("memory", "redis")
 TRANSPORTS = ("websocket", "long-polling")
 # So many messages are answered while a pixied hangs. None of them can have passed through it.
 HELD_UP = 10
+# In so many parts the second half of the messages is published: one when a pixied hangs, the rest when a Faye server
+# does.
+_PARTS = 2
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ async def play(plan: Plan, step: Step) -> Outcome:
         pixieds = await _pixieds(stack, plan.engine, lambda text: step(text, outcome))
         # Each Faye server prefers its own pixied, the first of them the one that is not killed.
         addresses = [pixied.address for pixied in pixieds]
-        victim = await stage.faye_server(stack, *addresses)
-        survivor = await stage.faye_server(stack, *reversed(addresses))
+        victim, survivor = await asyncio.gather(
+            stage.faye_server(stack, *addresses), stage.faye_server(stack, *reversed(addresses))
+        )
         url = await stage.balancer(stack, [victim, survivor])
         step(f"two Faye servers on ports {victim.port} and {survivor.port}, behind {url}", outcome)
         # A pixied is hit by messages that another one has taken, so some have to be published there.
@@ -130,7 +134,7 @@ async def _pixieds(stack: AsyncExitStack, engine: str, say: Callable[[str], None
         return [only]
     store = stage.redis(stack)
     say(f"a Redis with an append-only file, at {store}")
-    pixieds = [await stage.pixied(stack, store) for _ in range(2)]
+    pixieds = await asyncio.gather(*(stage.pixied(stack, store) for _ in range(2)))
     say(f"two pixieds over it, on {' and '.join(pixied.address for pixied in pixieds)}")
     return pixieds
 
@@ -169,6 +173,9 @@ class _Play:
         self._moved = asyncio.Event()
         self._ready = 0
         self._done = 0
+        # What the publishers have still to be given. Each server is killed while some of it is being published, also
+        # where everything else takes its time.
+        self._left: list[tuple[Process, list[str]]] = []
 
     async def run(self, victim: Process, pixied: Process | None) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -177,7 +184,8 @@ class _Play:
             self._step(f"{self._plan.subscribers} clients are subscribed", self._outcome)
             for index, transport in enumerate(TRANSPORTS):
                 listeners.append(tasks.create_task(self._publish(index, transport)))
-            await self._until(lambda: len(self._outcome.sent) >= len(self._plan.messages) // 2)
+            half = sum(len(self._numbers(index)) // 2 for index in range(len(TRANSPORTS)))
+            await self._until(lambda: len(self._outcome.sent) >= half)
             if pixied:
                 await self._kill_pixied(pixied)
             await self._kill(victim)
@@ -191,6 +199,7 @@ class _Play:
         """With messages on their way through the victim."""
         victim.send_signal(signal.SIGSTOP)
         before = await self._pending_at(victim)
+        self._go_on(_PARTS)
         at_stake = 0
         while not at_stake:
             await self._moves()
@@ -207,6 +216,7 @@ class _Play:
         """With messages that another one has taken, and that this one has clients for."""
         before = frozenset(self._outcome.sent)
         pixied.send_signal(signal.SIGSTOP)
+        self._go_on()
         await self._until(lambda: len(self._outcome.sent - before) >= HELD_UP)
         pixied.send_signal(signal.SIGKILL)
         self._outcome.at_pixied = self._outcome.missing(self._outcome.sent - before)
@@ -246,12 +256,19 @@ class _Play:
         self._outcome.got[client, int(data["number"])] += 1
         self._step("", self._outcome)
 
+    def _numbers(self, index: int) -> range:
+        """The messages of one of two publishers: every second one."""
+        return range(index, len(self._plan.messages), len(TRANSPORTS))
+
     async def _publish(self, index: int, transport: str) -> None:
-        """Publish every second message, as one of two publishers."""
+        """Publish every second message: half of them now, the rest when it is told to go on, and on."""
         rate = self._plan.rate / len(TRANSPORTS)
-        numbers = range(index, len(self._plan.messages), len(TRANSPORTS))
-        lines = "".join(_line(number, *self._plan.messages[number]) for number in numbers)
-        process = await stage.client(self._stack, "publisher.js", self._urls[index], transport, str(rate), given=lines)
+        numbers = self._numbers(index)
+        lines = [_line(number, *self._plan.messages[number]) for number in numbers]
+        half, most = len(lines) // 2, len(lines) * 3 // 4
+        process = await stage.client(self._stack, "publisher.js", self._urls[index], transport, str(rate))
+        process.stdin.write("".join(lines[:half]).encode())
+        self._left.append((process, ["".join(lines[half:most]), "".join(lines[most:])]))
         async for event in stage.events(process):
             match event["event"]:
                 case "published":
@@ -261,6 +278,14 @@ class _Play:
                 case "done":
                     self._done += 1
             self._moved.set()
+
+    def _go_on(self, parts: int = 1) -> None:
+        """Have so many parts of what is left published."""
+        for process, left in self._left:
+            process.stdin.write("".join(left[:parts]).encode())
+            del left[:parts]
+            if not left:
+                process.stdin.close()
 
     async def _until(self, true: Callable[[], bool]) -> None:
         while not true():

@@ -76,12 +76,9 @@ async def balancer(stack: AsyncExitStack, servers: Sequence[FayeServer], *, in_o
     return f"http://{HOST}:{(await anext(events(process)))['port']}/faye"
 
 
-async def client(stack: AsyncExitStack, script: str, *arguments: str, given: str = "") -> Process:
-    """Start a script with Faye clients, and give it lines to read."""
-    process = await _started(stack, [_node(), FAYE / script, *arguments], stdin=PIPE)
-    process.stdin.write(given.encode())
-    process.stdin.close()
-    return process
+async def client(stack: AsyncExitStack, script: str, *arguments: str) -> Process:
+    """Start a script with Faye clients; what it is to read is for the caller to write."""
+    return await _started(stack, [_node(), FAYE / script, *arguments], stdin=PIPE)
 
 
 async def events(process: Process) -> AsyncIterator[Event]:

@@ -94,6 +94,10 @@ class Site:
         self._stack.push_async_callback(_reaped, asyncio.create_task(_drained(process.stderr)))
         return FrontEnd(process, event["address"])
 
+    async def front_ends(self, *names: str) -> list[FrontEnd]:
+        """Start several together: each takes a second to be there."""
+        return await asyncio.gather(*map(self.front_end, names))
+
     async def balance(self, *front_ends: FrontEnd) -> None:
         """Start nginx before front-ends; `url` is then where clients connect."""
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pixied-")))
@@ -114,6 +118,10 @@ class Site:
         self._stack.push_async_callback(_reaped, client.reading)
         await client.until(lambda: bool(client.sessions))
         return client
+
+    async def clients(self, kind: str, count: int) -> list["Client"]:
+        """Start so many together."""
+        return await asyncio.gather(*(self.client(kind) for _ in range(count)))
 
     async def _start(self, *command: str, **pipes: int) -> Process:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PIXIED_")}

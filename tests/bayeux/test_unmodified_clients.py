@@ -29,8 +29,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def test_what_one_client_publishes_another_gets(server: Server, kind: str) -> None:
     """Publish, subscribe and disconnect, with both clients anywhere on two front-ends."""
     async with site(server.address) as stage:
-        await stage.balance(await stage.front_end("one"), await stage.front_end("two"))
-        listener, speaker = await stage.client(kind), await stage.client(kind)
+        await stage.balance(*await stage.front_ends("one", "two"))
+        listener, speaker = await stage.clients(kind, 2)
         await listener.subscribe(f"/chat-{kind}/*")
         sent = [{"n": number, "text": "ä€😀"} for number in range(20)]
         for data in sent:
@@ -46,9 +46,9 @@ async def test_what_one_client_publishes_another_gets(server: Server, kind: str)
 async def test_clients_carry_on_when_their_front_end_is_killed(server: Server, backend: Backend, kind: str) -> None:
     """They go on with the same session on the other one; with acknowledgement nothing is lost, and all is in order."""
     async with site(server.address) as stage:
-        first, second = await stage.front_end("one"), await stage.front_end("two")
+        first, second = await stage.front_ends("one", "two")
         await stage.balance(first, second)
-        clients = [await stage.client(kind) for _ in range(4)]
+        clients = await stage.clients(kind, 4)
         for client in clients:
             await client.subscribe(f"/{kind}/kill")
         await _publish(backend, f"/{kind}/kill", range(MESSAGES // 2))
@@ -63,9 +63,9 @@ async def test_clients_carry_on_when_their_front_end_is_killed(server: Server, b
 async def test_a_planned_stop_of_a_front_end_loses_nothing(server: Server, backend: Backend, kind: str) -> None:
     """It answers what it holds and ends well; its clients go on without loss, and with ack without repetition."""
     async with site(server.address) as stage:
-        first, second = await stage.front_end("one"), await stage.front_end("two")
+        first, second = await stage.front_ends("one", "two")
         await stage.balance(first, second)
-        clients = [await stage.client(kind) for _ in range(4)]
+        clients = await stage.clients(kind, 4)
         for client in clients:
             await client.subscribe(f"/{kind}/stop")
         await _publish(backend, f"/{kind}/stop", range(MESSAGES // 2))

@@ -6,18 +6,19 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import tests.mutants
 from tests.mutants import stryker
+from tests.mutants.equivalent import listed, unmatched
 from tests.mutants.faults import drawn, faults_of
 from tests.mutants.judging import BUILD, SURVIVED, Court, Verdict
-from tests.mutants.listed import Listed, read_listed
 from tests.mutants.packages import PACKAGES
 from tests.mutants.report import Found, Report, print_report
 
 EVERY = 10
+# So many places are judged without their fault, too.
+CONTROLS = 4
 
 
 def main() -> int:
@@ -26,11 +27,10 @@ def main() -> int:
     names = options.packages or list(PACKAGES)
     end = time.monotonic() + 60 * options.minutes
     reports = []
-    with ExitStack() as stack:
-        court = stack.enter_context(Court(Path.cwd(), os.cpu_count() or 1)) if names != ["node"] else None
+    with Court(os.cpu_count() or 1, [PACKAGES[name].suite for name in names]) as court:
         for number, name in enumerate(names):
             now = time.monotonic()
-            report = _judged(name, options, read_listed(), court, now + (end - now) / (len(names) - number))
+            report = _judged(name, options, court, now + (end - now) / (len(names) - number))
             _last(name).write_text(json.dumps([fault.key for fault, _ in report.survivors]))
             reports.append(report)
     if options.json:
@@ -59,29 +59,33 @@ def _last(name: str) -> Path:
     return BUILD / f"survivors-{name}.json"
 
 
-def _judged(name: str, options: argparse.Namespace, listed: Listed, court: Court | None, until: float) -> Report:
+def _judged(name: str, options: argparse.Namespace, court: Court, until: float) -> Report:
     package = PACKAGES[name]
     most: int = options.most or package.most
     only = {tuple(key) for key in json.loads(_last(name).read_text())} if options.again else None
     report = Report(name, package.aim, most)
     paths = sorted(path for pattern in package.sources for path in Path().glob(pattern))
+    equivalent = listed()
     _say(f"{name}: its tests run once without a fault")
     verdicts: Iterator[tuple[Found, Verdict]]
-    if court is None or name == "node":
-        report.unmatched = listed.not_in_text(paths)
+    if name == "node":
+        report.unmatched = unmatched(equivalent, paths, None)
         verdicts = stryker.judged(package.suite, seed=options.seed, most=most, only=only, until=until)
     else:
         faults = [fault for path in paths for fault in faults_of(path, path.read_text())]
-        report.unmatched = listed.unmatched(paths, faults)
+        report.unmatched = unmatched(equivalent, paths, faults)
         wanted = drawn(faults, f"{options.seed} {name}")[:most]
         if only is not None:
             wanted = [fault for fault in faults if fault.key in only]
         report.drawn = len(wanted)
-        report.listed += [fault for fault in wanted if fault.key in listed]
-        court.record(package.suite)
-        verdicts = court.judge(package.suite, [fault for fault in wanted if fault.key not in listed], until)
+        report.listed += [fault for fault in wanted if fault.key in equivalent]
+        for test in court.record(package.suite):
+            _say(f"  fails without a fault, and judges none: {test}")
+        controls = court.judge(package.suite, [fault.undone() for fault in wanted[:CONTROLS]], until)
+        report.false_alarms = [verdict.by for _, verdict in controls if verdict.outcome != SURVIVED]
+        verdicts = court.judge(package.suite, [fault for fault in wanted if fault.key not in equivalent], until)
     for fault, verdict in verdicts:
-        if fault.key in listed:
+        if fault.key in equivalent:
             report.listed.append(fault)
             continue
         report.verdicts.append((fault, verdict))

@@ -2,20 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from random import Random
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeAlias
 
 import libcst as cst
 import libcst.matchers as m
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators
 
-__all__ = ["Fault", "drawn", "faults_of"]
+__all__ = ["Fault", "Key", "drawn", "faults_of"]
+
+Key: TypeAlias = tuple[str, str, str, str]
+"""A file, a function in it, and the lines that differ, without the fault and with it."""
 
 _TYPES = m.Call(func=m.Name("TypeVar") | m.Name("ParamSpec") | m.Name("NewType"))
 _LEFT_OUT = (
@@ -84,6 +87,10 @@ class Fault:
     _before: cst.CSTNode
     _after: cst.CSTNode
 
+    def undone(self) -> "Fault":
+        """The same without the fault: whatever notices it is wrong."""
+        return replace(self, _after=self._before)
+
     @property
     def source(self) -> str:
         """The file with the fault."""
@@ -99,7 +106,7 @@ class Fault:
         return _text(before[same : len(before) - last]), _text(after[same : len(after) - last])
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         """What says that it is the same one, wherever in the file it has moved."""
         return str(self.path), self.function, *self.change
 

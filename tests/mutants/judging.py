@@ -1,6 +1,7 @@
 """Copies of the checkout in which faults are judged."""
 
 import json
+import math
 import os
 import queue
 import shutil
@@ -9,21 +10,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tests.mutants.faults import Fault
-from tests.mutants.packages import Suite
+from tests.mutants.packages import Suite, judges
 
 __all__ = ["BUILD", "KILLED", "SURVIVED", "TIMEOUT", "Court", "Verdict"]
 
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
 BUILD = Path(".build/mutants")
+
+# How pytest ends if it had no tests to run, or all passed, or some failed; so many may, on a busy machine.
+_FINE = (0, 1, 5)
+_FEW = 3
+_OTHER = ("[redis", "[memory")
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,7 @@ class _Copy:
         self.tell(run)
         assert self._worker.stdout
         answer: dict[str, Any] = json.loads(self._worker.stdout.readline())
-        return answer
-
-    def log(self) -> str:
-        """What pytest last said."""
-        return (self._folder / "log").read_text()
+        return answer | {"log": (self._folder / "log").read_text()}
 
     @contextmanager
     def with_fault(self, fault: Fault) -> Iterator[None]:
@@ -93,94 +99,107 @@ class Court:
     """Judges faults, several at a time.
 
     Args:
-        checkout: what is copied.
-        many: how many faults are judged at a time.
+        many: how many at a time.
+        suites: the tests that will judge.
     """
 
-    def __init__(self, checkout: Path, many: int) -> None:
-        self._checkout = checkout
+    def __init__(self, many: int, suites: Sequence[Suite]) -> None:
         self._many = many
+        self._suites = suites
         self._copies: list[_Copy] = []
-        self._records: dict[Suite, dict[str, Any]] = {}
+        # Seconds that each test takes, and that it takes to import those of a path; who reaches each line of each file.
+        self._seconds: dict[str, float] = {}
+        self._starts: dict[str, float] = {}
+        self._reached: dict[tuple[str, int], set[str]] = defaultdict(set)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Copy the checkout."""
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=self._checkout,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, check=True, capture_output=True, text=True)
         BUILD.mkdir(parents=True, exist_ok=True)
         copies = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="copies-", dir=BUILD))).resolve()
         # Sockets have short names.
         temporary = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-"))
         for number in range(self._many):
-            folder = copies / str(number)
-            for name in filter(None, listed.stdout.split("\0")):
-                if (self._checkout / name).is_file():
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(self._checkout / name, folder / name)
-            copy = _Copy(folder, temporary)
-            self._stack.callback(copy.close)
-            self._copies.append(copy)
+            for name in filter(os.path.isfile, listed.stdout.split("\0")):
+                path = copies / str(number) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(name, path)
+            self._copies.append(_Copy(copies / str(number), temporary))
+            self._stack.callback(self._copies[-1].close)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End all that was started."""
         self._stack.close()
 
-    def record(self, suite: Suite) -> None:
-        """Run a suite without a fault.
+    def record(self, suite: Suite) -> list[str]:
+        """Run the tests of a suite without a fault. Returns those that failed: they judge nothing.
 
         Raises:
-            RuntimeError: a test fails.
+            RuntimeError: hardly any test passes.
         """
-        if suite in self._records:
-            return
-        run = {"paths": suite.paths, "without": suite.without}
-        first = self._copies[0]
-        record = first.ask(run)
-        if record["code"]:
-            raise RuntimeError(f"without a fault, {record['failed']} fails:\n{first.log()[-5000:]}")
-        self._records[suite] = record
+        failed: list[str] = []
+        modules: list[str] = []
+        paths = [path for path in suite.paths if path not in self._starts]
+        for path, result in self._spread(paths, lambda copy, path: copy.ask({"path": path, "suites": self._suites})):
+            failed += result["failed"]
+            if result["code"] not in _FINE or len(failed) > _FEW:
+                raise RuntimeError(f"the tests fail without a fault: {failed}\n{result['log'][-5000:]}")
+            tests = list(result["seconds"])
+            self._starts[path] = result["start"]
+            self._seconds |= result["seconds"]
+            modules += result["modules"]
+            for name, lines in result["reached"].items():
+                for line, numbers in lines.items():
+                    self._reached[name, int(line)] |= {tests[number] for number in numbers} - set(result["failed"])
+        for test in failed:
+            del self._seconds[test]
         for copy in self._copies:
-            copy.tell({"modules": record["modules"]})
+            copy.tell({"modules": modules})
+        return failed
 
     def judge(self, suite: Suite, faults: Sequence[Fault], until: float) -> Iterator[tuple[Fault, Verdict]]:
         """Judge faults until a moment of the monotonic clock; what is not done by then is left."""
-        todo = iter(faults)
-        done: queue.SimpleQueue[tuple[Fault, Verdict] | None] = queue.SimpleQueue()
+        return self._spread(faults, lambda copy, fault: self._verdict(copy, suite, fault), until)
 
-        def work(copy: _Copy) -> None:
-            # One `next` is one step of the interpreter: no two threads get the same fault.
-            while time.monotonic() < until and (fault := next(todo, None)) is not None:
-                done.put((fault, self._verdict(copy, suite, fault)))
-            done.put(None)
+    def _spread(
+        self, items: Sequence[T], work: Callable[[_Copy, T], R], until: float = math.inf
+    ) -> Iterator[tuple[T, R]]:
+        todo = iter(items)
+        done: queue.SimpleQueue[tuple[T, R] | None] = queue.SimpleQueue()
+
+        def run(copy: _Copy) -> None:
+            try:
+                # One `next` is one step of the interpreter: no two threads get the same item.
+                while time.monotonic() < until and (item := next(todo, None)) is not None:
+                    done.put((item, work(copy, item)))
+            finally:
+                done.put(None)
 
         for copy in self._copies:
-            Thread(target=work, args=(copy,), daemon=True).start()
+            Thread(target=run, args=(copy,), daemon=True).start()
         for _ in self._copies:
             yield from iter(done.get, None)
 
     def _verdict(self, copy: _Copy, suite: Suite, fault: Fault) -> Verdict:
-        record = self._records[suite]
-        tests = self._tests(record, fault)
+        tests = sorted(self._tests(suite, fault), key=self._seconds.__getitem__)
         if not tests:
             return Verdict(SURVIVED, 0)
-        seconds = {test: record["seconds"][test] for test in sorted(tests, key=record["seconds"].__getitem__)}
+        seconds = {test: self._seconds[test] for test in tests}
         with copy.with_fault(fault):
-            result = copy.ask({"seconds": seconds, "start": record["start"]})
+            result = copy.ask({"seconds": seconds, "start": sum(self._starts[path] for path in suite.paths)})
         outcome = {0: SURVIVED, -signal.SIGALRM: TIMEOUT}.get(result["code"], KILLED)
-        return Verdict(outcome, len(tests), result["failed"])
+        return Verdict(outcome, len(tests), next(iter(result["failed"]), ""))
 
-    def _tests(self, record: dict[str, Any], fault: Fault) -> set[str]:
+    def _tests(self, suite: Suite, fault: Fault) -> set[str]:
         """The tests that may notice: those that run its line, or else its function, or else all."""
-        reached = record["reached"].get(str(fault.path), {})
-        for lines in (fault.lines, fault.body):
-            tests = {test for line in lines for test in reached.get(str(line), ())}
-            if tests:
-                return tests
-        return set() if fault.body else set(record["seconds"])
+        path = str(fault.path)
+        reaching = [
+            {test for line in lines for test in self._reached[path, line]} for lines in (fault.lines, fault.body)
+        ]
+        tests = next(filter(None, reaching), set() if fault.body else set(self._seconds))
+        tests = {test for test in tests if judges(test, *suite)}
+        # The same test with another engine says hardly more.
+        return {test for test in tests if (one := test.replace(*_OTHER)) == test or one not in tests}

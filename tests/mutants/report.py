@@ -3,40 +3,19 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from textwrap import indent
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
+from tests.mutants import faults, stryker
+from tests.mutants.faults import Key
 from tests.mutants.judging import KILLED, SURVIVED, TIMEOUT, Verdict
-from tests.mutants.listed import Key
 
 __all__ = ["Found", "Report", "print_report"]
 
 
-class Found(Protocol):
-    """A fault, whoever put it in."""
-
-    @property
-    def path(self) -> Path:
-        """Its file, below the checkout."""
-
-    @property
-    def function(self) -> str:
-        """Its function, with its classes; empty if that is not known."""
-
-    @property
-    def line(self) -> int:
-        """Where it begins."""
-
-    @property
-    def change(self) -> tuple[str, str]:
-        """The lines that differ, without it and with it."""
-
-    @property
-    def key(self) -> Key:
-        """What says that it is the same one, wherever in the file it has moved."""
+Found: TypeAlias = faults.Fault | stryker.Fault
 
 
 @dataclass
@@ -50,6 +29,7 @@ class Report:
         listed: those of them that change nothing.
         verdicts: those that were judged.
         unmatched: entries of the list that are no fault of the package.
+        false_alarms: tests that failed though there was no fault.
     """
 
     name: str
@@ -58,6 +38,7 @@ class Report:
     listed: list[Found] = field(default_factory=list)
     verdicts: list[tuple[Found, Verdict]] = field(default_factory=list)
     unmatched: list[Key] = field(default_factory=list)
+    false_alarms: list[str] = field(default_factory=list)
 
     @property
     def survivors(self) -> list[tuple[Found, Verdict]]:
@@ -81,8 +62,8 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether the aim is reached and every entry of the list matches."""
-        return self.score >= self.aim and not self.unmatched
+        """Whether the aim is reached, no test fails without a fault, and every entry of the list matches."""
+        return self.score >= self.aim and not self.unmatched and not self.false_alarms
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for scripts."""
@@ -95,6 +76,7 @@ class Report:
             **{outcome: self.count(outcome) for outcome in (KILLED, TIMEOUT, SURVIVED)},
             "equivalent": len(self.listed),
             "left": self.left,
+            "false_alarms": self.false_alarms,
             "unmatched": [dict(zip(names, key, strict=True)) for key in self.unmatched],
             "faults": [
                 dict(zip(names, fault.key, strict=True))
@@ -113,6 +95,8 @@ def print_report(reports: Sequence[Report]) -> None:
         table.add_row(one.name, *map(str, counts), f"{one.score:.1f}", str(one.aim))
     Console(soft_wrap=True).print(table)
     for one in reports:
+        for test in one.false_alarms:
+            sys.stdout.write(f"\n{one.name}: fails without a fault, so the score is too high: {test}\n")
         for fault, verdict in one.survivors:
             where = f"{fault.path}:{fault.line} {fault.function} (tests that reach it: {verdict.tests})"
             _print_change(f"{one.name}: {where}", *fault.change)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -13,6 +14,7 @@ from signal import SIGKILL
 from threading import Timer
 from typing import Any
 
+from tests.mutants.faults import Key
 from tests.mutants.judging import BUILD, KILLED, SURVIVED, TIMEOUT, Verdict
 from tests.mutants.packages import Suite
 
@@ -33,13 +35,13 @@ class Fault:
     function: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         """What says that it is the same one."""
         return str(self.path), self.function, *self.change
 
 
 def judged(
-    suite: Suite, *, seed: int, most: int, only: Collection[tuple[str, ...]] | None, until: float
+    suite: Suite, *, seed: int, most: int, only: Collection[Key] | None, until: float
 ) -> Iterator[tuple[Fault, Verdict]]:
     """Draw faults and judge them until a moment of the monotonic clock.
 
@@ -55,8 +57,9 @@ def judged(
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     paths = sorted(str(path.relative_to(SDK)) for pattern in suite.paths for path in Path().glob(pattern))
+    tests = [path for path in paths if not re.search(suite.without, path)]
     with tempfile.TemporaryDirectory(prefix="stryker-", dir=BUILD) as folder:
-        wanted: dict[str, Any] = {"seed": seed, "most": most, "tests": [one for one in paths if suite.judges(one)]}
+        wanted: dict[str, Any] = {"seed": seed, "most": most, "tests": tests}
         wanted["only"] = None if only is None else [[str(Path(key[0]).relative_to(SDK)), *key[1:]] for key in only]
         wanted |= {"folder": str(SDK.resolve()), "temporary": str(Path(folder).resolve())}
         pixied = str(Path(".venv/bin/pixied").resolve())

@@ -8,11 +8,9 @@ import contextlib
 import importlib
 import json
 import os
-import re
 import signal
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,13 @@ from typing import Any
 import coverage
 import pytest
 from hypothesis import Phase, settings
+from tests.mutants.packages import judges
 
 __all__ = ["main"]
 
 OURS = ("pixied_server", "pixied_client", "tests", "conftest")
 # Plugins are imported before pytest could rewrite their assertions, which are not what is tested here.
-ARGUMENTS = ("-qx", "-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+ARGUMENTS = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 # Seconds, and so many times what it took without a fault, until a test has noticed by not ending.
 LEAST, TIMES = 5.0, 10.0
 
@@ -35,7 +34,7 @@ class _Plugin:
 
     def __init__(self, start: float) -> None:
         self.start = start
-        self.failed = ""
+        self.failed: list[str] = []
 
     def pytest_configure(self) -> None:
         # A failure is enough; the smallest one is of no use.
@@ -45,7 +44,7 @@ class _Plugin:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self.failed = self.failed or report.nodeid
+            self.failed.append(report.nodeid)
 
 
 class _Judge(_Plugin):
@@ -69,9 +68,9 @@ class _Judge(_Plugin):
 class _Recorder(_Plugin):
     """Finds out what each test reaches, and how long it takes."""
 
-    def __init__(self, without: str) -> None:
+    def __init__(self, suites: Sequence[Sequence[str]]) -> None:
         super().__init__(0.0)
-        self._without = re.compile(without)
+        self._suites = suites
         self._coverage = coverage.Coverage(None, source_dirs=["server", "client_sdk/python"], config_file=False)
         self._began = time.perf_counter()
         self.seconds: dict[str, float] = {}
@@ -81,28 +80,29 @@ class _Recorder(_Plugin):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if not self._without.search(item.nodeid)]
+        items[:] = [item for item in items if any(judges(item.nodeid, *suite) for suite in self._suites)]
 
     def pytest_collection_finish(self) -> None:
         self.start = time.perf_counter() - self._began
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._coverage.switch_context(item.nodeid)
+        self._coverage.switch_context(str(len(self.seconds)))
         began = time.perf_counter()
         result = yield
         self.seconds[item.nodeid] = time.perf_counter() - began
         return result
 
-    def reached(self) -> dict[str, dict[int, list[str]]]:
-        """The tests that reach each line of each file."""
+    def reached(self) -> dict[str, dict[int, list[int]]]:
+        """The tests that reach each line of each file, by their numbers."""
         self._coverage.stop()
         data = self._coverage.get_data()
-        reached: dict[str, dict[int, list[str]]] = defaultdict(dict)
-        for name in data.measured_files():
-            for line, tests in data.contexts_by_lineno(name).items():
-                reached[os.path.relpath(name)][line] = [test for test in tests if test]
-        return reached
+        return {
+            os.path.relpath(name): {
+                line: [int(test) for test in tests if test] for line, tests in data.contexts_by_lineno(name).items()
+            }
+            for name in data.measured_files()
+        }
 
 
 def _end_after(seconds: float) -> None:
@@ -110,14 +110,10 @@ def _end_after(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, LEAST + TIMES * seconds)
 
 
-def _run(arguments: Sequence[str], plugin: _Plugin) -> int:
-    return int(pytest.main([*ARGUMENTS, *arguments], plugins=[plugin]))
-
-
-def _recorded(paths: Sequence[str], without: str) -> dict[str, Any]:
+def _recorded(path: str, suites: Sequence[Sequence[str]]) -> dict[str, Any]:
     sys.dont_write_bytecode = False
-    recorder = _Recorder(without)
-    code = _run(paths, recorder)
+    recorder = _Recorder(suites)
+    code = pytest.main([*ARGUMENTS, path], plugins=[recorder])
     return {
         "code": code,
         "failed": recorder.failed,
@@ -131,8 +127,8 @@ def _recorded(paths: Sequence[str], without: str) -> dict[str, Any]:
 def _judged(seconds: dict[str, float], start: float) -> dict[str, Any]:
     judge = _Judge(seconds, start)
     _end_after(start)
-    code = _run(sorted({test.partition("::")[0] for test in seconds}), judge)
-    return {"code": code, "failed": judge.failed}
+    files = sorted({test.partition("::")[0] for test in seconds})
+    return {"code": pytest.main([*ARGUMENTS, "-x", *files], plugins=[judge]), "failed": judge.failed}
 
 
 def _forked(run: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +141,7 @@ def _forked(run: dict[str, Any]) -> dict[str, Any]:
         with Path("log").open("wb") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        result = _judged(run["seconds"], run["start"]) if "seconds" in run else _recorded(run["paths"], run["without"])
+        result = _judged(**run) if "seconds" in run else _recorded(**run)
         with os.fdopen(answer, "w") as out:
             json.dump(result, out)
         os._exit(0)
@@ -157,7 +153,7 @@ def _forked(run: dict[str, Any]) -> dict[str, Any]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    return result or {"code": os.waitstatus_to_exitcode(status), "failed": ""}
+    return result or {"code": os.waitstatus_to_exitcode(status), "failed": []}
 
 
 def main() -> None:
@@ -166,6 +162,7 @@ def main() -> None:
     for line in sys.stdin:
         run = json.loads(line)
         if "modules" in run:
+            # In the order in which they were: `_asyncio` before `asyncio` would break both.
             for name in run["modules"]:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ CONTROLS = 4
 def main() -> int:
     """Judge. Returns 0 if each package reaches its aim, and the list of what changes nothing is right."""
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     names = options.packages or list(PACKAGES)
     end = time.monotonic() + 60 * options.minutes
     reports = []

@@ -118,7 +118,11 @@ class Court:
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, check=True, capture_output=True, text=True)
         BUILD.mkdir(parents=True, exist_ok=True)
-        copies = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="copies-", dir=BUILD))).resolve()
+        for left in BUILD.glob("copies-*"):  # by a run that was killed
+            if not Path(f"/proc/{left.name.removeprefix('copies-')}").exists():
+                shutil.rmtree(left)
+        copies = (BUILD / f"copies-{os.getpid()}").resolve()
+        self._stack.callback(shutil.rmtree, copies)
         # Sockets have short names.
         temporary = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-"))
         for number in range(self._many):

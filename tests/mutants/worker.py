@@ -5,6 +5,7 @@ input.
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -27,6 +28,7 @@ OURS = ("pixied_server", "pixied_client", "tests", "conftest")
 ARGUMENTS = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 # Seconds, and so many times what it took without a fault, until a test has noticed by not ending.
 LEAST, TIMES = 5.0, 10.0
+_PR_SET_PDEATHSIG = 1
 
 
 class _Plugin:
@@ -159,6 +161,9 @@ def _forked(run: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Serve."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # Linux tells it of its parent's death.
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     for line in sys.stdin:
         run = json.loads(line)
         if "modules" in run:

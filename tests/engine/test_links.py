@@ -167,20 +167,6 @@ async def test_a_slow_link_stops_no_one(open_site: OpenSite) -> None:
         assert slow.texts("slow") == [str(number) for number in range(200)]
 
 
-async def test_large_mail_is_spread_over_deliveries(open_site: OpenSite) -> None:
-    """A delivery ends at about its size; the rest follows in order."""
-    site = await open_site(delivery_bytes=1_000)
-    await site.create("ann", "bob")
-    for name in ("ann", "bob"):
-        await site.subscribe(name, "/a")
-    await site.publish("/a", *map(str, range(10)))
-    async with site.attached("ann", "bob") as front:
-        await site.publish("/a", *map(str, range(10, 20)))
-        await front.read()
-        assert len(front.deliveries) > 5
-        assert front.texts("ann") == front.texts("bob") == [str(number) for number in range(20)]
-
-
 async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
     """STREAM_PROTOCOL for a second client under a handle, and the client stays with whoever has it."""
     await site.create("ann", "bob")

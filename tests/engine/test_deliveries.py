@@ -1,5 +1,8 @@
 """How much goes into one delivery, and what is no delivery at all."""
 
+import gc
+import weakref
+
 import pytest
 from tests.engine.conftest import OpenSite
 from tests.engine.front_end import FrontEnd
@@ -53,6 +56,91 @@ async def test_a_large_backlog_is_spread_over_deliveries(open_site: OpenSite) ->
     async with site.attached("ann") as front:
         assert sorted(front.texts("ann")) == LARGE
         _assert_filled(front)
+
+
+async def test_backlogs_share_the_room_of_a_delivery(open_site: OpenSite) -> None:
+    """Clients that catch up together are served in turns, and not each with a delivery's worth at once."""
+    site = await open_site(delivery_bytes=ROOM)
+    names = [f"client {number}" for number in range(10)]
+    await site.create(*names)
+    for name in names:
+        await site.queue_for(name, *LARGE[:9])
+    async with site.attached(*names) as front:
+        assert all(front.texts(name) == LARGE[:9] for name in names)
+        _assert_filled(front)
+        first = max(front.got[name][0].number for name in names)
+        assert first < min(front.got[name][-1].number for name in names)
+
+
+async def test_who_waits_for_room_misses_nothing(open_site: OpenSite) -> None:
+    """What is published or queued while a client waits for what was read for it comes after that, once."""
+    site = await open_site(delivery_bytes=ROOM)
+    names = [f"client {number}" for number in range(10)]
+    await site.create(*names, "live")
+    for name in names:
+        await site.subscribe(name, "/a")
+        await site.queue_for(name, LARGE[0])
+    await site.subscribe("live", "/a")
+    async with site.attached("live") as front:
+        for name in names:
+            await site.attach(name, front)
+        for number in range(8):
+            await front.take()
+            front.receive()
+            await site.publish("/a", f"a {number}")
+            for name in names:
+                await site.queue_for(name, f"own {number}")
+            await site.bench.settle()
+        await front.read()
+        channel, own = ([f"{what} {number}" for number in range(8)] for what in ("a", "own"))
+        assert front.texts("live") == channel
+        for name in names:
+            assert front.texts(name)[0] == LARGE[0]
+            assert sorted(front.texts(name)[1:]) == [*channel, *own]
+            assert front.marked(name) == []
+
+
+async def test_who_leaves_while_it_waits_for_room_takes_all_with_it(open_site: OpenSite) -> None:
+    """What was read for a client and not sent before it went to another link is sent there, unmarked."""
+    site = await open_site(delivery_bytes=1)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.queue_for(name, *LARGE[:2])
+    async with site.attached() as old, site.attached() as new:
+        for name in ("ann", "bob"):
+            await site.attach(name, old)
+        await old.take()
+        old.receive()
+        assert (old.texts("ann"), old.texts("bob")) == (LARGE[:1], [])
+        await site.attach("bob", new)
+        await old.read()
+        await new.read()
+        assert (old.texts("ann"), old.texts("bob")) == (LARGE[:2], [])
+        assert new.texts("bob") == LARGE[:2]
+        assert new.marked("bob") == []
+
+
+async def test_a_link_that_ends_while_clients_wait_for_room_is_kept_by_nobody(open_site: OpenSite) -> None:
+    """What was read for them goes with it, and comes again where they are attached next."""
+    site = await open_site(delivery_bytes=1)
+    await site.create("ann", "bob")
+    front = site.front_end()
+    for name in ("ann", "bob"):
+        await site.queue_for(name, "1")
+        await site.attach(name, front)
+    await front.take()
+    link = weakref.ref(front.link)
+    gc.disable()
+    try:
+        await front.lose()
+        await site.bench.settle()
+        del front
+        assert link() is None
+    finally:
+        gc.enable()
+    async with site.attached("ann", "bob") as after:
+        assert after.texts("ann") == after.texts("bob") == ["1"]
+        assert (after.marked("ann"), after.marked("bob")) == (["1"], [])
 
 
 async def test_catching_up_takes_room_from_live_messages(open_site: OpenSite) -> None:

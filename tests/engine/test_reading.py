@@ -10,6 +10,7 @@ from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 from tests.engine.slow_store import LINK, SlowBench
 
+from pixied_server.delivery import link
 from pixied_server.delivery.events import DetachReason
 from pixied_server.errors import Reason
 
@@ -64,6 +65,26 @@ async def test_what_is_published_while_a_client_catches_up_arrives(site: SlowSit
     await front.drain()
     assert front.numbers("ann") == [*map(int, pending), 1, 2]
     assert front.marked("ann") == []
+
+
+async def test_more_clients_than_are_read_for_at_once_miss_nothing(
+    site: SlowSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose turn comes with a later delivery gets what was published while others were read for."""
+    monkeypatch.setattr(link, "_SLICE", 2)
+    names = ["ann", "bob", "cid", "dan", "eve"]
+    await site.create(*names)
+    front = site.front_end()
+    for name in names:
+        await site.subscribe(name, "/a")
+        await site.queue_for(name, "own")
+        await site.attach(name, front)
+    async with reading(site, front, "bob"):
+        await site.publish("/a", "1")
+    await site.publish("/a", "2")
+    await front.drain()
+    for name in names:
+        assert front.texts(name) == ["own", "1", "2"]
 
 
 async def test_what_is_queued_for_a_client_while_it_catches_up_arrives(site: SlowSite) -> None:

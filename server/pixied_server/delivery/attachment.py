@@ -108,7 +108,7 @@ class Attachment:
         """Mail that it was behind with, or the news that it is lost, goes out with the delivery of this number."""
         if reading.entries or reading.losses:
             self._forget_confirmed()
-            self._trail.append((number, reading.upto))
+            self._trail.append((number, self.claim.capped(reading.upto)))
         maybe = reading.redelivered
         batches = []
         if maybe:

@@ -114,6 +114,8 @@ class Link:
         self._asked: set[int] = set()
         # In the order in which they are served.
         self._behind: dict[Attachment, None] = {}
+        # What was read for some of them and is not sent yet.
+        self._readings: deque[tuple[Attachment, Reading]] = deque()
         # Who alone gets an entry that was queued for it; and which deliveries had such entries, to trim inboxes.
         self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
@@ -257,6 +259,7 @@ class Link:
             failures += await self._let_go(attached[begin : begin + _SLICE])
             await asyncio.sleep(0)
         self._behind.clear()
+        self._readings.clear()
         self._own.clear()
         self._own_sent.clear()
         if failures:
@@ -300,7 +303,8 @@ class Link:
         return events
 
     def _has_more(self) -> bool:
-        return bool(self._notices) or (self.ledger.open and bool(self._behind or self._outbox or self._losses))
+        waiting = self._behind or self._readings or self._outbox or self._losses
+        return bool(self._notices) or (self.ledger.open and bool(waiting))
 
     async def _delivery(self) -> list[LinkEvent]:
         # Stays true if this fails: then the link is at its end, and what was in hand counts as not delivered.
@@ -337,25 +341,34 @@ class Link:
     async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
         """Read on for the clients that are behind, each a little. Returns how many bytes that took."""
         taken = 0
-        left = min(len(self._behind), _SLICE)
+        left = min(len(self._behind) + len(self._readings), _SLICE)
+        while left > 0 and taken < room:
+            if not self._readings and not await self._read_some(left, room - taken):
+                break
+            left -= 1
+            # What there is no room for waits. Until it is sent no live message is: its client has not joined yet.
+            attachment, reading = self._readings.popleft()
+            if not self._has(attachment):
+                # Whoever has the client now does not know that this was read.
+                continue
+            losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
+            batches += attachment.caught(reading, self.ledger.number + 1)
+            taken += sum(entry.message.size for entry in reading.entries)
+            if reading.done and attachment not in self._behind:
+                self._join(attachment, reading.upto)
+            else:
+                self._behind[attachment] = None
+        return taken
+
+    async def _read_some(self, most: int, room: int) -> bool:
+        """Read for so many of the clients that are behind, or fewer. Returns whether there are any."""
         # A store is asked for many at once; without one they are read one by one, and none for which there is no room.
         at_once = _AT_ONCE if self._hub.engine.waits else 1
-        while left > 0 and taken < room and self._behind:
-            group = list(islice(self._behind, min(at_once, left)))
-            left -= len(group)
-            size = min(_CATCH_BYTES, (room - taken) // len(group) + 1)
-            for attachment, reading in zip(group, await self._read(group, size), strict=True):
-                if not self._has(attachment):
-                    # Whoever has the client now does not know that this was read.
-                    continue
-                losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
-                batches += attachment.caught(reading, self.ledger.number + 1)
-                taken += sum(entry.message.size for entry in reading.entries)
-                if reading.done and attachment not in self._behind:
-                    self._join(attachment, reading.upto)
-                else:
-                    self._behind[attachment] = None
-        return taken
+        group = list(islice(self._behind, min(at_once, most)))
+        if group:
+            readings = await self._read(group, min(_CATCH_BYTES, room // len(group) + 1))
+            self._readings.extend(zip(group, readings, strict=True))
+        return bool(group)
 
     async def _read(self, group: Sequence[Attachment], size: int) -> list[Reading]:
         for attachment in group:

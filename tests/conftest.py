@@ -1,6 +1,7 @@
 """Stores that all tests of a worker share, and how hard the property tests try.
 
-By default every run has the same examples, so that a failure is the change's and not the day's.
+By default every run has the same examples, so that a failure is the change's and not the day's, and says so at once.
+`--hypothesis-profile=shrink` makes the example that fails as small as it can: of a long history that takes minutes.
 `--hypothesis-profile=thorough` tries others each time, and many more: for a night, or after a change of the core.
 """
 
@@ -8,7 +9,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from tests.support.redis_servers import cluster, single
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -17,11 +18,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A loaded machine must not fail a test, so no example has a deadline.
 settings.register_profile(
-    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    "shrink", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile(
+    "default", settings.get_profile("shrink"), phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )
 settings.register_profile(
     "thorough",
-    settings.get_profile("default"),
+    settings.get_profile("shrink"),
     max_examples=10_000,
     stateful_step_count=80,
     derandomize=False,

@@ -1,7 +1,7 @@
 """Thousands of random histories against the naive model; see `histories`."""
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.engine.benches import OpenBench
 from tests.engine.histories import Histories
@@ -11,6 +11,4 @@ from tests.engine.histories import Histories
 def test_no_history_breaks_a_promise(open_bench: OpenBench, histories: int, outbox: int) -> None:
     """Whatever happens in whatever order, each client gets what it is owed, once, in order, or is told of its loss."""
     machine = type("HistoriesOfAnEngine", (Histories,), {"opened": staticmethod(open_bench), "outbox": outbox})
-    # What fails is told at once, as it was drawn: to make it shorter takes minutes.
-    chosen = settings(max_examples=histories, phases=[Phase.generate])
-    run_state_machine_as_test(machine, settings=chosen)
+    run_state_machine_as_test(machine, settings=settings(max_examples=histories))

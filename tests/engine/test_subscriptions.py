@@ -50,6 +50,44 @@ async def test_only_what_comes_after_a_subscription(site: Site) -> None:
     assert texts(await site.dequeue("ann")) == ["after"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_each_subscription_begins_where_its_log_ends(site: Site, *, at_once: bool) -> None:
+    """The first of a client's subscriptions as well as the fourth, whatever their logs held before."""
+    patterns = ["/a", "/b", "/c", "/d"]
+    await site.create("ann", "bob")
+    await site.subscribe("bob", *patterns)
+    for pattern in patterns:
+        await site.publish(pattern, "before")
+    for number, pattern in enumerate(patterns):
+        if at_once:
+            await site.subscribe("ann", *patterns)
+        else:
+            await site.subscribe("ann", pattern)
+        assert (await site.look_at("ann")).pending == number
+        await site.publish(pattern, str(number))
+    assert texts(await site.dequeue("ann")) == ["0", "1", "2", "3"]
+    await site.unsubscribe("ann", *patterns[:3])
+    for pattern in patterns:
+        await site.publish(pattern, "4")
+    await site.subscribe("ann", *patterns)
+    assert texts(await site.dequeue("ann")) == ["4"]
+
+
+async def test_a_further_subscription_leaves_the_others_as_they_are(site: Site) -> None:
+    """What is pending of a client's subscriptions stays pending while others come and go."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "0")
+    for number, pattern in enumerate(["/b", "/c", "/d"], 1):
+        await site.subscribe("ann", pattern)
+        await site.publish(pattern, str(number))
+    assert (await site.look_at("ann")).pending == 4
+    await site.unsubscribe("ann", "/c", "/d")
+    assert (await site.look_at("ann")).pending == 2
+    await site.unsubscribe("ann", "/b")
+    assert texts(await site.dequeue("ann")) == ["0"]
+
+
 async def test_unsubscribing_gives_up_what_is_pending(site: Site) -> None:
     """What is pending of the pattern goes, unless another subscription has it too."""
     await site.create("ann")

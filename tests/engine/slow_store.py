@@ -5,6 +5,7 @@ test says so.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -38,11 +39,16 @@ class _Gate:
 
 
 class SlowEngine:
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        reads: how often was read for each client, by id, and for `LINK`.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
         self.__dict__["gates"] = dict[str, _Gate]()
+        self.__dict__["reads"] = Counter[str]()
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.engine, name, value)
@@ -75,6 +81,7 @@ class SlowEngine:
 
     async def passed(self, reader: str) -> None:
         """Wait until what was read for a client, or a link, is answered."""
+        self.reads[reader] += 1
         gate = self.gates.get(reader)
         if gate is not None:
             await gate.passed()

@@ -314,3 +314,38 @@ async def test_what_is_in_hand_when_a_client_falls_back_is_not_confirmed(open_sl
     async with site.attached("ann") as after:
         assert after.numbers("ann") == [1, 2, 3, 4]
         assert "1" in after.marked("ann")
+
+
+async def test_many_messages_are_read_at_once(open_slow_site: OpenSlowSite) -> None:
+    """As many as go into a delivery, for a client that catches up and for a link that is behind."""
+    site = await open_slow_site(outbox=100)
+    await site.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a")
+    await site.publish("/a", *map(str, range(100)))
+    async with site.attached("ann", "bob") as front:
+        assert site.engine.reads[site.ids["ann"]] == site.engine.reads[site.ids["bob"]] == 1
+        await site.publish("/a", *map(str, range(100, 300)))
+        await site.bench.settle()
+        await front.read()
+        assert front.texts("ann") == front.texts("bob") == [str(number) for number in range(300)]
+        assert site.engine.reads[LINK] == 1
+        assert len(front.deliveries) == 2
+
+
+async def test_little_more_is_read_than_is_sent(open_slow_site: OpenSlowSite) -> None:
+    """What a link has no room for stays in the logs, where it may be lost, and not in memory."""
+    site = await open_slow_site(Limits(log_messages=20), outbox=6, delivery_bytes=10_000)
+    large = [str(number).zfill(3_000) for number in range(40)]
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=2) as front:
+        await site.publish("/a", *large[:20])
+        await site.bench.settle()
+        await front.read()
+        assert front.texts("ann") == large[:8]
+        await site.publish("/a", *large[20:])
+        await site.bench.settle()
+        await front.drain()
+        assert front.texts("ann") == [*large[:8], *large[20:]]
+        assert front.lost == {"ann": {"/a": 12}}

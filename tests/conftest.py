@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from tests.support.hanging import note_what_is_awaited
 from tests.support.redis_servers import cluster, single
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -31,6 +32,13 @@ settings.register_profile(
     derandomize=False,
 )
 settings.load_profile("default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Add to a timeout what was awaited."""
+    if call.excinfo is not None:
+        note_what_is_awaited(call.excinfo.value)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ NEEDED = {"grpcio", "protobuf", "googleapis-common-protos"}
 INSTALLING = 300.0
 """Seconds that pip may take, with a slow connection."""
 
+pytestmark = pytest.mark.timeout(3 * INSTALLING)
+
 PROGRAM = """
 import asyncio
 import sys

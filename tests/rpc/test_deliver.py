@@ -32,7 +32,7 @@ async def _data_from(stream: Any, count: int) -> list[str]:
 
 async def test_the_first_answer_comes_at_once(site: Site) -> None:
     """With nothing pending it is empty: from then on the stream holds the client."""
-    alice = await site.client("/a", session_timeout=Duration(nanos=100_000_000))
+    alice = await site.client("/a", session_timeout=Duration(seconds=1))
     stream = site.stream("Deliver", client_id=alice)
     first = await stream.read()
     assert not first.messages

@@ -34,16 +34,16 @@ async def test_heartbeats_come_and_keep_a_link_alive() -> None:
 
 async def test_a_silent_link_is_dropped_and_its_clients_expire() -> None:
     """Nothing heard for the silence limit: the stream ends with a reason, and only then do timeouts run."""
-    async with serving(heartbeat_interval=0.05, silence_limit=0.3) as site, linked(site) as link:
-        alice = await site.client(session_timeout=Duration(nanos=200_000_000))
+    async with serving(heartbeat_interval=0.05, silence_limit=1.0) as site, linked(site) as link:
+        alice = await site.client(session_timeout=Duration(seconds=1))
         heard = monotonic()
         await link.attach(alice, 1)
         refusal = await refused(_all_events(link))
-        assert monotonic() - heard > 0.3
+        assert monotonic() - heard > 1.0
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "STREAM_PROTOCOL")
         assert "answer each heartbeat" in refusal.text
         await _end_of(site, alice)
-        assert monotonic() - heard > 0.5
+        assert monotonic() - heard > 2.0
 
 
 async def _all_events(link: RawLink) -> None:
@@ -61,9 +61,9 @@ async def test_a_stream_without_hello_is_dropped_when_it_is_silent() -> None:
 
 async def test_an_attached_client_does_not_expire(site: Site) -> None:
     """Its session waits for the link; from the detach on its timeout runs in full."""
-    alice = await site.client(session_timeout=Duration(nanos=100_000_000))
-    bystander = await site.client(session_timeout=Duration(nanos=300_000_000))
     async with linked(site) as link:
+        alice = await site.client(session_timeout=Duration(seconds=1))
+        bystander = await site.client(session_timeout=Duration(seconds=1, nanos=200_000_000))
         await link.attach(alice, 1)
         assert not (await site("GetClient", client_id=alice)).client.HasField("expires_at")
         await _end_of(site, bystander)
@@ -75,13 +75,13 @@ async def test_an_attached_client_does_not_expire(site: Site) -> None:
 
 async def test_a_client_attached_with_expires_runs_on(site: Site) -> None:
     """Its front-end is told when the session ends, for it counts the silence itself."""
-    alice = await site.client(session_timeout=Duration(nanos=200_000_000))
     async with linked(site) as link:
+        alice = await site.client(session_timeout=Duration(seconds=1))
         started = monotonic()
         await link.attach(alice, 1, expires=True)
         gone = await link.next("detached")
         assert (gone.handle, gone.reason, gone.detail) == (1, wire.DETACH_REASON_EXPIRED, "timed out")
-        assert monotonic() - started >= 0.199
+        assert monotonic() - started >= 0.999
 
 
 async def test_a_session_ends_at_its_deadline_and_not_before(site: Site) -> None:

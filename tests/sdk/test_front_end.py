@@ -195,8 +195,8 @@ async def test_destroyed_is_shown(front_end: FrontEnd) -> None:
 
 async def test_expiry(front_end: FrontEnd) -> None:
     """An attached client lives as long as its link, unless it was attached as one that expires."""
-    lasting = await front_end.attach((await front_end.create_client(0.2)).client_id)
-    expiring = await front_end.attach((await front_end.create_client(0.2)).client_id, expires=True)
+    lasting = await front_end.attach((await front_end.create_client(1.0)).client_id)
+    expiring = await front_end.attach((await front_end.create_client(1.0)).client_id, expires=True)
     async with asyncio.timeout(PATIENCE):
         assert (await anext(expiring)).reason is DetachReason.EXPIRED  # type: ignore[union-attr]
     assert (await front_end.get_client(lasting.client_id)).expires_at is None

@@ -271,14 +271,14 @@ describe('a front-end', () => {
     });
 
     it('tells a client that it was taken over, destroyed, expired, or never there', async () => {
-      const clientId = await subscribed('/g', 300);
+      const clientId = await subscribed('/g');
       const first = new Inbox(frontEnd, clientId);
       await isHeld(clientId);
       const second = new Inbox(frontEnd, clientId);
       await untilEqual(() => first.reasons, ['taken_over']);
       await backend.destroyClient(clientId, 'no more');
       await untilEqual(() => second.partings, [{ reason: 'destroyed', detail: 'no more' }]);
-      const expiring = new Inbox(frontEnd, await subscribed('/g', 200), { expires: true });
+      const expiring = new Inbox(frontEnd, await subscribed('/g', 1_000), { expires: true });
       await untilEqual(() => expiring.reasons, ['expired']);
       const stranger = new Inbox(frontEnd, clientId);
       await untilEqual(() => stranger.reasons, ['failed']);
@@ -286,9 +286,9 @@ describe('a front-end', () => {
     });
 
     it('keeps an attached client alive unless told that it expires', async () => {
-      const clientId = await subscribed('/h', 200);
+      const clientId = await subscribed('/h', 1_000);
       const inbox = new Inbox(frontEnd, clientId);
-      const expiring = new Inbox(frontEnd, await subscribed('/h', 400), { expires: true });
+      const expiring = new Inbox(frontEnd, await subscribed('/h', 1_200), { expires: true });
       await untilEqual(() => expiring.reasons, ['expired']);
       assert.deepEqual(inbox.reasons, []);
       await send('/h', 'still here');
@@ -412,7 +412,7 @@ describe('a front-end', () => {
   });
 
   it('answers heartbeats, so that its link outlives the silence limit', async () => {
-    const clientId = await subscribed('/n', 100);
+    const clientId = await subscribed('/n');
     const inbox = new Inbox(frontEnd, clientId);
     const clock = new Inbox(frontEnd, await subscribed('/n', 2500), { expires: true });
     await untilEqual(() => clock.reasons, ['expired']);

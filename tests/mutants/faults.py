@@ -34,6 +34,7 @@ _LEFT_OUT = (
     | m.If(test=m.Name("TYPE_CHECKING"))
     | m.FunctionDef(decorators=[m.ZeroOrMore(), m.Decorator(m.Name("overload")), m.ZeroOrMore()])
 )
+_LARGE = 1_000
 _PROTOCOL = m.Arg(m.Name("Protocol") | m.Subscript(m.Name("Protocol")))
 # Their arguments stay: without them there is nothing but a TypeError to notice.
 _PLAIN_CALL = m.Call(func=m.Name("len") | m.Name("isinstance") | m.Name("assert_never"))
@@ -153,7 +154,7 @@ class _Visitor(cst.CSTVisitor):
         if m.matches(node, m.Call(func=m.Name("cast"))):
             cst.ensure_type(node, cst.Call).args[1].visit(self)
             return False
-        if not m.matches(node, _PLAIN_CALL):
+        if not (m.matches(node, _PLAIN_CALL) or _is_large(node)):
             self._put_into(node)
         return True
 
@@ -169,7 +170,7 @@ class _Visitor(cst.CSTVisitor):
         for kind, operator in _OPERATORS:
             if isinstance(node, kind):
                 for after in operator(node):
-                    if not (m.matches(after, _EMPTY) or (isinstance(node, cst.Call) and _loses_text(node, after))):
+                    if not (m.matches(after, _EMPTY) or _is_about_text(node, after)):
                         self.faults.append(self._fault(node, after))
 
     def _fault(self, node: cst.CSTNode, after: cst.CSTNode) -> Fault:
@@ -205,10 +206,19 @@ def _is_text(node: cst.CSTNode) -> bool:
     return isinstance(node, cst.ConcatenatedString)
 
 
-def _loses_text(call: cst.Call, after: cst.CSTNode) -> bool:
-    """Whether a fault in a call takes away a string for people."""
-    kept = {id(argument.value) for argument in cst.ensure_type(after, cst.Call).args}
-    return any(_is_text(argument.value) for argument in call.args if id(argument.value) not in kept)
+def _is_large(node: cst.CSTNode) -> bool:
+    """Whether it is a number to which one more makes no difference."""
+    return isinstance(node, cst.Integer | cst.Float) and abs(node.evaluated_value) >= _LARGE
+
+
+def _is_about_text(node: cst.CSTNode, after: cst.CSTNode) -> bool:
+    """Whether a fault takes away a string for people."""
+    if isinstance(node, cst.Assign | cst.AnnAssign):
+        return node.value is not None and _is_text(node.value)
+    if isinstance(node, cst.Call):
+        kept = {id(argument.value) for argument in cst.ensure_type(after, cst.Call).args}
+        return any(_is_text(argument.value) for argument in node.args if id(argument.value) not in kept)
+    return False
 
 
 def faults_of(path: Path, source: str) -> list[Fault]:

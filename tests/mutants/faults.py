@@ -28,7 +28,7 @@ _LEFT_OUT = (
     | m.ImportFrom()
     | m.Expr(m.SimpleString() | m.ConcatenatedString())
     | m.Assign(targets=[m.AssignTarget(m.Name("__slots__") | m.Name("__all__"))])
-    | m.Assign(value=_TYPES)
+    | m.Assign(value=_TYPES | m.Call(func=m.Name("auto")))
     | m.AnnAssign(annotation=m.Annotation(m.Name("TypeAlias")))
     | m.Expr(m.Call(func=m.Attribute(m.Name("_log"))))
     | m.If(test=m.Name("TYPE_CHECKING"))

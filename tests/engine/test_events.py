@@ -76,3 +76,19 @@ async def test_a_duplicate_is_not_published_again(site: Site) -> None:
         await site.publish("/b", "1")
         (event,) = await seen(watcher)
     assert (event.kind, event.message_id) == (EventKind.PUBLISHED, "7")
+
+
+async def test_events_bear_the_time_at_which_they_happened(site: Site) -> None:
+    """All of them, those of an Unsubscribe too."""
+    with site.watchers.watching(Filter()) as watcher:
+        await site.engine.watch()
+        now = site.clock()
+        await site.create("ann")
+        await site.subscribe("ann", "/a", "/b")
+        await site.publish("/a", "1")
+        await site.unsubscribe("ann", "/a")
+        await site.destroy("ann")
+        await site.bench.settle()
+        events = watcher.take(100).events
+    assert {EventKind.UNSUBSCRIBED, EventKind.CHANNEL_DESTROYED} < {event.kind for event in events}
+    assert {event.at for event in events} == {now}

@@ -10,7 +10,7 @@ from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 from tests.support.memory import traced
 
-from pixied_server.delivery.events import Attached, Delivery, DetachReason
+from pixied_server.delivery.events import Attached, Delivery, DetachReason, Heartbeat
 from pixied_server.delivery.link import AttachTerms
 from pixied_server.errors import LimitClients, Reason, StreamProtocol
 
@@ -441,3 +441,10 @@ async def test_audiences_that_are_kept_ready_are_bounded(open_site: OpenSite) ->
         kept = [first is again for first, again in zip(audiences[:20], audiences[:19:-1], strict=True)]
         assert 1 <= sum(kept) <= 3
         assert all(len(front.got[name]) == 40 for name in names)
+
+
+async def test_a_front_end_is_asked_for_a_sign_of_life(site: Site) -> None:
+    """A heartbeat is an event of the link."""
+    front = site.front_end()
+    front.link.beat()
+    assert await front.take() == [Heartbeat()]

@@ -219,3 +219,26 @@ async def test_no_more_publishes_a_second_than_the_limit(open_site: OpenSite) ->
     await site.elapse(refused.value.retry_after)
     await site.publish("/a", "4", "5")
     assert texts(await site.dequeue("ann")) == ["1", "4", "5"]
+
+
+async def test_what_is_too_large_is_named(open_site: OpenSite) -> None:
+    """The refusal says which field it is about."""
+    site = await open_site(Limits(total_bytes=2_000, log_bytes=2_000))
+    await site.create("ann")
+    with pytest.raises(LimitMemory) as refused:
+        await site.publish("/a", "x" * 2_000)
+    assert refused.value.field == "messages"
+
+
+async def test_a_caller_that_is_gone_is_told_of_nothing_more(site: Site) -> None:
+    """Once a client was let go of, messages wake nobody: they stay in the log."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.tapped("ann") as tap:
+        await tap.take(messages=1, size=1)
+    waiting = asyncio.ensure_future(tap.wait())
+    await site.publish("/a", "1")
+    await site.bench.settle()
+    assert not waiting.done()
+    waiting.cancel()
+    assert texts(await site.dequeue("ann")) == ["1"]

@@ -161,7 +161,7 @@ class Hub:
 
     # What is handed out
 
-    def handed_out(self, entries: Sequence[Entry], recipients: int, front_end: str, *, redelivered: int = 0) -> None:
+    def handed_out(self, entries: Sequence[Entry], recipients: int, front_end: str, *, redelivered: int) -> None:
         """Count messages that so many clients each got, and show them to watchers."""
         self.counters.delivered += len(entries) * recipients
         self.counters.redelivered += redelivered * recipients

@@ -130,10 +130,6 @@ class Link:
         """How many clients are attached."""
         return len(self._attachments)
 
-    def __bool__(self) -> bool:
-        """A link without clients is a link."""
-        return True
-
     @property
     def waits(self) -> bool:
         """Whether to attach a client has to wait for a store."""
@@ -258,7 +254,6 @@ class Link:
         for begin in range(0, len(attached), _SLICE):
             failures += await self._let_go(attached[begin : begin + _SLICE])
             await asyncio.sleep(0)
-        self._behind.clear()
         self._readings.clear()
         self._own.clear()
         self._own_sent.clear()

@@ -27,6 +27,8 @@ def main() -> int:
     options = _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     names = options.packages or list(PACKAGES)
+    if options.again and (missing := [name for name in names if not _last(name).exists()]):
+        sys.exit(f"nothing was judged yet in {', '.join(missing)}")
     end = time.monotonic() + 60 * options.minutes
     reports = []
     with Court(os.cpu_count() or 1, [PACKAGES[name].suite for name in names]) as court:
@@ -47,13 +49,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="make mutants", description=tests.mutants.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     help_ = f"only these: {', '.join(PACKAGES)}"
-    parser.add_argument("packages", nargs="*", choices=[[], *PACKAGES], metavar="PACKAGE", help=help_)
+    parser.add_argument("packages", nargs="*", type=_package, metavar="PACKAGE", help=help_)
     parser.add_argument("--seed", type=int, default=1, help="another sample (default 1)")
     parser.add_argument("--most", type=int, help="how many faults are drawn in each package")
     parser.add_argument("--minutes", type=float, default=29, help="how long all may take (default 29)")
     parser.add_argument("--again", action="store_true", help="only what survived the last run of a package")
     parser.add_argument("--json", action="store_true", help="for scripts")
     return parser
+
+
+def _package(name: str) -> str:
+    if name not in PACKAGES:
+        raise argparse.ArgumentTypeError(f"there is no package {name}; there are {', '.join(PACKAGES)}")
+    return name
 
 
 def _last(name: str) -> Path:
@@ -84,7 +92,9 @@ def _judged(name: str, options: argparse.Namespace, court: Court, until: float) 
         for test in court.record(package.suite):
             _say(f"  fails without a fault, and judges none: {test}")
         controls = court.judge(package.suite, [fault.undone() for fault in wanted[:CONTROLS]], until)
-        report.false_alarms = [verdict.by for _, verdict in controls if verdict.outcome != SURVIVED]
+        report.false_alarms = [
+            verdict.by or "a test that took too long" for _, verdict in controls if verdict.outcome != SURVIVED
+        ]
         verdicts = court.judge(package.suite, [fault for fault in wanted if fault.key not in equivalent], until)
     for fault, verdict in verdicts:
         if fault.key in equivalent:

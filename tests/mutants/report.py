@@ -96,7 +96,7 @@ def print_report(reports: Sequence[Report]) -> None:
     Console(soft_wrap=True).print(table)
     for one in reports:
         for test in one.false_alarms:
-            sys.stdout.write(f"\n{one.name}: fails without a fault, so the score is too high: {test}\n")
+            sys.stdout.write(f"\n{one.name}: failed without a fault, so the score is too high: {test}\n")
         for fault, verdict in one.survivors:
             where = f"{fault.path}:{fault.line} {fault.function} (tests that reach it: {verdict.tests})"
             _print_change(f"{one.name}: {where}", *fault.change)

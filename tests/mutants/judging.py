@@ -30,6 +30,8 @@ BUILD = Path(".build/mutants")
 # How pytest ends if it had no tests to run, or all passed, or some failed; so many may, on a busy machine.
 _FINE = (0, 1, 5)
 _FEW = 3
+# Stands for the import of a file, which every test does.
+_IMPORT = "import"
 _OTHER = ("[redis", "[memory")
 
 T = TypeVar("T")
@@ -107,9 +109,10 @@ class Court:
         self._many = many
         self._suites = suites
         self._copies: list[_Copy] = []
-        # Seconds that each test takes, and that it takes to import those of a path; who reaches each line of each file.
+        # Seconds that each test takes, and that those of a path need before the first.
         self._seconds: dict[str, float] = {}
         self._starts: dict[str, float] = {}
+        # Who reaches each line of each file.
         self._reached: dict[tuple[str, int], set[str]] = defaultdict(set)
         self._stack = ExitStack()
 
@@ -151,7 +154,7 @@ class Court:
             failed += result["failed"]
             if result["code"] not in _FINE or len(failed) > _FEW:
                 raise RuntimeError(f"the tests fail without a fault: {failed}\n{result['log'][-5000:]}")
-            tests = list(result["seconds"])
+            tests = [*result["seconds"], _IMPORT]
             self._starts[path] = result["start"]
             self._seconds |= result["seconds"]
             modules += result["modules"]
@@ -200,10 +203,12 @@ class Court:
     def _tests(self, suite: Suite, fault: Fault) -> set[str]:
         """The tests that may notice: those that run its line, or else its function, or else all."""
         path = str(fault.path)
-        reaching = [
+        of_line, of_function = (
             {test for line in lines for test in self._reached[path, line]} for lines in (fault.lines, fault.body)
-        ]
-        tests = next(filter(None, reaching), set() if fault.body else set(self._seconds))
+        )
+        tests = of_line - {_IMPORT} or of_function - {_IMPORT}
+        if not tests and (_IMPORT in of_function or not fault.body):
+            tests = set(self._seconds)
         tests = {test for test in tests if judges(test, *suite)}
         # The same test with another engine says hardly more.
         return {test for test in tests if (one := test.replace(*_OTHER)) == test or one not in tests}

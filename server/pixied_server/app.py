@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -129,14 +128,16 @@ async def _until_drained(engine: Engine, server: RpcServer, drain: Drain) -> Non
 
 async def _report_health(engine: Engine, server: RpcServer) -> None:
     """Tell health checks of the data services whether the engine can be used; the process itself stays alive."""
-    healthy = True
+    was = ""
     while True:
-        if engine.healthy != healthy:
-            healthy = engine.healthy
-            _log.log(
-                logging.INFO if healthy else logging.ERROR, "engine answers" if healthy else "engine is unavailable"
-            )
-            await server.set_data_serving(serving=healthy)
+        trouble = engine.trouble
+        if trouble and trouble != was:
+            _log.error("engine is unavailable", why=trouble)
+        elif was and not trouble:
+            _log.info("engine answers")
+        if bool(trouble) != bool(was):
+            await server.set_data_serving(serving=not trouble)
+        was = trouble
         await asyncio.sleep(_HEALTH)
 
 
@@ -166,10 +167,11 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
         raise EngineRefused(f"the store can't be used: {error}") from None
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        await _inspect(store, settings.redis_min_replicas)
+        layout = Layout(settings.redis_prefix, settings.redis_partitions)
+        await _inspect(store, layout, settings.redis_min_replicas)
         engine = RedisEngine(
             store,
-            Layout(settings.redis_prefix, settings.redis_partitions),
+            layout,
             _limits(settings),
             timeout=settings.redis_timeout,
             replicas=settings.redis_min_replicas,
@@ -182,9 +184,10 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
         yield engine
 
 
-async def _inspect(store: Store, replicas: int) -> None:
+async def _inspect(store: Store, layout: Layout, replicas: int) -> None:
     try:
-        findings = await store.inspect(replicas=replicas)
+        # With a key of ours: a user of the store may have no right to any other.
+        findings = await store.inspect(layout.key, replicas=replicas)
     except StoreUnavailable as error:
         raise EngineRefused(f"the store can't be used: {error}") from None
     for finding in findings:

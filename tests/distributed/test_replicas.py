@@ -114,7 +114,7 @@ async def test_what_replicas_were_waited_for_survives(trio: Trio) -> None:
         await site.publish("/a", *map(str, range(100)))
         with cut_off(trio) as master:
             assert await reason_of(site.publish("/a", "refused")) is Reason.ENGINE_UNAVAILABLE
-            assert not site.engine.healthy
+            assert site.engine.trouble
             assert await reason_of(site.look_at("ann")) is None
             master.kill()
         await restored(site, trio, master)
@@ -131,10 +131,10 @@ async def test_replicas_that_come_back_end_the_refusals(trio: Trio) -> None:
         await site.create("ann")
         with cut_off(trio):
             assert await reason_of(site.subscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
-            assert not engine.healthy
+            assert engine.trouble
             running = asyncio.create_task(engine.run())
         try:
-            await until(lambda: engine.healthy)
+            await until(lambda: not engine.trouble)
             assert await reason_of(site.subscribe("ann", "/a")) is None
         finally:
             running.cancel()

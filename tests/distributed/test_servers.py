@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 import pytest
 from grpc_health.v1 import health_pb2 as health
 from grpc_health.v1 import health_pb2_grpc
+from structlog.testing import capture_logs
 from tests.support.caller import message, until
 from tests.support.contract import input_of
 from tests.support.link import attach, linked, mail_of
@@ -72,9 +74,42 @@ async def test_a_frame_attaches_many(sites: list[Site]) -> None:
     assert set(map(tuple, got.values())) == {("1",)}
 
 
+# As docs/redis.md gives it to operators.
+ACL = """resetchannels ~mine* &mine* -@all
+  +hello +auth +select +client|setname +info +config|get +cluster|slots +cluster|shards +wait
+  +eval +evalsha +ssubscribe +sunsubscribe +spublish +time
+  +del +unlink +exists +get +set +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx
+  +sadd +scard +sismember +srandmember +srem +xadd +xlen +xrange +xtrim
+  +zadd +zcard +zrange +zrangebylex +zrangebyscore +zrem +zscore"""
+
+
+@pytest.mark.parametrize("without", [(), ("-info", "-config|get")], ids=["all that is documented", "no INFO or CONFIG"])
+async def test_a_user_with_no_more_rights_than_are_documented_can_do_everything(without: tuple[str, ...]) -> None:
+    """Sessions, subscriptions, messages and their end, with the keys and channels of the prefix alone."""
+    with single() as server:
+        server("ACL", "SETUSER", "pixied", "on", ">secret", *ACL.split(), *without)
+        port = urlsplit(server.url)
+        url = f"redis://pixied:secret@{port.hostname}:{port.port}/0"
+        async with serving(engine=url, redis_prefix="mine") as site:
+            client_id = await site.client("/a", "/a/*", "/**")
+            await site.publish("/a", "1")
+            async with linked(site) as link:
+                await link.attach(client_id, 1)
+                assert mail_of(await link.next("delivery"), 1) == ["1"]
+                await site.publish("/a/b", "2")
+                assert mail_of(await link.next("delivery"), 1) == ["2"]
+            await site("DestroyClient", client_id=client_id)
+        denied = {dict(zip(entry[::2], entry[1::2], strict=True))[b"object"] for entry in server("ACL", "LOG")}
+        assert denied <= {b"info", b"config|get"}
+        assert bool(denied) == bool(without)
+
+
 async def test_health_tells_of_the_store() -> None:
-    """Without a store the services are NOT_SERVING, the process lives, and calls are told when to try again."""
-    with single(aof=True) as server:
+    """Without a store the services are NOT_SERVING, the process lives, and calls are told when to try again.
+
+    The log says why.
+    """
+    with single(aof=True) as server, capture_logs() as lines:
         async with serving(engine=server.url, redis_timeout=0.2) as site:
             stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
 
@@ -92,6 +127,8 @@ async def test_health_tells_of_the_store() -> None:
             await until(lambda: is_("SERVING"))
             await site.publish("/a", "2")
             assert await site.taken(client_id) == ["2"]
+        (line,) = [line for line in lines if line["event"] == "engine is unavailable"]
+        assert server.address in line["why"]
 
 
 @pytest.mark.parametrize(

@@ -350,8 +350,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def healthy(self) -> bool:
-        """Whether its store answers."""
+    def trouble(self) -> str:
+        """Why its store can't be used at the moment; "" if it can."""
         ...
 
     async def run(self) -> None:

@@ -66,7 +66,7 @@ class MemoryEngine:
 
     name = "memory"
     waits = False
-    healthy = True
+    trouble = ""
     listener: Listener
 
     def __init__(self, limits: EngineLimits, clock: Callable[[], float]) -> None:

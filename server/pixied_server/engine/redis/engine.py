@@ -169,11 +169,6 @@ class RedisEngine:
         await self.upkeep.tick()
 
     @property
-    def healthy(self) -> bool:
-        """See `engine.abc.Engine`."""
-        return self.trouble == ""
-
-    @property
     def trouble(self) -> str:
         """See `engine.abc.Engine`."""
         if not self.subscriber.receives:

@@ -200,7 +200,7 @@ class Store:
             endpoints = await self._topology.masters()
             return {str(endpoint): facts(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
 
-    async def inspect(self, key: bytes = b"{pixied}:meta", *, replicas: int = 0) -> list[Finding]:
+    async def inspect(self, key: bytes, *, replicas: int = 0) -> list[Finding]:
         """Look for what is wrong or risky about the servers that have keys.
 
         Args:

@@ -39,6 +39,11 @@ class Layout:
         """What the names of each partition begin with."""
         return tuple(f"{self.prefix}{{{tag}}}:" for tag in _tags(self.partitions))
 
+    @property
+    def key(self) -> bytes:
+        """A key of the first partition."""
+        return f"{self.bases[0]}meta".encode()
+
     def of(self, name: str) -> int:
         """The partition of a client, a channel or whatever else has a name."""
         return crc_hqx(name.encode(), 0) % self.partitions

@@ -1,6 +1,7 @@
 """Channel names and patterns: grammar, matching, intersection."""
 
 import re
+import tracemalloc
 from itertools import product
 
 import pytest
@@ -150,3 +151,39 @@ def test_patterns_meet_in_a_channel(one: str, other: str) -> None:
     if "/" not in (one, other):
         expected = any(naive_match(one, channel) and naive_match(other, channel) for channel in WORLD)
         assert meets(one, other) is meets(other, one) is expected
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "text"),
+    [
+        ("check_publishable", "/service/a", "use QueueFor"),
+        ("check_subscribable", "/service/a", "nothing is published there"),
+        ("check_publishable", "/meta/a", "Bayeux protocol"),
+        ("check_queueable", "/meta/a", "Bayeux protocol"),
+        ("check_subscribable", "/meta/a", "Bayeux protocol"),
+        ("check_pattern", "/a//b", "a segment is empty"),
+    ],
+)
+def test_a_refusal_names_its_field_and_a_way_out(check: str, name: str, text: str) -> None:
+    """The caller's own name of the field, or the contract's; and what would be right."""
+    method = getattr(Grammar(), check)
+    with pytest.raises(PixiedError, match=text) as refused:
+        method(name, field="a.field")
+    assert refused.value.field == "a.field"
+    with pytest.raises(PixiedError) as refused:
+        method(name)
+    assert refused.value.field == ("channels" if check == "check_subscribable" else "channel")
+
+
+def test_names_that_were_checked_are_remembered_within_a_bound() -> None:
+    """However many good names come by, they take the memory of some 10,000 at most."""
+    grammar = Grammar()
+    tracemalloc.start()
+    try:
+        for number in range(60_000):
+            grammar.check_publishable(f"/a/rather/long/name/of/a/channel/{number}")
+            grammar.check_subscribable(f"/a/rather/long/name/of/a/pattern/{number}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 200_000 < kept < 5_000_000

@@ -56,3 +56,11 @@ def test_sizes() -> None:
     assert PageRequest.parse("q", MAX_SIZE, "").size == MAX_SIZE
     with pytest.raises(FieldInvalid, match="more than 10,000"):
         PageRequest.parse("q", MAX_SIZE + 1, "")
+
+
+def test_a_page_has_a_hundred_items_if_nobody_says_otherwise() -> None:
+    """The contract's default, and the field that a refusal names."""
+    assert PageRequest.parse("q", 0, "").size == 100
+    with pytest.raises(FieldInvalid) as refused:
+        PageRequest.parse("q", 10_001, "")
+    assert refused.value.field == "page_size"

@@ -34,3 +34,12 @@ def test_to_wait_as_told_is_enough(rate: float, asked: list[tuple[int, float]]) 
 def test_no_limit() -> None:
     """A rate of 0 lets everything pass."""
     assert TokenBucket(0.0).take(1_000_000, 0.0) == 0.0
+
+
+def test_a_slow_rate_lets_one_pass_at_once() -> None:
+    """A bucket of less than one a second holds one, and a full one as many as its rate."""
+    slow = TokenBucket(0.5)
+    assert slow.take(1, 1_000.0) == 0.0
+    assert slow.take(1, 1_000.0) == 2.0
+    quick = TokenBucket(3.0)
+    assert [quick.take(1, 1_000.0) == 0.0 for _ in range(4)] == [True, True, True, False]

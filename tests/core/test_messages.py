@@ -1,0 +1,16 @@
+"""Messages."""
+
+from pixied_server.core.identifiers import DEFAULT_LENGTH, MAX_LENGTH
+from pixied_server.core.message import Message
+
+
+def test_a_publisher_gets_its_own_message_unless_it_says_otherwise() -> None:
+    """Only where the message excludes its publisher, and for the publisher alone, is it skipped."""
+    assert not Message("/a", b"", publisher="ann").skips("ann")
+    assert Message("/a", b"", publisher="ann", exclude_publisher=True).skips("ann")
+    assert not Message("/a", b"", publisher="ann", exclude_publisher=True).skips("bob")
+
+
+def test_identifiers_have_the_lengths_of_the_contract() -> None:
+    """32 letters if nobody says otherwise, and 255 at most."""
+    assert (DEFAULT_LENGTH, MAX_LENGTH) == (32, 255)

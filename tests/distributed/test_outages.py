@@ -294,3 +294,19 @@ async def test_a_full_store_takes_nothing_more_and_lets_go() -> None:
 async def until_away(site: Site) -> None:
     """Wait until a site has noticed that its store is away."""
     await until(lambda: not site.engine.subscriber.receives)  # type: ignore[attr-defined]
+
+
+async def test_a_connection_that_breaks_before_it_is_confirmed_is_replaced_at_once(pair: Pair) -> None:
+    """Nobody waits for the confirmation that can't come any more."""
+    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    subscriber._timeout = 10 * PATIENCE
+    for ear in subscriber._all:
+        ear.feed.abort()
+    async with asyncio.timeout(PATIENCE):
+        # Nothing tells of a moment that passes.
+        while not any(ear.feed is not None and ear.unconfirmed for ear in subscriber._all):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    for ear in subscriber._all:
+        if ear.feed is not None:
+            ear.feed.abort()
+    await until(lambda: subscriber.receives)

@@ -264,6 +264,8 @@ class Subscriber:
             channels.append(one.events)
         self._subscribe(one, channels)
         await asyncio.wait_for(one.all_confirmed.wait(), self._timeout)
+        if one.feed is None:
+            raise StoreUnavailable("the connection broke before it was confirmed")
 
     def _subscribe(self, one: Notifications, channels: list[bytes]) -> None:
         for channel in channels:
@@ -287,6 +289,8 @@ class Subscriber:
         for one in self._all:
             if one.feed is feed and not self._closed:
                 one.feed = None
+                # Who waits for confirmations sees that there will be none.
+                one.all_confirmed.set()
                 self._recover(one, why)
 
     def _confirmed(self, one: Notifications, channel: bytes) -> None:

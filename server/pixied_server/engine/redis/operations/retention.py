@@ -1,4 +1,4 @@
-"""Keeping all messages within `max_total_bytes`, and within what Redis has."""
+"""Keeping all messages within `max_total_bytes`."""
 
 import asyncio
 
@@ -11,8 +11,6 @@ _ALL = 1 << 53
 _SPARE = 64
 # Of less than this not a message more goes than must.
 _LARGE = 1_000_000
-# When Redis has no memory left, so much is taken away: its limit may be lower than ours.
-_SQUEEZE = 20
 
 
 class Retention:
@@ -28,22 +26,18 @@ class Retention:
 
     async def keep_within(self) -> None:
         """Wait until there is no more than may be, as far as this process has seen."""
-        while self._excess > 0 and await self._shrink(squeeze=False):
+        while self._excess > 0 and await self._shrink():
             pass
-
-    async def squeeze(self) -> bool:
-        """Redis has no memory left: take some of the oldest messages away. Returns whether that made room."""
-        return await self._shrink(squeeze=True)
 
     @property
     def _excess(self) -> int:
         return self._process.held(lambda totals: totals.bytes) - self._process.limits.total_bytes
 
-    async def _shrink(self, *, squeeze: bool) -> bool:
+    async def _shrink(self) -> bool:
         """All who find that there is too much wait for the same. Returns whether anything went."""
         before = self._process.held(lambda totals: totals.bytes)
         if self._shrinking is None:
-            self._shrinking = asyncio.get_running_loop().create_task(self._shrink_once(squeeze=squeeze))
+            self._shrinking = asyncio.get_running_loop().create_task(self._shrink_once())
             self._shrinking.add_done_callback(self._shrunk)
         await asyncio.shield(self._shrinking)
         return self._process.held(lambda totals: totals.bytes) < before
@@ -53,15 +47,13 @@ class Retention:
         if not task.cancelled():
             task.exception()
 
-    async def _shrink_once(self, *, squeeze: bool) -> None:
+    async def _shrink_once(self) -> None:
         """Take away what is too much, and a little more: the oldest of all first."""
         await self._process.refresh()
-        held = self._process.held(lambda totals: totals.bytes)
-        excess = held // _SQUEEZE if squeeze else self._excess
+        excess = self._excess
         if excess <= 0:
             return
-        if not squeeze:
-            excess += self._process.limits.total_bytes // _SPARE if self._process.limits.total_bytes > _LARGE else 0
+        excess += self._process.limits.total_bytes // _SPARE if self._process.limits.total_bytes > _LARGE else 0
         oldest = dict(zip(self._process.partitions, await self._look(), strict=True))
         while excess > 0:
             ages = sorted((place, partition.number) for partition, place in oldest.items() if place is not None)

@@ -20,7 +20,7 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.watch import Watchers
 
-__all__ = ["commands_of_a_client", "commands_of_a_publish"]
+__all__ = ["commands_of_a_client", "commands_of_a_publish", "commands_of_pings"]
 
 CHANNEL = "/commands/of/publish"
 PROCESSES = 2
@@ -92,6 +92,18 @@ async def commands_of_a_client(server: Server, clients: int) -> dict[str, float]
         counted = _statistics(server) - before
         assert len(link) == clients
     return {command: calls / clients for command, calls in sorted(counted.items())}
+
+
+async def commands_of_pings(server: Server, clients: int) -> dict[str, float]:
+    """Ping so many clients at once, one of whom is not known; give how often each command was done in all."""
+    async with open_redis(server.url, prefix=f"counted{next(_names)}", clock=Clock())(Limits(clients=clients)) as bench:
+        Hub(bench.engine, Watchers(10), bench.clock)
+        ids = await _subscribed(bench, clients)
+        before = _statistics(server)
+        known = await bench.engine.ping_clients([*ids, "nobody"])
+        counted = _statistics(server) - before
+        assert known.keys() == set(ids)
+    return dict(counted)
 
 
 async def _subscribed(bench: Bench, many: int) -> list[str]:

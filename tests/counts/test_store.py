@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.counts.store import commands_of_a_client, commands_of_a_publish
+from tests.counts.store import commands_of_a_client, commands_of_a_publish, commands_of_pings
 from tests.support.redis_servers import Server, single
 
 FEW, MANY = 10, 1_000
@@ -54,3 +54,9 @@ async def test_who_comes_new_reads_nothing(server: Server) -> None:
     counted = await commands_of_a_client(server, 200)
     assert counted.get("xrange", 0) == 0
     assert counted["evalsha"] < 1
+
+
+async def test_clients_that_are_pinged_at_once_share_calls(server: Server) -> None:
+    """A front-end pings all its clients in one call of its own: the store is not called for each of them."""
+    counted = await commands_of_pings(server, 1_000)
+    assert counted["evalsha"] < 50

@@ -405,6 +405,10 @@ class Engine(Protocol):
         """Begin the session timeout anew. Returns the new expiry, or None while a holder keeps the client alive."""
         ...
 
+    async def ping_clients(self, client_ids: Sequence[str]) -> dict[str, float | None]:
+        """Ping many clients, as `ping_client` does. Returns the new expiries of those that are known."""
+        ...
+
     async def destroy_client(self, client_id: str, reason: str) -> None:
         """End a session: subscriptions, unread mail and identifier go, channels without subscribers too."""
         ...

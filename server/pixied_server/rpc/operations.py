@@ -7,7 +7,7 @@ from pixied_server.admin import Drain
 from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
-from pixied_server.errors import ClientUnknown, Draining
+from pixied_server.errors import Draining
 from pixied_server.rpc.calls import first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import fill_client, gaps_out, timestamp_out
@@ -69,14 +69,13 @@ class Operations:
             expires = await self._engine.ping_client(request.client_id)
             return ops.PingClientResponse(expires_at=None if expires is None else timestamp_out(expires))
         self._valid.batch("client_ids", request.client_ids)
-        return ops.PingClientResponse(results=[await self._ping(client_id) for client_id in request.client_ids])
-
-    async def _ping(self, client_id: str) -> ops.PingResult:
-        try:
-            expires = await self._engine.ping_client(client_id)
-        except ClientUnknown:
-            return ops.PingResult(known=False)
-        return ops.PingResult(known=True, expires_at=None if expires is None else timestamp_out(expires))
+        known = await self._engine.ping_clients(request.client_ids)
+        response = ops.PingClientResponse()
+        for client_id in request.client_ids:
+            result = response.results.add(known=client_id in known)
+            if (expires := known.get(client_id)) is not None:
+                result.expires_at.CopyFrom(timestamp_out(expires))
+        return response
 
     async def destroy_client(self, request: ops.DestroyClientRequest) -> ops.DestroyClientResponse:
         """DestroyClient."""

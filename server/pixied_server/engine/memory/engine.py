@@ -1,6 +1,7 @@
 """The memory engine."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from pixied_server.core import identifiers
@@ -159,6 +160,14 @@ class MemoryEngine:
         session = self._session(client_id)
         session.deadline = self._now() + session.timeout
         return None if session.kept_alive else session.deadline
+
+    async def ping_clients(self, client_ids: Sequence[str]) -> dict[str, float | None]:
+        """See `engine.abc.Engine`."""
+        known: dict[str, float | None] = {}
+        for client_id in client_ids:
+            with suppress(ClientUnknown):
+                known[client_id] = await self.ping_client(client_id)
+        return known
 
     async def destroy_client(self, client_id: str, reason: str) -> None:
         """See `engine.abc.Engine`."""

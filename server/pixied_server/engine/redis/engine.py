@@ -215,6 +215,10 @@ class RedisEngine:
         """See `engine.abc.Engine`."""
         return await self._clients.ping(client_id)
 
+    async def ping_clients(self, client_ids: Sequence[str]) -> dict[str, float | None]:
+        """See `engine.abc.Engine`."""
+        return await self._clients.ping_all(client_ids)
+
     async def destroy_client(self, client_id: str, reason: str) -> None:
         """See `engine.abc.Engine`."""
         await self._clients.destroy(client_id, reason)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from pixied_server.core import identifiers
@@ -101,6 +101,16 @@ class Clients:
     async def ping(self, client_id: str) -> float | None:
         """See `engine.abc.Engine`."""
         return await self._process.home(client_id).ping(client_id)
+
+    async def ping_all(self, client_ids: Sequence[str]) -> dict[str, float | None]:
+        """See `engine.abc.Engine`."""
+        answers = {client_id: self._process.home(client_id).ping(client_id) for client_id in client_ids}
+        await asyncio.gather(*[answer.result for answer in answers.values()], return_exceptions=True)
+        known: dict[str, float | None] = {}
+        for client_id, answer in answers.items():
+            with suppress(ClientUnknown):
+                known[client_id] = await answer
+        return known
 
     async def destroy(self, client_id: str, reason: str) -> None:
         """See `engine.abc.Engine`."""

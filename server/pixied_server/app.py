@@ -4,8 +4,9 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from random import Random
 from time import monotonic, time
@@ -24,6 +25,7 @@ from pixied_server.engine.memory import MemoryEngine
 from pixied_server.engine.redis import (
     Address,
     AddressInvalid,
+    Finding,
     Layout,
     RedisEngine,
     Severity,
@@ -45,6 +47,8 @@ VERSION = version("pixied")
 _LAST_WORDS = 1.0
 # How often health is looked at, in seconds.
 _HEALTH = 0.25
+# How often a store is inspected, in seconds.
+_INSPECTION = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -168,7 +172,16 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         layout = Layout(settings.redis_prefix, settings.redis_partitions)
-        await _inspect(store, layout, settings.redis_min_replicas)
+        inspect = partial(
+            # With a key of ours: a user of the store may have no right to any other.
+            store.inspect,
+            layout.key,
+            replicas=settings.redis_min_replicas,
+            total_bytes=settings.max_total_bytes,
+        )
+        known = await _inspect(inspect)
+        watching = asyncio.create_task(_inspect_again(inspect, known))
+        stack.callback(watching.cancel)
         engine = RedisEngine(
             store,
             layout,
@@ -184,16 +197,36 @@ async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterat
         yield engine
 
 
-async def _inspect(store: Store, layout: Layout, replicas: int) -> None:
+async def _inspect(inspect: Callable[[], Awaitable[Sequence[Finding]]]) -> Sequence[Finding]:
+    """Refuse a store that can't work or will lose messages; say what is risky."""
     try:
-        # With a key of ours: a user of the store may have no right to any other.
-        findings = await store.inspect(layout.key, replicas=replicas)
+        found = await inspect()
     except StoreUnavailable as error:
         raise EngineRefused(f"the store can't be used: {error}") from None
-    for finding in findings:
+    for finding in found:
         if finding.severity is Severity.ERROR:
             raise EngineRefused(finding.text)
         _log.warning(finding.text)
+    return found
+
+
+async def _inspect_again(inspect: Callable[[], Awaitable[Sequence[Finding]]], known: Sequence[Finding]) -> None:
+    """Say what has become wrong or risky about a store in use."""
+    while True:
+        await asyncio.sleep(_INSPECTION)
+        try:
+            found = await inspect()
+        except StoreUnavailable:
+            # That is said where it is used.
+            continue
+        except Exception:  # noqa: BLE001 - what is wrong later is to be found all the same
+            _log.exception("the store could not be inspected")
+            continue
+        for finding in found:
+            if finding not in known:
+                tell = _log.error if finding.severity is Severity.ERROR else _log.warning
+                tell(finding.text)
+        known = found
 
 
 def _limits(settings: Settings) -> EngineLimits:

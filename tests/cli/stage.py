@@ -37,6 +37,8 @@ class Server:
 
     address: str
     process: subprocess.Popen[bytes]
+    log: Path
+    """What it writes for its operator; there as long as it runs."""
 
     def stop(self) -> int:
         """Stops it as an operator would; gives its exit code."""
@@ -52,7 +54,7 @@ def running_server(*flags: str) -> Iterator[Server]:
         command = [sys.executable, "-m", "pixied_server", "serve", "--listen", address, *flags]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, stderr=log, env=clean_environment(), cwd=folder)
-        server = Server(address, process)
+        server = Server(address, process, folder / "log")
         try:
             with grpc.insecure_channel(address) as channel:
                 grpc.channel_ready_future(channel).result(timeout=PATIENCE)

@@ -6,7 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.cli.stage import Server, lines, meanwhile, run_command
+from tests.cli.stage import Server, lines, meanwhile, poll, run_command, running_server
+from tests.support.redis_servers import single
 
 from pixied_server.cli.exits import ExitCode
 
@@ -124,3 +125,14 @@ def test_an_address_that_is_taken_is_refused(tmp_path: Path) -> None:
     result = run_command("serve", "--listen", address)
     assert result.exit_code == ExitCode.REFUSED
     assert address in result.stderr
+
+
+def test_a_store_that_becomes_unsafe_while_in_use_is_told() -> None:
+    """Redis may be told at any time to delete what it is to keep, or have its memory limited."""
+    with single(aof=True) as redis, running_server("--engine", redis.url) as server:
+        assert b"maxmemory" not in server.log.read_bytes()
+        redis("CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "maxmemory", "1000000000")
+        poll(lambda: b"maxmemory-policy is allkeys-lru" in server.log.read_bytes())
+        redis("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1000000")
+        poll(lambda: b"its maxmemory is 1,000,000 bytes" in server.log.read_bytes())
+        assert server.log.read_bytes().count(b"allkeys-lru") == 1

@@ -37,6 +37,32 @@ async def test_eviction_and_sync(opened: Opened) -> None:
     assert "appendfsync is no" in found[Severity.WARNING]
 
 
+async def test_less_memory_than_messages_may_take(opened: Opened) -> None:
+    """A server with less memory than `max_total_bytes` will refuse messages before old ones go."""
+    with single(aof=True, maxmemory=50_000_000) as server:
+        async with opened(server.url) as store:
+            assert await store.inspect(KEYS[0], total_bytes=50_000_000) == []
+            (found,) = await store.inspect(KEYS[0], total_bytes=50_000_001)
+    assert found.severity is Severity.WARNING
+    assert "50,000,000 bytes" in found.text
+    assert "50,000,001 of messages" in found.text
+
+
+async def test_the_servers_of_a_cluster_share_the_messages(a_cluster: Cluster, opened: Opened) -> None:
+    """Each server of a cluster needs room for its share."""
+    async with opened(a_cluster.url) as store:
+        for server in a_cluster.masters:
+            server("CONFIG", "SET", "maxmemory", "50000000")
+        try:
+            enough = await store.inspect(KEYS[0], total_bytes=150_000_000)
+            found = await store.inspect(KEYS[0], total_bytes=150_000_003)
+        finally:
+            for server in a_cluster.masters:
+                server("CONFIG", "SET", "maxmemory", "0")
+    assert not [one for one in enough if "maxmemory" in one.text]
+    assert len([one for one in found if "maxmemory" in one.text]) == 3
+
+
 async def test_what_a_user_may_not(opened: Opened) -> None:
     """Commands and keys that a user may not use are named; what could not be checked is said."""
     with single(aof=True, user="pixied on >secret ~test* &* +@all -xadd -spublish -config") as server:

@@ -54,7 +54,7 @@ def facts(info: bytes) -> Mapping[str, str]:
 
 
 async def inspected(
-    node: str, ask: Ask, key: bytes, *, has_key: bool, cluster: bool, replicas: int
+    node: str, ask: Ask, key: bytes, *, has_key: bool, cluster: bool, replicas: int, room: int
 ) -> Sequence[Finding]:
     """Inspect one server.
 
@@ -65,6 +65,7 @@ async def inspected(
         has_key: whether it has that key, or would: in a cluster only one server runs a script that names it.
         cluster: whether it is used as one of a cluster.
         replicas: so many replicas it should have.
+        room: so many bytes of messages it may have to hold.
 
     Raises:
         StoreUnavailable: if it does not answer.
@@ -75,7 +76,7 @@ async def inspected(
         found.append(_risk("its INFO can't be read, so its version, eviction and persistence were not checked: +info"))
     else:
         about = facts(info)
-        found += (*_about_version(about), *_about_mode(about, cluster=cluster), *_about_memory(about))
+        found += (*_about_version(about), *_about_mode(about, cluster=cluster), *_about_memory(about, room))
         found += _about_replicas(about, replicas)
         found += await _about_persistence(ask, about)
     return [Finding(one.severity, f"{node}: {one.text}") for one in found]
@@ -118,7 +119,22 @@ def _about_mode(about: Mapping[str, str], *, cluster: bool) -> Sequence[Finding]
     return found
 
 
-def _about_memory(about: Mapping[str, str]) -> Sequence[Finding]:
+def _about_memory(about: Mapping[str, str], room: int) -> Sequence[Finding]:
+    return [*_about_policy(about), *_about_room(int(about.get("maxmemory", 0)), room)]
+
+
+def _about_room(memory: int, room: int) -> Sequence[Finding]:
+    if not memory or memory >= room:
+        return []
+    return [
+        _risk(
+            f"its maxmemory is {memory:,} bytes and it may have to hold {room:,} of messages, by max_total_bytes: it "
+            "will refuse new ones before old ones go; raise it, or lower max_total_bytes"
+        )
+    ]
+
+
+def _about_policy(about: Mapping[str, str]) -> Sequence[Finding]:
     policy = about.get("maxmemory_policy")
     if policy is None:
         return [_risk("it does not tell its maxmemory-policy; it has to be noeviction")]

@@ -200,12 +200,13 @@ class Store:
             endpoints = await self._topology.masters()
             return {str(endpoint): facts(await self._say(endpoint, (b"INFO",), attempts)) for endpoint in endpoints}
 
-    async def inspect(self, key: bytes, *, replicas: int = 0) -> list[Finding]:
+    async def inspect(self, key: bytes, *, replicas: int = 0, total_bytes: int = 0) -> list[Finding]:
         """Look for what is wrong or risky about the servers that have keys.
 
         Args:
             key: one of ours: whether scripts may use it is looked at too.
             replicas: so many replicas each should have.
+            total_bytes: so many bytes of messages they may have to hold together.
 
         Raises:
             StoreUnavailable: if one does not answer within the timeout.
@@ -215,11 +216,18 @@ class Store:
         found: list[Finding] = []
         async with attempts.limit(self.address):
             own = await self._topology.find(key)
-            for endpoint in await self._topology.masters():
+            endpoints = await self._topology.masters()
+            for endpoint in endpoints:
                 wire = await self._node(endpoint).connect()
-                ask = self._asking(wire, attempts)
-                has_key = endpoint == own
-                found += await inspected(str(endpoint), ask, key, has_key=has_key, cluster=cluster, replicas=replicas)
+                found += await inspected(
+                    str(endpoint),
+                    self._asking(wire, attempts),
+                    key,
+                    has_key=endpoint == own,
+                    cluster=cluster,
+                    replicas=replicas,
+                    room=total_bytes // len(endpoints),
+                )
             if (uncovered := self._topology.uncovered()) and cluster:
                 found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
         return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from tests.support.link import RawLink, ack
 
 from pixied.v1 import attach_pb2 as wire
 
-__all__ = ["PARTITIONS", "Pixied", "Received", "answered", "receive", "running"]
+__all__ = ["PARTITIONS", "Pixied", "Received", "Seen", "answered", "reading", "receive", "running"]
 
 PARTITIONS = 4
 _AT_ONCE = 1_000
@@ -141,3 +142,83 @@ async def _receive(link: RawLink, received: Received, handle: int) -> int:
         case other:
             raise AssertionError(f"{other}: {event}")
     return 0
+
+
+class Seen:
+    """What has come on a link, read in a task; nothing is confirmed.
+
+    Attributes:
+        received: by handle.
+        attached: handles that are.
+        failed: handles that could not be attached, and why.
+        detached: handles that are no more.
+        number: the last delivery's.
+    """
+
+    def __init__(self) -> None:
+        self.received: defaultdict[int, Received] = defaultdict(Received)
+        self.attached: set[int] = set()
+        self.failed: dict[int, str] = {}
+        self.detached: set[int] = set()
+        self.number = 0
+        self._changed = asyncio.Condition()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something of this is so; a stream that ends fails the test."""
+        async with within(), self._changed:
+            await self._changed.wait_for(lambda: condition() or self.ended)
+        self.check()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has."""
+        return self._reading is not None and self._reading.done()
+
+    def check(self) -> None:
+        """See that the stream goes on."""
+        if self._reading is not None and self._reading.done():
+            self._reading.result()
+            raise AssertionError("the stream has ended")
+
+    async def read(self, link: RawLink) -> None:
+        """Read a link to its end."""
+        self._reading = asyncio.current_task()
+        try:
+            while True:
+                event = await link.event()
+                async with self._changed:
+                    self._take(event)
+                    self._changed.notify_all()
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
+
+    def _take(self, event: wire.AttachEvent) -> None:
+        match event.WhichOneof("event"):
+            case "delivery":
+                self.number = event.delivery.number
+                for handle in {handle for batch in event.delivery.batches for handle in batch.handles}:
+                    self.received[handle].add(event.delivery, handle)
+            case "attached":
+                self.attached.update(event.attached.handles)
+            case "attach_failed":
+                self.failed[event.attach_failed.handle] = event.attach_failed.error.message
+            case "detached":
+                self.detached.add(event.detached.handle)
+                self.attached.discard(event.detached.handle)
+            case "gap":
+                for handle in event.gap.handles:
+                    self.received[handle].lost += event.gap.gap.lost
+
+
+@asynccontextmanager
+async def reading(link: RawLink) -> AsyncIterator[Seen]:
+    """Read a link for as long as the context lasts."""
+    seen = Seen()
+    task = asyncio.create_task(seen.read(link))
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -23,6 +23,7 @@ class _Connection:
     Attributes:
         subscribes: whether it has asked to subscribe.
         silent: whether what the server says on it is dropped.
+        loses: whether it is cut when the server says something.
     """
 
     def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter, task: "asyncio.Task[None]") -> None:
@@ -30,6 +31,7 @@ class _Connection:
         self.far = far
         self.subscribes = False
         self.silent = False
+        self.loses = False
         self._task = task
 
     def cut(self) -> None:
@@ -46,6 +48,7 @@ class StoreProxy:
     Attributes:
         dropped: how many bytes silent subscriptions should have got since they were made silent.
         answered: how many bytes the server has answered to commands.
+        lost: set when the answer of `lose_answer` is lost.
     """
 
     def __init__(self, target: Path) -> None:
@@ -54,6 +57,8 @@ class StoreProxy:
         self._target = target
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.lost = asyncio.Event()
+        self._losing = b""
         self._refusing = False
         self._refusing_subscriptions = False
         self._on_time = asyncio.Event()
@@ -98,6 +103,13 @@ class StoreProxy:
         for one in list(self._connections):
             if one.subscribes:
                 one.cut()
+
+    # Commands
+
+    def lose_answer(self, word: bytes) -> None:
+        """Cut the connection on which a command with this word is sent next, when the server has answered it."""
+        self.lost.clear()
+        self._losing = word
 
     # All connections
 
@@ -147,12 +159,17 @@ class StoreProxy:
             one.subscribes |= b"SSUBSCRIBE" in chunk
             if one.subscribes and self._refusing_subscriptions:
                 break
+            if self._losing and self._losing in chunk:
+                one.loses, self._losing = True, b""
             one.far.write(chunk)
             await one.far.drain()
         raise EOFError
 
     async def _answer(self, reader: asyncio.StreamReader, one: _Connection) -> None:
         while chunk := await reader.read(_CHUNK):
+            if one.loses:
+                self.lost.set()
+                break
             if one.subscribes:
                 await self._on_time.wait()
             else:

@@ -12,7 +12,7 @@ it is. So there is no hole and no repeat, however far behind the link itself is.
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -38,7 +38,7 @@ from pixied_server.delivery.ledger import Ledger
 from pixied_server.delivery.losses import Losses
 from pixied_server.delivery.outbox import Outbox, OutboxLimits
 from pixied_server.engine.abc import Reading
-from pixied_server.errors import ClientUnknown, LimitClients, PixiedError, StreamProtocol
+from pixied_server.errors import ClientUnknown, EngineUnavailable, LimitClients, PixiedError, StreamProtocol
 
 __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
@@ -51,6 +51,8 @@ _CATCH_MESSAGES = 1_000
 _CATCH_BYTES = 100_000
 # More news than this does not wait for a front-end that sends commands and reads no answers.
 _NEWS = 10_000
+# Seconds after which is read again what a store did not answer.
+_PAUSE = 0.1
 _HEARTBEAT = Heartbeat()
 # What one handle takes in an encoded delivery, about.
 _HANDLE_BYTES = 3
@@ -120,6 +122,8 @@ class Link:
         self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
         self._explicit = 0
+        # The store did not answer a moment ago.
+        self._paused = False
         # While a delivery is put together, its mail is in no delivery that has a number.
         self._building = False
         self._notices: list[LinkEvent] = []
@@ -226,9 +230,11 @@ class Link:
             self.ledger.forget_acked()
         if self._has_more():
             self._news.set()
+        due: dict[Attachment, None] = {}
         while self._own_sent and self._own_sent[0][0] <= number:
-            at, attachment = self._own_sent.popleft()
-            await self._confirm_own(attachment, at)
+            due[self._own_sent.popleft()[1]] = None
+        if due:
+            await self._confirm_own(due)
 
     async def client_ack(self, handle: int, number: int) -> None:
         """A client has confirmed every delivery up to a number. One that was just lost is no error.
@@ -240,8 +246,8 @@ class Link:
         attachment = self._attachments.get(handle)
         if attachment is not None:
             attachment.acked = max(attachment.acked, number)
-            if attachment.explicit:
-                await self._confirm_own(attachment, number)
+            if attachment.explicit and number:
+                await self._confirm_own([attachment])
 
     async def close(self) -> None:
         """Let go of all clients: their mail stays, their session timeouts begin to run.
@@ -274,14 +280,20 @@ class Link:
             raise unforeseen[0]
         return [one for one in outcomes if isinstance(one, PixiedError)]
 
-    async def _confirm_own(self, attachment: Attachment, number: int) -> None:
-        """Trim the inbox of a client that got mail of its own."""
-        if self._is_live(attachment):
-            confirmed = attachment.delivered().confirmed
-            if confirmed and number:
-                # A session may be found to be over just now; the link is told of that by itself.
-                with suppress(ClientUnknown):
-                    await self._hub.engine.confirm(attachment.claim, confirmed)
+    async def _confirm_own(self, some: Iterable[Attachment]) -> None:
+        """Trim the inboxes of clients that got mail of their own."""
+        confirming = [self._confirm(attachment) for attachment in some if self._is_live(attachment)]
+        if self._hub.engine.waits:
+            await asyncio.gather(*confirming)
+        else:
+            for one in confirming:
+                await one
+
+    async def _confirm(self, attachment: Attachment) -> None:
+        if confirmed := attachment.delivered().confirmed:
+            # A session may be found to be over just now; the link is told of that by itself.
+            with suppress(ClientUnknown):
+                await self._hub.engine.confirm(attachment.claim, confirmed)
 
     # What it is told
 
@@ -298,8 +310,22 @@ class Link:
         return events
 
     def _has_more(self) -> bool:
-        waiting = self._behind or self._readings or self._outbox or self._losses
-        return bool(self._notices) or (self.ledger.open and bool(waiting))
+        if self._notices:
+            return True
+        if not self.ledger.open:
+            return False
+        to_read = bool(self._behind or self._outbox) and not self._paused
+        return to_read or self._outbox.ready or bool(self._readings or self._losses)
+
+    def _pause(self) -> None:
+        """The store does not answer: what has to be read is tried again a moment later."""
+        if not self._paused:
+            self._paused = True
+            asyncio.get_running_loop().call_later(_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._news.set()
 
     async def _delivery(self) -> list[LinkEvent]:
         # Stays true if this fails: then the link is at its end, and what was in hand counts as not delivered.
@@ -356,22 +382,35 @@ class Link:
         return taken
 
     async def _read_some(self, most: int, room: int) -> bool:
-        """Read for so many of the clients that are behind, or fewer. Returns whether there are any."""
+        """Read for so many of the clients that are behind, or fewer. Returns whether anything was read."""
         # A store is asked for many at once; without one they are read one by one, and none for which there is no room.
         at_once = _AT_ONCE if self._hub.engine.waits else 1
-        group = list(islice(self._behind, min(at_once, most)))
-        if group:
-            readings = await self._read(group, min(_CATCH_BYTES, room // len(group) + 1))
-            self._readings.extend(zip(group, readings, strict=True))
-        return bool(group)
+        group = [] if self._paused else list(islice(self._behind, min(at_once, most)))
+        if not group:
+            return False
+        readings = await self._read(group, min(_CATCH_BYTES, room // len(group) + 1))
+        for attachment, reading in zip(group, readings, strict=True):
+            if reading is not None:
+                self._readings.append((attachment, reading))
+            elif self._has(attachment):
+                self._behind[attachment] = None
+        return bool(self._readings)
 
-    async def _read(self, group: Sequence[Attachment], size: int) -> list[Reading]:
+    async def _read(self, group: Sequence[Attachment], size: int) -> list[Reading | None]:
+        """Read on for some clients. Returns what each has; None where the store does not answer."""
         for attachment in group:
             del self._behind[attachment]
             for pattern in attachment.claim.patterns():
                 self.audiences.expect(pattern, attachment.handle)
-        reads = [attachment.claim.read(messages=_CATCH_MESSAGES, size=size) for attachment in group]
+        reads = [self._read_one(attachment, size) for attachment in group]
         return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+
+    async def _read_one(self, attachment: Attachment, size: int) -> Reading | None:
+        try:
+            return await attachment.claim.read(messages=_CATCH_MESSAGES, size=size)
+        except EngineUnavailable:
+            self._pause()
+            return None
 
     def _join(self, attachment: Attachment, progress: Progress) -> None:
         for pattern in attachment.claim.patterns():
@@ -383,11 +422,7 @@ class Link:
         last: Batch | None = None
         outbox = self._outbox
         while room > 0:
-            entry = outbox.take_ready()
-            if entry is None:
-                entry, losses = await outbox.take(room)
-                for loss in losses:
-                    self._losses.add(loss)
+            entry = outbox.take_ready() or await self._read_on(room)
             if entry is None:
                 break
             audience = self._audience_of(entry)
@@ -403,6 +438,19 @@ class Link:
             room -= entry.message.size
         if last is not None:
             last.reached = outbox.progress
+
+    async def _read_on(self, room: int) -> Entry | None:
+        """Read what did not wait in the outbox. Returns the next message of it."""
+        if self._paused:
+            return None
+        try:
+            entry, losses = await self._outbox.take(room)
+        except EngineUnavailable:
+            self._pause()
+            return None
+        for loss in losses:
+            self._losses.add(loss)
+        return entry
 
     def _follow(self, pattern: str) -> None:
         self._hub.follow(pattern, self)

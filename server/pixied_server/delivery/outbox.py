@@ -49,6 +49,11 @@ class Outbox:
         return bool(self._waiting or self._beyond)
 
     @property
+    def ready(self) -> bool:
+        """Whether there is something to take that need not be read first."""
+        return bool(self._waiting)
+
+    @property
     def full(self) -> bool:
         """Whether further messages would not be kept but have to be read from the logs."""
         return bool(self._beyond) or len(self._waiting) >= self._limits.messages or self._bytes >= self._limits.bytes

@@ -246,6 +246,9 @@ class Claim(Protocol):
         Args:
             messages: at most so many, 1 or more.
             size: about so many bytes, but at least one message.
+
+        Raises:
+            EngineUnavailable: nothing was read.
         """
         ...
 
@@ -479,11 +482,17 @@ class Engine(Protocol):
         ...
 
     async def confirm(self, claim: Claim, progress: Progress) -> None:
-        """The client has got everything up to here. Never moves back; a claim that was lost changes nothing."""
+        """The client has got everything up to here. Never moves back; a claim that was lost changes nothing.
+
+        Where the store does not answer, it is done when it does.
+        """
         ...
 
     async def release(self, claim: Claim, delivered: Delivered) -> None:
-        """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing."""
+        """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing.
+
+        Where the store does not answer, it is done when it does.
+        """
         ...
 
     async def read(
@@ -498,6 +507,9 @@ class Engine(Protocol):
             upto: a progress that was announced.
             messages: at most so many from each partition, 1 or more.
             size: about so many bytes, but at least one message.
+
+        Raises:
+            EngineUnavailable: nothing was read.
         """
         ...
 

@@ -78,9 +78,9 @@ class RedisEngine:
         self.process = Process(store, layout, limits, replicas, clock)
         self.counters = self.process.counters
         self.subscriber = Subscriber(store, self.process.partitions, self.process.name, self, timeout)
-        checkpoints = Checkpoints(self.process)
+        self._checkpoints = Checkpoints(self.process)
         requests = Requests(self.process)
-        self._ownership = Ownership(self.process, self.subscriber, checkpoints, requests)
+        self._ownership = Ownership(self.process, self.subscriber, self._checkpoints, requests)
         self._events = Events(self.process, requests)
         self._subscriptions = Subscriptions(self.process, self._ownership, self._events)
         self._clients = Clients(self.process, self._ownership, self._subscriptions, self._events)
@@ -95,7 +95,7 @@ class RedisEngine:
             self.subscriber,
             self._ownership,
             self._subscriptions,
-            checkpoints,
+            self._checkpoints,
             self._events,
             self.repair,
         )
@@ -158,6 +158,8 @@ class RedisEngine:
         await self.process.close()
         await self.subscriber.close()
         with suppress(PixiedError):
+            # Who could not be released is left to the others, which find that this process does not live.
+            await self._checkpoints.write()
             await self.upkeep.leave()
 
     async def run(self) -> None:

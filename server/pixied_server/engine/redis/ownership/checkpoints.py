@@ -6,7 +6,7 @@ Each link's progress is one line, however many clients it has; and for each clie
 import asyncio
 from weakref import WeakKeyDictionary
 
-from pixied_server.core.progress import reaches
+from pixied_server.core.progress import Progress, reaches
 from pixied_server.engine.abc import Delivered, Keeper
 from pixied_server.engine.redis.ownership.claim import RedisClaim
 from pixied_server.engine.redis.partition.codec import progress_text
@@ -14,7 +14,7 @@ from pixied_server.engine.redis.partition.protocol import Answer, Settled
 from pixied_server.engine.redis.process import Process
 from pixied_server.errors import PixiedError
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "confirmed"]
 
 
 class Checkpoints:
@@ -30,7 +30,9 @@ class Checkpoints:
         self._named = 0
         self._changed: dict[str, RedisClaim] = {}
         self._written: dict[str, str] = {}
-        self._unreleased: list[tuple[RedisClaim, Settled]] = []
+        # What the store did not take when it was to be done, by client.
+        self._unconfirmed: dict[str, RedisClaim] = {}
+        self._unreleased: dict[str, Settled] = {}
 
     def name_of(self, keeper: Keeper | None) -> str:
         """How a link is called in the store; "" for none."""
@@ -50,14 +52,44 @@ class Checkpoints:
     def forget(self, claim: RedisClaim) -> None:
         """A claim is over."""
         self._changed.pop(claim.client_id, None)
+        self._unconfirmed.pop(claim.client_id, None)
 
     def forget_written(self) -> None:
         """The store may have lost what was written."""
         self._written.clear()
 
-    def release_later(self, claim: RedisClaim, settled: Settled) -> None:
+    def confirm_later(self, claim: RedisClaim) -> None:
+        """What a client has confirmed could not be written: that is tried again."""
+        self._unconfirmed[claim.client_id] = claim
+
+    def release_later(self, client_id: str, settled: Settled) -> None:
         """A claim could not be released: that is tried again."""
-        self._unreleased.append((claim, settled))
+        self._unreleased[client_id] = settled
+
+    def unreleased(self, client_id: str) -> Settled | None:
+        """What is known of a client by a claim that could not be released yet."""
+        return self._unreleased.get(client_id)
+
+    async def release(self, *clients: str) -> None:
+        """Release claims that could not be released yet, if there are any on these clients.
+
+        Raises:
+            EngineUnavailable: some are still not released.
+        """
+        waiting = {client_id: self._unreleased[client_id] for client_id in clients if client_id in self._unreleased}
+        answers = {
+            client_id: self._process.home(client_id).release(client_id, settled)
+            for client_id, settled in waiting.items()
+        }
+        await asyncio.gather(*[answer.result for answer in answers.values()], return_exceptions=True)
+        for client_id, answer in answers.items():
+            await answer
+            self.released(client_id, waiting[client_id])
+
+    def released(self, client_id: str, settled: Settled) -> None:
+        """The store knows of the end of a claim."""
+        if self._unreleased.get(client_id) is settled:
+            del self._unreleased[client_id]
 
     async def write(self) -> None:
         """Write what changed: first who has joined or left, then how far each link is, both as of this moment.
@@ -65,7 +97,8 @@ class Checkpoints:
         In this order: a link's progress counts for those who have joined alone, so nobody's may be written before it
         is known who has left.
         """
-        await self._release()
+        await self.release(*self._unreleased)
+        await self._confirm()
         changed, self._changed = self._changed, {}
         links = {name: progress_text(keeper.confirmed()) for keeper, name in list(self._names.items())}
         try:
@@ -91,11 +124,26 @@ class Checkpoints:
             claim.client_id, claim.number, delivered.confirmed, claim.changes, follows=follows
         )
 
-    async def _release(self) -> None:
-        unreleased, self._unreleased = self._unreleased, []
-        for index, (claim, settled) in enumerate(unreleased):
-            try:
-                await self._process.home(claim.client_id).release(claim.client_id, settled)
-            except PixiedError:
-                self._unreleased += unreleased[index:]
-                raise
+    async def _confirm(self) -> None:
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        try:
+            await asyncio.gather(*[self._write_confirmed(claim) for claim in unconfirmed.values()])
+        except PixiedError:
+            self._unconfirmed = {name: one for name, one in unconfirmed.items() if not one.lost} | self._unconfirmed
+            raise
+
+    async def _write_confirmed(self, claim: RedisClaim) -> None:
+        delivered = self._process.listener.delivered(claim.client_id)
+        if delivered is not None and not claim.lost:
+            await confirmed(self._process, claim, delivered.confirmed)
+
+
+async def confirmed(process: Process, claim: RedisClaim, progress: Progress) -> None:
+    """Write what a client has confirmed, and take that away from its inbox.
+
+    Raises:
+        EngineUnavailable: it may be done, wholly or in part.
+    """
+    home = process.home(claim.client_id)
+    while await home.confirm(claim.client_id, claim.number, progress, claim.changes):
+        pass

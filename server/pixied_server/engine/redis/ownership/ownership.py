@@ -7,7 +7,7 @@ from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.engine.abc import Claim, Delivered, Keeper, Parting
 from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.ownership.changes import Changes, Notified, starts_of
-from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
+from pixied_server.engine.redis.ownership.checkpoints import Checkpoints, confirmed
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
 from pixied_server.engine.redis.ownership.follow import Follows
 from pixied_server.engine.redis.partition.codec import Start, progress_in
@@ -134,6 +134,7 @@ class Ownership:
         waiting.add(yielded)
         try:
             for force in (False, True):
+                settled = self._settled(client_id)
                 answer = await self._process.home(client_id).claim(
                     client_id,
                     front_end,
@@ -141,9 +142,10 @@ class Ownership:
                     link=self._checkpoints.name_of(keeper),
                     force=force,
                     cursor=cursor,
-                    settled=self._settled(client_id),
+                    settled=settled,
                 )
                 if isinstance(answer, Claimed):
+                    self._checkpoints.released(client_id, settled)
                     return answer
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_YIELD):
@@ -156,10 +158,10 @@ class Ownership:
                 self._yielded.pop(client_id, None)
 
     def _settled(self, client_id: str) -> Settled:
-        """What is known of a client by the claim that this process has on it."""
+        """What is known of a client by the claim that this process has on it, or has yet to release."""
         mine = self.owned.get(client_id)
         if mine is None:
-            return Settled(0)
+            return self._checkpoints.unreleased(client_id) or Settled(0)
         return _settled(mine, self._process.listener.delivered(client_id) or Delivered())
 
     def _begin(self, client_id: str, claimed: Claimed, keeper: Keeper | None) -> RedisClaim:
@@ -251,10 +253,10 @@ class Ownership:
         mine = self.owned.get(claim.client_id)
         if mine is None or mine is not claim:
             return
-        home = self._process.home(mine.client_id)
-        more = await home.confirm(mine.client_id, mine.number, progress, mine.changes)
-        while more:
-            more = await home.confirm(mine.client_id, mine.number, progress, mine.changes)
+        try:
+            await confirmed(self._process, mine, progress)
+        except EngineUnavailable:
+            self._checkpoints.confirm_later(mine)
 
     def lose(self, claim: RedisClaim) -> None:
         """Someone else has claimed a client that is owned here."""
@@ -271,8 +273,7 @@ class Ownership:
         try:
             await self._process.home(claim.client_id).release(claim.client_id, settled)
         except EngineUnavailable:
-            self._checkpoints.release_later(claim, settled)
-            raise
+            self._checkpoints.release_later(claim.client_id, settled)
 
     def joined(self, claim: RedisClaim) -> None:
         """See `Owner`."""
@@ -299,6 +300,7 @@ class Ownership:
             delivered = self._process.listener.delivered(client_id) or Delivered()
             self._process.listener.claimed(client_id)
             await self.release(claim, delivered)
+        await self._checkpoints.release(client_id)
         await self._process.home(client_id).notify(process, f"R\n{client_id}")
 
     def on_yielded(self, client_id: str) -> None:

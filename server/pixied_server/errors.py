@@ -275,12 +275,17 @@ class RateLimited(PixiedError):
 
 
 class EngineUnavailable(PixiedError):
-    """The store behind the engine does not answer."""
+    """The store behind the engine does not answer.
+
+    Attributes:
+        ambiguous: what was asked for may have been done all the same.
+    """
 
     reason = Reason.ENGINE_UNAVAILABLE
 
-    def __init__(self, why: str, *, retry_after: float = 1.0) -> None:
+    def __init__(self, why: str, *, retry_after: float = 1.0, ambiguous: bool = False) -> None:
         super().__init__(f"the store does not answer: {why}", retry_after=retry_after)
+        self.ambiguous = ambiguous
 
 
 class Draining(PixiedError):

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tests.faults.stage import Pixied, Seen, answered, reading, running
 from tests.support.caller import until
 from tests.support.link import RawLink, ack, attach, client_ack, detach, linked
@@ -123,6 +125,25 @@ async def test_a_link_that_reads_on_waits_for_the_store(store: Server, how: str,
             await seen.until(lambda number=number: seen.number > number)  # type: ignore[misc]
         assert seen.received[1].texts == ["first", *texts]
         assert not seen.received[1].lost
+
+
+async def test_a_session_ends_though_the_answer_to_an_attach_was_lost(store: Server) -> None:
+    """Redis has made the process the owner, and the process does not know: nobody keeps the session alive."""
+    async with _pair(store) as (proxy, pixied, other), linked(pixied) as link, reading(link) as seen:
+        client = await other.client("/a", session_timeout=Duration(seconds=1))
+        proxy.lose_answer(b"\r\nclaim\r\n")
+        await link.send(attach(client, 1))
+        await seen.until(lambda: 1 in seen.failed or 1 in seen.attached)
+        assert (proxy.lost.is_set(), seen.attached) == (True, set())
+
+        async def is_over() -> bool:
+            try:
+                await other("GetClient", client_id=client)
+            except grpc.aio.AioRpcError as error:
+                return error.code() is grpc.StatusCode.NOT_FOUND
+            return False
+
+        await until(is_over)
 
 
 async def test_what_is_taken_comes_though_the_answer_to_the_release_was_lost(store: Server) -> None:

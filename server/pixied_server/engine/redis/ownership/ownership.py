@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.engine.abc import Claim, Delivered, Keeper, Parting
@@ -50,6 +51,8 @@ class Ownership:
         self.notified: dict[str, Notified] = {}
         self.changes = Changes(process, self, self._follows, checkpoints, requests)
         self._yielded: dict[str, set[asyncio.Event]] = {}
+        # Clients that may be this process's since an answer was lost.
+        self._doubtful: set[str] = set()
 
     @property
     def received(self) -> Progress:
@@ -107,7 +110,12 @@ class Ownership:
         expires: bool,
         keeper: Keeper | None,
     ) -> RedisClaim:
-        claimed = await self._ask(client_id, front_end, cursor, expires=expires, keeper=keeper)
+        try:
+            claimed = await self._ask(client_id, front_end, cursor, expires=expires, keeper=keeper)
+        except EngineUnavailable as error:
+            if error.ambiguous:
+                self._doubtful.add(client_id)
+            raise
         claim = self._begin(client_id, claimed, keeper)
         claim.front_end, claim.expires = front_end, expires
         if notified.gone:
@@ -278,6 +286,28 @@ class Ownership:
     def joined(self, claim: RedisClaim) -> None:
         """See `Owner`."""
         self._checkpoints.note(claim)
+
+    async def give_back_unknown(self) -> None:
+        """Release claims whose answers were lost: Redis lists this process as owner, and nobody here has the client.
+
+        Raises:
+            EngineUnavailable: the store does not answer; it is to be done again.
+        """
+        doubtful = [client_id for client_id in self._doubtful if client_id not in self.notified]
+        for begin in range(0, len(doubtful), _AT_ONCE):
+            await asyncio.gather(*map(self._give_back_unknown, doubtful[begin : begin + _AT_ONCE]))
+
+    async def _give_back_unknown(self, client_id: str) -> None:
+        home = self._process.home(client_id)
+        with suppress(ClientUnknown):
+            record = await home.look(client_id)
+            number, mine = int(record.fields["claim"]), self.owned.get(client_id)
+            if record.fields["process"] == self._process.name and (mine is None or mine.number < number):
+                # An older claim of this process has lost the client by that one.
+                await home.release(client_id, replace(self._settled(client_id), claim=number))
+                if mine is not None:
+                    self.lose(mine)
+        self._doubtful.discard(client_id)
 
     # What other processes say
 

@@ -282,4 +282,4 @@ class Calls:
     def _fail(self, some: list[_Operation], error: StoreUnavailable) -> None:
         for one in some:
             if not one.result.done():
-                one.result.set_exception(EngineUnavailable(str(error)))
+                one.result.set_exception(EngineUnavailable(str(error), ambiguous=error.ambiguous))

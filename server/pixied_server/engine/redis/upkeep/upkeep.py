@@ -92,6 +92,7 @@ class Upkeep:
                 (self._checkpoints.write, _CHECKPOINT),
                 (self._each_second, _SECOND),
                 (self._look_for_replicas, _SECOND),
+                (self._ownership.give_back_unknown, _SECOND),
                 (self._probe, _PROBE),
             ):
                 tasks.create_task(self._repeat(work, pause))

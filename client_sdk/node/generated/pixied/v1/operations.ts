@@ -35,7 +35,7 @@ export interface Client {
   /** How many channels and patterns it is subscribed to. */
   subscriptions: number;
   /**
-   * How many messages wait for it or were sent to it and are not confirmed. Beyond 1,000 a message that came through
+   * How many messages wait for it or were sent to it and are not confirmed. Beyond 500 a message that came through
    * several subscriptions is counted for each of them.
    */
   pending: number;

@@ -109,6 +109,8 @@ class Attachment:
         if reading.entries or reading.losses:
             self._forget_confirmed()
             self._trail.append((number, self.claim.capped(reading.upto)))
+            # A subscription that came since it was read caps what counts as confirmed, not what is sent.
+            self._had = later(self._had, reading.upto)
         maybe = reading.redelivered
         batches = []
         if maybe:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
-from pixied_server.core.progress import NOTHING, Progress
+from pixied_server.core.progress import NOTHING, Progress, later
 from pixied_server.engine.abc import Claim, Delivered, Keeper, Parting
 from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.ownership.changes import Changes, Notified, starts_of
@@ -199,7 +199,7 @@ class Ownership:
             # Its link went on until this moment, while the store was asked.
             delivered = self._process.listener.delivered(client_id) or Delivered()
             claim.advance(_capped(delivered.confirmed, {log: at for log, at in starts.items() if not other.reads(log)}))
-            claim.was_sent(delivered.sent)
+            claim.was_sent(later(other.sent, delivered.sent))
         self._forget(client_id)
         self._process.listener.claimed(client_id)
         claim.changes = claimed.record.changes
@@ -361,7 +361,9 @@ class Ownership:
 
 
 def _settled(claim: RedisClaim, delivered: Delivered) -> Settled:
-    return Settled(claim.number, delivered.confirmed, delivered.sent, delivered.cursors, claim.changes)
+    # An owner before it in this process may have sent more than the store knows of.
+    sent = later(claim.sent, delivered.sent)
+    return Settled(claim.number, delivered.confirmed, sent, delivered.cursors, claim.changes)
 
 
 def _capped(progress: Progress, starts: Starts) -> Progress:

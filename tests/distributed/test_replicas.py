@@ -123,6 +123,18 @@ async def test_what_replicas_were_waited_for_survives(trio: Trio) -> None:
         assert not mail.losses
 
 
+async def test_a_master_without_memory_lets_go_of_what_replicas_have(trio: Trio) -> None:
+    """What makes room is answered when the replicas know, though not a byte more can be stored."""
+    async with opened(trio, replicas=2) as site:
+        await site.create("ann", "bob")
+        await site.subscribe("ann", "/a")
+        trio.master("CONFIG", "SET", "maxmemory", 1)
+        assert await site.unsubscribe("ann", "/a") == ["/a"]
+        assert await site.ping("ann") is not None
+        await site.destroy("bob")
+        assert await reason_of(site.create("eve")) is Reason.ENGINE_UNAVAILABLE
+
+
 async def test_replicas_that_come_back_end_the_refusals(trio: Trio) -> None:
     """Health follows without anyone publishing."""
     async with opened(trio, replicas=2) as site:

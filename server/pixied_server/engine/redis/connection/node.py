@@ -10,6 +10,10 @@ from pixied_server.engine.redis.connection.wire import Refusal, Wire
 __all__ = ["Node"]
 
 
+# A server that has no memory left refuses SET itself: then nothing could be taken away from it either.
+_WRITE = b"#!lua flags=allow-oom\nredis.call('SET', KEYS[1], '')"
+
+
 class Node:
     """A server, and the connection to it that all commands share.
 
@@ -71,7 +75,7 @@ class Node:
         wire = await self._second.connect()
         deadline = asyncio.get_running_loop().time() + timeout
         # Only the place of a connection's own last write can be waited for.
-        written = wire.request((b"SET", key, b""), deadline)
+        written = wire.request((b"EVAL", _WRITE, 1, key), deadline)
         waited = wire.request((b"WAIT", replicas, max(1, round(timeout * 900))), deadline)
         for reply in (await written, await waited):
             if isinstance(reply, Refusal):

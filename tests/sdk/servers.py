@@ -41,6 +41,11 @@ class Server:
         assert self._process
         return self._process.pid
 
+    @property
+    def log(self) -> str:
+        """What it has logged, and its predecessors at this address."""
+        return (self._folder / "log").read_text()
+
     def start(self, *flags: str) -> None:
         """Start it, with further flags if need be, and wait until it takes connections."""
         environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("PIXIED_")}
@@ -50,7 +55,7 @@ class Server:
             )
         deadline = time.monotonic() + PATIENCE
         while not self._takes_connections():
-            assert self._process.poll() is None, (self._folder / "log").read_text()
+            assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, "the server did not start in time"
             time.sleep(0.02)
 

@@ -84,9 +84,10 @@ class RedisEngine:
         self._events = Events(self.process, requests)
         self._subscriptions = Subscriptions(self.process, self._ownership, self._events)
         self._clients = Clients(self.process, self._ownership, self._subscriptions, self._events)
-        self._publishing = Publishing(
-            self.process, self.subscriber, self._clients, self._events, Retention(self.process)
-        )
+        retention = Retention(self.process)
+        for partition in self.process.partitions:
+            partition.make_room = retention.make_room
+        self._publishing = Publishing(self.process, self.subscriber, self._clients, self._events, retention)
         self._listing = Listing(layout, self.process.partitions)
         self._cursors = count(1)
         self.repair = Repair(self.process, self._subscriptions)

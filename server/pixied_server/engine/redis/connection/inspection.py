@@ -128,8 +128,8 @@ def _about_room(memory: int, room: int) -> Sequence[Finding]:
         return []
     return [
         _risk(
-            f"its maxmemory is {memory:,} bytes and it may have to hold {room:,} of messages, by max_total_bytes: it "
-            "will refuse new ones before old ones go; raise it, or lower max_total_bytes"
+            f"its maxmemory is {memory:,} bytes and it may have to hold {room:,} of messages, by max_total_bytes: old "
+            "ones will go before that, and new clients be refused; raise it, or lower max_total_bytes"
         )
     ]
 

@@ -1,16 +1,28 @@
-"""Keeping all messages within `max_total_bytes`."""
+"""Keeping all messages within `max_total_bytes`, and within the memory that Redis has."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
+import structlog
+
+from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.process import Process
 
 __all__ = ["Retention"]
+
+_log = structlog.get_logger(__name__)
 
 _ALL = 1 << 53
 # So much more than it must is taken away at once, as a share of all: so this is not to be done for each message.
 _SPARE = 64
 # Of less than this not a message more goes than must.
 _LARGE = 1_000_000
+# So much of what a server holds goes when it has no memory left: its limit may be lower than ours.
+_SQUEEZED = 20
+# Where that was in vain, for others fill the server, it is not done again for so many seconds.
+_VAIN = 1.0
+# It is logged once in so many seconds.
+_TOLD = 60.0
 
 
 class Retention:
@@ -23,6 +35,10 @@ class Retention:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._shrinking: asyncio.Task[None] | None = None
+        self._squeezing: dict[str, asyncio.Task[bool]] = {}
+        # For each server, when messages made room there for the last time, and how much was held then.
+        self._squeezed: dict[str, tuple[float, int]] = {}
+        self._told = -_TOLD
 
     async def keep_within(self) -> None:
         """Wait until there is no more than may be, as far as this process has seen."""
@@ -31,16 +47,19 @@ class Retention:
 
     @property
     def _excess(self) -> int:
-        return self._process.held(lambda totals: totals.bytes) - self._process.limits.total_bytes
+        return self._held() - self._process.limits.total_bytes
+
+    def _held(self) -> int:
+        return self._process.held(lambda totals: totals.bytes)
 
     async def _shrink(self) -> bool:
         """All who find that there is too much wait for the same. Returns whether anything went."""
-        before = self._process.held(lambda totals: totals.bytes)
+        before = self._held()
         if self._shrinking is None:
             self._shrinking = asyncio.get_running_loop().create_task(self._shrink_once())
             self._shrinking.add_done_callback(self._shrunk)
         await asyncio.shield(self._shrinking)
-        return self._process.held(lambda totals: totals.bytes) < before
+        return self._held() < before
 
     def _shrunk(self, task: "asyncio.Task[None]") -> None:
         self._shrinking = None
@@ -48,22 +67,63 @@ class Retention:
             task.exception()
 
     async def _shrink_once(self) -> None:
-        """Take away what is too much, and a little more: the oldest of all first."""
+        """Take away what is too much, and a little more."""
         await self._process.refresh()
         excess = self._excess
-        if excess <= 0:
-            return
-        excess += self._process.limits.total_bytes // _SPARE if self._process.limits.total_bytes > _LARGE else 0
-        oldest = dict(zip(self._process.partitions, await self._look(), strict=True))
-        while excess > 0:
-            ages = sorted((place, partition.number) for partition, place in oldest.items() if place is not None)
-            if not ages:
-                return
-            partition = self._process.partitions[ages[0][1]]
-            freed, oldest[partition] = await partition.shrink(excess, ages[1][0] if len(ages) > 1 else _ALL)
-            excess -= freed
+        if excess > 0:
+            excess += self._process.limits.total_bytes // _SPARE if self._process.limits.total_bytes > _LARGE else 0
+            await _take(await _look(self._process.partitions), excess)
 
-    async def _look(self) -> list[int | None]:
-        answers = [partition.shrink(0, 0) for partition in self._process.partitions]
-        await asyncio.gather(*[answer.result for answer in answers])
-        return [(await answer)[1] for answer in answers]
+    # A server without memory
+
+    async def make_room(self, number: int, since: float) -> bool:
+        """See `MakeRoom`: the oldest messages of the server go, a few more than must."""
+        server = await self._process.partitions[number].server()
+        if self._squeezed.get(server, (0.0, 0))[0] > since:
+            return True
+        if server not in self._squeezing:
+            squeezing = asyncio.get_running_loop().create_task(self._squeeze(server))
+            self._squeezing[server] = squeezing
+            squeezing.add_done_callback(lambda _: self._squeezing.pop(server))
+        return await asyncio.shield(self._squeezing[server])
+
+    async def _squeeze(self, server: str) -> bool:
+        servers = await asyncio.gather(*[partition.server() for partition in self._process.partitions])
+        there = [one for one, at in zip(self._process.partitions, servers, strict=True) if at == server]
+        oldest = await _look(there, at_once=True)
+        now = asyncio.get_running_loop().time()
+        at, held = self._squeezed.get(server, (-_VAIN, 0))
+        if (holds := _held_by(there)) <= held and now - at < _VAIN:
+            return False
+        freed = await _take(oldest, holds // _SQUEEZED + 1, at_once=True)
+        self._squeezed[server] = (asyncio.get_running_loop().time(), _held_by(there))
+        if now - self._told >= _TOLD:
+            self._told = now
+            _log.error("the store has no memory left (maxmemory): the oldest messages go", server=server, freed=freed)
+        return freed > 0
+
+
+def _held_by(partitions: Sequence[Partition]) -> int:
+    return sum(one.totals.bytes for one in partitions)
+
+
+async def _look(partitions: Sequence[Partition], *, at_once: bool = False) -> dict[Partition, int | None]:
+    """Find the oldest message of each partition."""
+    answers = {partition: partition.shrink(0, 0, at_once=at_once) for partition in partitions}
+    await asyncio.gather(*[answer.result for answer in answers.values()])
+    return {partition: (await answer)[1] for partition, answer in answers.items()}
+
+
+async def _take(oldest: Mapping[Partition, int | None], size: int, *, at_once: bool = False) -> int:
+    """Take the oldest messages of partitions away, until so many bytes are free. Returns how many are."""
+    left = dict(oldest)
+    taken = 0
+    while taken < size:
+        ages = sorted((place, partition.number, partition) for partition, place in left.items() if place is not None)
+        if not ages:
+            break
+        _, _, partition = ages[0]
+        upto = ages[1][0] if len(ages) > 1 else _ALL
+        freed, left[partition] = await partition.shrink(size - taken, upto, at_once=at_once)
+        taken += freed
+    return taken

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ from pixied_server.engine.redis.connection.failures import StoreFull, StoreUnava
 from pixied_server.engine.redis.connection.store import Script, Store
 from pixied_server.engine.redis.connection.wire import Wire
 from pixied_server.engine.redis.partition.clock import ElapsedClock
-from pixied_server.engine.redis.partition.script import FREEING, NEEDS_ROOM, PROMISES, SCRIPT, WEIGHTS
+from pixied_server.engine.redis.partition.script import DISPLACES, FREEING, NEEDS_ROOM, PROMISES, SCRIPT, WEIGHTS
 from pixied_server.errors import EngineUnavailable
 
-__all__ = ["Argument", "Calls", "Known", "Totals"]
+__all__ = ["Argument", "Calls", "Known", "MakeRoom", "Totals"]
 
 _log = structlog.get_logger(__name__)
 
@@ -27,6 +27,9 @@ _LOGS_AT_ONCE = 1_000
 # One call does not stop the others of the server for long: about 1 ms, or as much as a megabyte takes.
 _WEIGHT = 200
 _BYTES = 1_000_000
+
+MakeRoom = Callable[[int, float], Awaitable[bool]]
+"""Makes room on a partition's server, if nobody has since a time of the loop. Returns whether there is some."""
 
 Known = Callable[[], tuple[int, Mapping[str, int]]]
 """Up to which sequence messages were announced or answered, as far as this process knows, and up to which offset in
@@ -82,9 +85,11 @@ class Calls:
         full: whether its server had no memory left when it was last asked to store something.
         replicated: whether enough replicas had what they were last to have.
         known: what this process knows of messages. Set before anything else is called.
+        make_room: takes old messages away for new ones. Set like that.
     """
 
     known: Known
+    make_room: MakeRoom
 
     def __init__(
         self,
@@ -139,6 +144,31 @@ class Calls:
             self._calling = asyncio.get_running_loop().create_task(self._call())
         return result
 
+    async def ask_at_once(self, name: str, *arguments: Argument) -> list[Any]:
+        """Ask for an operation that needs no room, before all that waits.
+
+        Raises:
+            EngineUnavailable: as with `ask`.
+        """
+        operation = _Operation(name, arguments, asyncio.get_running_loop().create_future())
+        try:
+            answer, wire = await self._run(FREEING, [operation])
+        except StoreUnavailable as error:
+            raise EngineUnavailable(str(error), ambiguous=error.ambiguous) from None
+        self._answer([operation], answer, wire)
+        return await operation.result
+
+    async def server(self) -> str:
+        """Return the name of the server that has the partition.
+
+        Raises:
+            EngineUnavailable: that can't be found out.
+        """
+        try:
+            return await self._store.node_of(self.key)
+        except StoreUnavailable as error:
+            raise EngineUnavailable(str(error)) from None
+
     async def _call(self) -> None:
         try:
             while self._waiting:
@@ -161,7 +191,7 @@ class Calls:
         if not portion:
             return
         try:
-            answer, wire = await self._run(SCRIPT, portion)
+            answer, wire = await self._run_with_room(portion)
             self._answer(portion, answer, wire)
         except StoreFull as error:
             await self._free(portion, error)
@@ -174,6 +204,16 @@ class Calls:
             for one in portion:
                 if not one.result.done():
                     one.result.set_exception(error)
+
+    async def _run_with_room(self, portion: list[_Operation]) -> tuple[list[Any], Wire]:
+        """Carry out operations; where there is no memory left for new messages, old ones make room for them, once."""
+        began = asyncio.get_running_loop().time()
+        try:
+            return await self._run(SCRIPT, portion)
+        except StoreFull:
+            if not any(one.name in DISPLACES for one in portion) or not await self.make_room(self.number, began):
+                raise
+        return await self._run(SCRIPT, portion)
 
     async def _free(self, portion: list[_Operation], error: StoreFull) -> None:
         """The store is full: what needs no room is done, so that there is some again."""
@@ -271,11 +311,18 @@ class Calls:
                 if not one.result.done():
                     one.result.set_result(result)
 
+    async def look_for_room(self) -> None:
+        """See whether there is memory again, after there was none: nobody may have asked for anything since."""
+        if self.full:
+            with suppress(StoreUnavailable):
+                await self._run(SCRIPT, [])
+                self.full = False
+
     async def look_for_replicas(self) -> None:
         """See whether enough replicas are there again, after too few were."""
         if not self.replicated:
             with suppress(StoreUnavailable):
-                _, wire = await self._run(SCRIPT, [])
+                _, wire = await self._run(FREEING, [])
                 await self._store.replicated(wire, self._replicated_key, self._replicas)
                 self.replicated = True
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pixied_server.engine.redis.connection.store import Script
 
-__all__ = ["FREEING", "NEEDS_ROOM", "PROMISES", "SCRIPT", "WEIGHTS"]
+__all__ = ["DISPLACES", "FREEING", "NEEDS_ROOM", "PROMISES", "SCRIPT", "WEIGHTS"]
 
 _FILES = ("base", "logs", "clients", "subscriptions", "messages", "ownership", "processes", "run")
 _SOURCE = "\n".join((Path(__file__).with_name("scripts") / f"{name}.lua").read_text() for name in _FILES)
@@ -15,6 +15,9 @@ FREEING = Script("#!lua flags=allow-oom\n" + _SOURCE, tells_server=True)
 
 NEEDS_ROOM = frozenset({"create", "join", "publish", "queue", "reserve", "reserve_key", "subscribe"})
 """What a server without memory has to refuse. Everything else takes messages away, or is needed for that."""
+
+DISPLACES = frozenset({"publish", "queue", "reserve_key"})
+"""Those of them for which old messages go."""
 
 PROMISES = frozenset(
     {

@@ -92,6 +92,7 @@ class Upkeep:
                 (self._checkpoints.write, _CHECKPOINT),
                 (self._each_second, _SECOND),
                 (self._look_for_replicas, _SECOND),
+                (self._look_for_room, _SECOND),
                 (self._ownership.give_back_unknown, _SECOND),
                 (self._probe, _PROBE),
             ):
@@ -132,6 +133,9 @@ class Upkeep:
     async def _look_for_replicas(self) -> None:
         lacking = [partition for partition in self._process.partitions if not partition.replicated]
         await asyncio.gather(*[partition.look_for_replicas() for partition in lacking])
+
+    async def _look_for_room(self) -> None:
+        await asyncio.gather(*[partition.look_for_room() for partition in self._process.partitions])
 
     async def beat(self) -> None:
         """Say that this process lives."""

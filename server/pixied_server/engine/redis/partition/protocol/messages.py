@@ -1,5 +1,6 @@
 """Messages and their logs: see `scripts/messages.lua` and `scripts/logs.lua`."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,13 +112,24 @@ class MessagesProtocol(Asker):
         """Take away messages older than so many seconds. Returns how many."""
         return self._ask(number, "sweep", repr(age), most)
 
-    def shrink(self, size: int, upto: int) -> Answer[tuple[int, int | None]]:
+    def shrink(self, size: int, upto: int, *, at_once: bool = False) -> Answer[tuple[int, int | None]]:
         """Take away the oldest messages up to a sequence, until so many bytes are free, or it is enough for one call.
+
+        Args:
+            size: so many bytes.
+            upto: the sequence.
+            at_once: before all that waits.
 
         Returns:
             How many bytes are free, and the sequence of the oldest message left.
         """
-        return self._ask(lambda result: (int(result[1]), int(result[2]) if result[2] else None), "shrink", size, upto)
+
+        def shrunk(result: list[Any]) -> tuple[int, int | None]:
+            return int(result[1]), int(result[2]) if result[2] else None
+
+        if at_once:
+            return Answer(asyncio.ensure_future(self.ask_at_once("shrink", size, upto)), shrunk)
+        return self._ask(shrunk, "shrink", size, upto)
 
     def logs(self, names: Sequence[str]) -> Answer[list[LogState]]:
         """What logs have."""

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support.caller import message, until
 from tests.support.contract import input_of
 from tests.support.link import attach, linked, mail_of
-from tests.support.redis_servers import single
+from tests.support.redis_servers import documented_rights, single
 from tests.support.refusals import refused
 from tests.support.site import Site, serving
 
@@ -74,20 +74,11 @@ async def test_a_frame_attaches_many(sites: list[Site]) -> None:
     assert set(map(tuple, got.values())) == {("1",)}
 
 
-# As docs/redis.md gives it to operators.
-ACL = """resetchannels ~mine* &mine* -@all
-  +hello +auth +select +client|setname +info +config|get +cluster|slots +cluster|shards +wait
-  +eval +evalsha +ssubscribe +sunsubscribe +spublish +time
-  +del +unlink +exists +get +set +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx
-  +sadd +scard +sismember +srandmember +srem +xadd +xlen +xrange +xtrim
-  +zadd +zcard +zrange +zrangebylex +zrangebyscore +zrem +zscore"""
-
-
 @pytest.mark.parametrize("without", [(), ("-info", "-config|get")], ids=["all that is documented", "no INFO or CONFIG"])
 async def test_a_user_with_no_more_rights_than_are_documented_can_do_everything(without: tuple[str, ...]) -> None:
     """Sessions, subscriptions, messages and their end, with the keys and channels of the prefix alone."""
     with single() as server:
-        server("ACL", "SETUSER", "pixied", "on", ">secret", *ACL.split(), *without)
+        server("ACL", "SETUSER", "pixied", "on", ">secret", *documented_rights("mine"), *without)
         port = urlsplit(server.url)
         url = f"redis://pixied:secret@{port.hostname}:{port.port}/0"
         async with serving(engine=url, redis_prefix="mine") as site:
@@ -127,8 +118,8 @@ async def test_health_tells_of_the_store() -> None:
             await until(lambda: is_("SERVING"))
             await site.publish("/a", "2")
             assert await site.taken(client_id) == ["2"]
-        (line,) = [line for line in lines if line["event"] == "engine is unavailable"]
-        assert server.address in line["why"]
+        # Why may change meanwhile: at first a connection breaks, then there is none.
+        assert any(server.address in line["why"] for line in lines if line["event"] == "engine is unavailable")
 
 
 @pytest.mark.parametrize(

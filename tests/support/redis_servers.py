@@ -2,6 +2,9 @@
 
 All calls block until what they say is so, which takes milliseconds for a single server and a few seconds for the
 groups; a test whose event loop has to run on meanwhile calls them with `asyncio.to_thread`.
+
+With REDIS_USER=documented in the environment pixied gets addresses with a user who has the rights that docs/redis.md
+gives, and no more: then whatever else it does with Redis fails.
 """
 
 import contextlib
@@ -28,7 +31,9 @@ __all__ = [
     "Trio",
     "certificates",
     "cluster",
+    "documented_rights",
     "eventually",
+    "login",
     "sentinel_trio",
     "single",
 ]
@@ -37,7 +42,9 @@ PATIENCE = 30.0
 """Seconds after which a server or a group that is not ready has failed."""
 
 _SECRET = "only-for-tests"  # noqa: S105
+_USER = "pixied"
 _MASTER_NAME = "pixied"
+_DOCUMENTATION = Path(__file__).parents[2] / "docs/redis.md"
 _ALL_SLOTS = 16_384
 _ATTEMPTS = 5
 
@@ -91,7 +98,7 @@ class Server:
     @property
     def url(self) -> str:
         """Its address as pixied takes it."""
-        return f"redis://{self.address}/0"
+        return f"redis://{login()}{self.address}/0"
 
     @property
     def socket(self) -> Path:
@@ -161,7 +168,7 @@ class Server:
         if self.tls:
             options |= {"ssl": True, "ssl_ca_certs": str(self.tls.ca)}
             options |= {"ssl_certfile": str(self.tls.certificate), "ssl_keyfile": str(self.tls.key)}
-        if "user" in self._config:
+        if "default off" in self._config.get("user", ""):
             options |= {"username": "admin", "password": _SECRET}
         return redis.Redis(**options, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
 
@@ -190,7 +197,7 @@ class Trio:
     @property
     def url(self) -> str:
         """Its address as pixied takes it."""
-        return f"redis+sentinel://{','.join(one.address for one in self.sentinels)}/{_MASTER_NAME}"
+        return f"redis+sentinel://{login()}{','.join(one.address for one in self.sentinels)}/{_MASTER_NAME}"
 
     @property
     def master(self) -> Server:
@@ -237,7 +244,7 @@ class Cluster:
     @property
     def url(self) -> str:
         """Its address as pixied takes it."""
-        return f"redis+cluster://{','.join(one.address for one in self.servers)}"
+        return f"redis+cluster://{login()}{','.join(one.address for one in self.servers)}"
 
     @property
     def masters(self) -> list[Server]:
@@ -301,6 +308,26 @@ class Cluster:
             with contextlib.suppress(redis.ConnectionError):
                 one("PING")
                 yield one
+
+
+def login() -> str:
+    """What stands before the host in pixied's address of a server."""
+    return f"{_USER}:{_SECRET}@" if _limited() else ""
+
+
+def documented_rights(prefix: str) -> list[str]:
+    """The rights that docs/redis.md gives to a user of Redis's ACL, with a prefix of keys and channels."""
+    text = _DOCUMENTATION.read_text()
+    begin = text.index("ACL SETUSER pixied on >PASSWORD ")
+    words = text[begin : text.index("```", begin)].split()[5:]
+    return [word.replace("PREFIX", prefix) for word in words]
+
+
+@cache
+def _limited() -> bool:
+    name = os.environ.get("REDIS_USER", "")
+    assert name in {"", "documented"}, f"REDIS_USER is {name}; it can be `documented`"
+    return bool(name)
 
 
 def eventually(true: Callable[[], object], what: str) -> None:
@@ -395,6 +422,9 @@ def _openssl(folder: Path, name: str, *more: str) -> None:
 
 def _started(stack: ExitStack, config: dict[str, str], *, tls: Certificates | None = None) -> Server:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pixied-")))
+    if _limited() and "user" not in config:
+        # Each test has a prefix of its own: any of them, with a tag behind it.
+        config = config | {"user": " ".join([_USER, "on", f">{_SECRET}", *documented_rights("*{*}:")])}
     server = Server(folder, _CONFIG | {"dir": str(folder), "unixsocket": str(folder / "socket")} | config, tls=tls)
     stack.callback(server.kill)
     server.start()

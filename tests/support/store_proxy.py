@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.caller import until
-from tests.support.redis_servers import Server
+from tests.support.redis_servers import Server, login
 
 __all__ = ["StoreProxy", "proxied_store"]
 
@@ -192,7 +192,7 @@ async def proxied_store(server: Server) -> AsyncIterator[tuple[StoreProxy, str]]
     with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
         listener = await asyncio.start_unix_server(proxy.serve, f"{folder}/redis")
         try:
-            yield proxy, f"unix://{folder}/redis?db=0"
+            yield proxy, f"redis+unix://{login()}{folder}/redis?db=0"
         finally:
             listener.close()
             await proxy.close()

@@ -330,3 +330,5 @@ class Calls:
         for one in some:
             if not one.result.done():
                 one.result.set_exception(EngineUnavailable(str(error), ambiguous=error.ambiguous))
+                # Who asked for several things gives up at the first of them that fails.
+                one.result.exception()

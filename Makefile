@@ -29,6 +29,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT_PYTHON := python3-venv
 APT_GO := golang-go
 APT_REDIS := redis-server
+APT_CC := gcc libc6-dev
 APT_NGINX := nginx-light
 APT_CHROMIUM := chromium
 # The newest grpcurl, and the newest that Debian 12's Go 1.19 builds.
@@ -67,7 +68,7 @@ test: integration node-test  ## install what is needed and run all tests, with c
 unit: redis $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	$(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
-integration: node grpcurl nginx redis chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
+integration: node cc grpcurl nginx redis chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
@@ -114,7 +115,7 @@ clean:  ## remove everything that make made
 	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules $(MUTANTS)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node grpcurl nginx redis chromium
+.PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node cc grpcurl nginx redis chromium
 
 # Set-up
 
@@ -166,6 +167,10 @@ nginx:
 # Tests and benchmarks start servers of their own, which Debian's service is not.
 redis:
 	@command -v redis-server >/dev/null || { $(call apt,$(APT_REDIS)); }
+
+# Tests give a Redis a clock of its own, which can be set.
+cc:
+	@command -v cc >/dev/null || { $(call apt,$(APT_CC)); }
 
 $(BUILD)/bench.stamp: $(BUILD)/node.stamp $(BUILD)/dev.stamp $(BENCH)/package.json $(BENCH)/package-lock.json | redis
 	@cd $(BENCH) && $(NPM) ci $(call or_say,$(NO_NPM))

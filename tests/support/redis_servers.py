@@ -7,12 +7,14 @@ With REDIS_USER=documented in the environment pixied gets addresses with a user 
 gives, and no more: then whatever else it does with Redis fails.
 """
 
+import atexit
 import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -76,10 +78,17 @@ class Server:
         config: lines of its configuration, without those that are the same for all.
         tls: what it shows and trusts where it speaks TLS.
         sentinel: whether it is a Sentinel.
+        own_clock: whether it has a wall clock of its own, which can be set.
     """
 
     def __init__(
-        self, folder: Path, config: dict[str, str], *, tls: Certificates | None = None, sentinel: bool = False
+        self,
+        folder: Path,
+        config: dict[str, str],
+        *,
+        tls: Certificates | None = None,
+        sentinel: bool = False,
+        own_clock: bool = False,
     ) -> None:
         self.folder = folder
         self.port = 0
@@ -87,6 +96,7 @@ class Server:
         self.tls = tls
         self._config = config
         self._sentinel = sentinel
+        self._own_clock = own_clock
         self._process: subprocess.Popen[bytes] | None = None
         self._admin: redis.Redis | None = None
 
@@ -138,6 +148,12 @@ class Server:
         self.kill()
         self.start()
 
+    def set_clock(self, seconds: int) -> None:
+        """Set its wall clock so many seconds ahead of the machine's; elapsed time is not changed by that."""
+        # In place: it looks there each time.
+        with (self.folder / "clock").open("r+b" if (self.folder / "clock").exists() else "wb") as clock:
+            clock.write(seconds.to_bytes(8, sys.byteorder, signed=True))
+
     def freeze(self) -> None:
         """SIGSTOP: connections live, and nothing is answered."""
         assert self._process
@@ -159,7 +175,11 @@ class Server:
             path.write_text("".join(f"{name} {value}\n" for name, value in config.items()))
         with (self.folder / "log").open("ab") as log:
             command = [_redis_server(), str(path), *(["--sentinel"] if self._sentinel else [])]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = dict(os.environ)
+            if self._own_clock:
+                self.set_clock(0)
+                environment |= {"OWN_CLOCK": str(self.folder / "clock"), "LD_PRELOAD": _own_clock()}
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self._admin = self._administrator(port)
         return self._answers()
 
@@ -340,13 +360,14 @@ def eventually(true: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def single(
-    *, aof: bool = False, tls: Certificates | None = None, user: str = "", **config: str | int
+    *, aof: bool = False, tls: Certificates | None = None, user: str = "", own_clock: bool = False, **config: str | int
 ) -> Iterator[Server]:
     """One server.
 
     Args:
         aof: whether it has written to disk what it has answered.
         tls: for a server that speaks TLS only.
+        own_clock: whether it has a wall clock of its own, which can be set.
         user: an ACL rule, as in `pixied on >secret ~* &* +@all`, in a server that lets nobody in without a password.
         config: more of its configuration, such as `maxmemory_policy`.
     """
@@ -358,7 +379,7 @@ def single(
     if user:
         lines |= {"user": f"default off\nuser admin on >{_SECRET} ~* &* +@all\nuser {user}"}
     with ExitStack() as stack:
-        yield _started(stack, lines, tls=tls)
+        yield _started(stack, lines, tls=tls, own_clock=own_clock)
 
 
 @contextmanager
@@ -420,12 +441,15 @@ def _openssl(folder: Path, name: str, *more: str) -> None:
     assert made.returncode == 0, made.stderr
 
 
-def _started(stack: ExitStack, config: dict[str, str], *, tls: Certificates | None = None) -> Server:
+def _started(
+    stack: ExitStack, config: dict[str, str], *, tls: Certificates | None = None, own_clock: bool = False
+) -> Server:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pixied-")))
     if _limited() and "user" not in config:
         # Each test has a prefix of its own: any of them, with a tag behind it.
         config = config | {"user": " ".join([_USER, "on", f">{_SECRET}", *documented_rights("*{*}:")])}
-    server = Server(folder, _CONFIG | {"dir": str(folder), "unixsocket": str(folder / "socket")} | config, tls=tls)
+    config = _CONFIG | {"dir": str(folder), "unixsocket": str(folder / "socket")} | config
+    server = Server(folder, config, tls=tls, own_clock=own_clock)
     stack.callback(server.kill)
     server.start()
     return server
@@ -500,6 +524,19 @@ def _redis_server() -> str:
     path = shutil.which(name)
     assert path, f"{name} is needed: apt-get install redis-server, or name another one with REDIS_SERVER"
     return path
+
+
+@cache
+def _own_clock() -> str:
+    """The library that gives a server a clock of its own, compiled for this process."""
+    assert shutil.which("cc"), "a C compiler is needed to set a server's clock: apt-get install gcc libc6-dev"
+    folder = tempfile.mkdtemp(prefix="pixied-")
+    atexit.register(shutil.rmtree, folder)
+    library = f"{folder}/own_clock.so"
+    command = ["cc", "-shared", "-fPIC", "-O2", "-o", library, str(Path(__file__).with_name("own_clock.c"))]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return library
 
 
 def _free_port() -> int:

@@ -15,8 +15,11 @@ _log = structlog.get_logger(__name__)
 _ALL = 1 << 53
 # So much more than it must is taken away at once, as a share of all: so this is not to be done for each message.
 _SPARE = 64
-# Of less than this not a message more goes than must.
+# Of less than this not a message more goes than must, and exactly the oldest of all.
 _LARGE = 1_000_000
+# Else a partition gives so large a part of what must go at once, though others may have messages that are a little older:
+# where all are published to in turns, each call would take but one message away.
+_PARTS = 8
 # So much of what a server holds goes when it has no memory left: its limit may be lower than ours.
 _SQUEEZED = 20
 # Where that was in vain, for others fill the server, it is not done again for so many seconds.
@@ -71,8 +74,9 @@ class Retention:
         await self._process.refresh()
         excess = self._excess
         if excess > 0:
-            excess += self._process.limits.total_bytes // _SPARE if self._process.limits.total_bytes > _LARGE else 0
-            await _take(await _look(self._process.partitions), excess)
+            large = self._process.limits.total_bytes > _LARGE
+            excess += self._process.limits.total_bytes // _SPARE if large else 0
+            await _take(await _look(self._process.partitions), excess, excess // _PARTS if large else 0)
 
     # A server without memory
 
@@ -95,7 +99,8 @@ class Retention:
         at, held = self._squeezed.get(server, (-_VAIN, 0))
         if (holds := _held_by(there)) <= held and now - at < _VAIN:
             return False
-        freed = await _take(oldest, holds // _SQUEEZED + 1, at_once=True)
+        size = holds // _SQUEEZED + 1
+        freed = await _take(oldest, size, size // _PARTS if holds > _LARGE else 0, at_once=True)
         self._squeezed[server] = (asyncio.get_running_loop().time(), _held_by(there))
         if now - self._told >= _TOLD:
             self._told = now
@@ -114,8 +119,15 @@ async def _look(partitions: Sequence[Partition], *, at_once: bool = False) -> di
     return {partition: (await answer)[1] for partition, answer in answers.items()}
 
 
-async def _take(oldest: Mapping[Partition, int | None], size: int, *, at_once: bool = False) -> int:
-    """Take the oldest messages of partitions away, until so many bytes are free. Returns how many are."""
+async def _take(oldest: Mapping[Partition, int | None], size: int, part: int, *, at_once: bool = False) -> int:
+    """Take the oldest messages of partitions away, until so many bytes are free. Returns how many are.
+
+    Args:
+        oldest: the partitions, and the sequence of each one's oldest message.
+        size: so many bytes.
+        part: what a partition may give of that, though another one has older messages.
+        at_once: before all that waits.
+    """
     left = dict(oldest)
     taken = 0
     while taken < size:
@@ -123,7 +135,7 @@ async def _take(oldest: Mapping[Partition, int | None], size: int, *, at_once: b
         if not ages:
             break
         _, _, partition = ages[0]
-        upto = ages[1][0] if len(ages) > 1 else _ALL
-        freed, left[partition] = await partition.shrink(size - taken, upto, at_once=at_once)
+        upto = ages[1][0] if len(ages) > 1 and not part else _ALL
+        freed, left[partition] = await partition.shrink(min(size - taken, part or size), upto, at_once=at_once)
         taken += freed
     return taken

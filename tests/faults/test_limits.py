@@ -1,0 +1,63 @@
+"""`max_total_bytes`: what it costs to be there, and that it bounds the memory of Redis."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from tests.faults.stage import Pixied, running
+from tests.support.redis_servers import Server, single
+
+LIMIT = 8_000_000
+TEXT = "x" * 1_000
+PUBLISHES = 300
+_names = count(1)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Server]:
+    """One Redis for all of these tests."""
+    with single() as server:
+        yield server
+
+
+def _commands(store: Server) -> int:
+    """How many commands it has done, those in scripts too, but for those that tell this."""
+    return sum(one["calls"] for name, one in store.info("commandstats").items() if name != "cmdstat_info")
+
+
+async def _cost(store: Server, pixied: Pixied, channels: int) -> float:
+    """Commands for one publish, with what goes on behind it."""
+    before = _commands(store)
+    for number in range(PUBLISHES):
+        await pixied.publish(f"/{number % channels}", TEXT)
+    return (_commands(store) - before) / PUBLISHES
+
+
+@pytest.mark.parametrize("channels", [1, 20])
+async def test_a_publish_at_the_limit_costs_what_it_costs_elsewhere(store: Server, channels: int) -> None:
+    """The oldest messages go in portions: at most a fifth of a publish more, for one channel and for twenty."""
+    terms = ("--redis-prefix", f"limits{next(_names)}", "--max-total-bytes", str(LIMIT), "--max-log-bytes", str(LIMIT))
+    async with running(store.url, *terms) as [pixied]:
+        await pixied.client("/**")
+        below = await _cost(store, pixied, channels)
+        while (await pixied("GetInfo")).holdings.bytes < LIMIT * 0.95:
+            await pixied.publish("/0", *[TEXT] * 100)
+        await _cost(store, pixied, channels)
+        there = await _cost(store, pixied, channels)
+        assert LIMIT * 0.9 < (await pixied("GetInfo")).holdings.bytes <= LIMIT
+        assert there <= 1.2 * below
+
+
+@pytest.mark.parametrize("patterns", [["/a/b/c"], ["/a/b/c", "/a/b/*", "/a/**", "/a/b/**", "/**", "/own"]])
+@pytest.mark.parametrize("size", [100, 1_000, 20_000])
+async def test_what_is_counted_is_what_redis_needs(store: Server, patterns: list[str], size: int) -> None:
+    """Messages, each in the logs of one or of five patterns: `bytes` is within 1.3 of what Redis grew by."""
+    async with running(store.url, "--redis-prefix", f"limits{next(_names)}") as [pixied]:
+        await pixied.client(*patterns)
+        for pattern in patterns:
+            await pixied.client(pattern)
+        before = store.info("memory")["used_memory"]
+        await pixied.publish_many("/a/b/c", ["x" * size] * min(8_000_000 // size, 20_000))
+        grown = store.info("memory")["used_memory"] - before
+        counted = (await pixied("GetInfo")).holdings.bytes
+        assert grown / 1.3 <= counted <= grown * 1.3

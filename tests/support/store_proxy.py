@@ -24,6 +24,7 @@ class _Connection:
         subscribes: whether it has asked to subscribe.
         silent: whether what the server says on it is dropped.
         loses: whether it is cut when the server says something.
+        waits: for that the next answer on it waits.
     """
 
     def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter, task: "asyncio.Task[None]") -> None:
@@ -32,6 +33,7 @@ class _Connection:
         self.subscribes = False
         self.silent = False
         self.loses = False
+        self.waits: asyncio.Event | None = None
         self._task = task
 
     def cut(self) -> None:
@@ -49,6 +51,7 @@ class StoreProxy:
         dropped: how many bytes silent subscriptions should have got since they were made silent.
         answered: how many bytes the server has answered to commands.
         lost: set when the answer of `lose_answer` is lost.
+        held: set when the answer of `hold_answer` is held back.
     """
 
     def __init__(self, target: Path) -> None:
@@ -58,7 +61,10 @@ class StoreProxy:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.lost = asyncio.Event()
+        self.held = asyncio.Event()
         self._losing = b""
+        self._holding = b""
+        self._let_go = asyncio.Event()
         self._refusing = False
         self._refusing_subscriptions = False
         self._on_time = asyncio.Event()
@@ -111,6 +117,15 @@ class StoreProxy:
         self.lost.clear()
         self._losing = word
 
+    def hold_answer(self, word: bytes) -> None:
+        """Hold back what the server answers on the connection on which a command with this word is sent next."""
+        self.held.clear()
+        self._holding, self._let_go = word, asyncio.Event()
+
+    def let_go(self) -> None:
+        """Let through what `hold_answer` held back."""
+        self._let_go.set()
+
     # All connections
 
     def cut(self, *, refuse: bool = False) -> None:
@@ -161,6 +176,8 @@ class StoreProxy:
                 break
             if self._losing and self._losing in chunk:
                 one.loses, self._losing = True, b""
+            if self._holding and self._holding in chunk:
+                one.waits, self._holding = self._let_go, b""
             one.far.write(chunk)
             await one.far.drain()
         raise EOFError
@@ -170,6 +187,10 @@ class StoreProxy:
             if one.loses:
                 self.lost.set()
                 break
+            if one.waits:
+                self.held.set()
+                await one.waits.wait()
+                one.waits = None
             if one.subscribes:
                 await self._on_time.wait()
             else:

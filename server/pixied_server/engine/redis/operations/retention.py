@@ -17,8 +17,8 @@ _ALL = 1 << 53
 _SPARE = 64
 # Of less than this not a message more goes than must, and exactly the oldest of all.
 _LARGE = 1_000_000
-# Else a partition gives so large a part of what must go at once, though others may have messages that are a little older:
-# where all are published to in turns, each call would take but one message away.
+# Else a partition gives so large a part of what must go at once, though others may have messages that are a little
+# older: where all are published to in turns, each call would take but one message away.
 _PARTS = 8
 # So much of what a server holds goes when it has no memory left: its limit may be lower than ours.
 _SQUEEZED = 20

@@ -103,8 +103,9 @@ end
 local function leave(id, patterns)
   local before = redis.call('HGET', LEAVING, id)
   local words = before and string.match(before, '^[^\n]*\n?(.*)$') or ''
-  for _, pattern in ipairs(patterns) do words = words == '' and pattern or words .. '\n' .. pattern end
-  redis.call('HSET', LEAVING, id, num(NOW) .. '\n' .. words)
+  local all = {num(NOW), words ~= '' and words or nil}
+  for _, pattern in ipairs(patterns) do all[#all + 1] = pattern end
+  redis.call('HSET', LEAVING, id, table.concat(all, '\n'))
 end
 
 -- age, cursor. Clients whose members should have been taken away so many seconds ago: whoever began it died over it.

@@ -46,7 +46,7 @@ class Stage:
         self.hub = Hub(self.engine, Watchers(10), lambda: 1_000.0)
         drain = Drain(1.0, lambda: None, Random(1))
         operations = Operations(self.hub, Validator(Grammar(), _REQUESTS), drain, may_wait=False)
-        self._pipeline = PipelineServicer(operations, drain, 1_000, at_once=False)
+        self._pipeline = PipelineServicer(operations, self.engine, drain, 1_000)
 
     async def subscribed(self, count: int, pattern: str = CHANNEL) -> list[str]:
         """So many clients, each with one subscription; `{}` in it is a number of its own."""

@@ -13,7 +13,6 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -44,7 +43,7 @@ __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
 # So many clients are let go of, or caught up, in one go: others get a turn in between.
 _SLICE = 500
-# So many clients read their logs at once, where that has to wait for a store.
+# So many clients read their logs together.
 _AT_ONCE = 200
 # One client that is behind reads at most this much at a time: the others that are behind share the delivery.
 _CATCH_MESSAGES = 1_000
@@ -135,11 +134,6 @@ class Link:
         return len(self._attachments)
 
     @property
-    def waits(self) -> bool:
-        """Whether to attach a client has to wait for a store."""
-        return self._hub.engine.waits
-
-    @property
     def ready(self) -> bool:
         """Whether `take` would not wait."""
         return self._news.is_set()
@@ -198,6 +192,16 @@ class Link:
         self._behind[attachment] = None
         self.notify(Attached(handle))
         self._hub.hold(client_id, attachment)
+
+    async def together(self, attaching: Iterable[Awaitable[None]]) -> None:
+        """Attach clients, whose handles differ, without waiting for each.
+
+        Raises:
+            StreamProtocol: a handle is in use.
+        """
+        for outcome in await self._hub.engine.together(attaching):
+            if isinstance(outcome, PixiedError):
+                raise outcome
 
     def refuse(self, handle: int, error: PixiedError) -> None:
         """Do not attach, and say why.
@@ -268,32 +272,25 @@ class Link:
 
     async def _let_go(self, some: Sequence[Attachment]) -> list[PixiedError]:
         """Let go of clients. Returns why the store did not take some of them back."""
-        letting = [self._hub.let_go(attachment.claim.client_id, attachment) for attachment in some]
-        if self._hub.engine.waits:
-            outcomes = await asyncio.gather(*letting, return_exceptions=True)
-        else:
-            outcomes = [await _outcome(one) for one in letting]
-        for attachment in some:
-            self._remove(attachment)
-        unforeseen = [one for one in outcomes if isinstance(one, BaseException) and not isinstance(one, PixiedError)]
-        if unforeseen:
-            raise unforeseen[0]
+        letting = (self._hub.let_go(attachment.claim.client_id, attachment) for attachment in some)
+        try:
+            outcomes = await self._hub.engine.together(letting)
+        finally:
+            for attachment in some:
+                self._remove(attachment)
         return [one for one in outcomes if isinstance(one, PixiedError)]
 
     async def _confirm_own(self, some: Iterable[Attachment]) -> None:
         """Trim the inboxes of clients that got mail of their own."""
-        confirming = [self._confirm(attachment) for attachment in some if self._is_live(attachment)]
-        if self._hub.engine.waits:
-            await asyncio.gather(*confirming)
-        else:
-            for one in confirming:
-                await one
+        confirming = (self._confirm(attachment) for attachment in some if self._is_live(attachment))
+        for outcome in await self._hub.engine.together(confirming):
+            # A session may be found to be over just now; the link is told of that by itself.
+            if isinstance(outcome, PixiedError) and not isinstance(outcome, ClientUnknown):
+                raise outcome
 
     async def _confirm(self, attachment: Attachment) -> None:
         if confirmed := attachment.delivered().confirmed:
-            # A session may be found to be over just now; the link is told of that by itself.
-            with suppress(ClientUnknown):
-                await self._hub.engine.confirm(attachment.claim, confirmed)
+            await self._hub.engine.confirm(attachment.claim, confirmed)
 
     # What it is told
 
@@ -383,34 +380,26 @@ class Link:
 
     async def _read_some(self, most: int, room: int) -> bool:
         """Read for so many of the clients that are behind, or fewer. Returns whether anything was read."""
-        # A store is asked for many at once; without one they are read one by one, and none for which there is no room.
-        at_once = _AT_ONCE if self._hub.engine.waits else 1
-        group = [] if self._paused else list(islice(self._behind, min(at_once, most)))
+        group = [] if self._paused else list(islice(self._behind, min(_AT_ONCE, most)))
         if not group:
             return False
-        readings = await self._read(group, min(_CATCH_BYTES, room // len(group) + 1))
-        for attachment, reading in zip(group, readings, strict=True):
-            if reading is not None:
-                self._readings.append((attachment, reading))
-            elif self._has(attachment):
-                self._behind[attachment] = None
-        return bool(self._readings)
-
-    async def _read(self, group: Sequence[Attachment], size: int) -> list[Reading | None]:
-        """Read on for some clients. Returns what each has; None where the store does not answer."""
         for attachment in group:
             del self._behind[attachment]
             for pattern in attachment.claim.patterns():
                 self.audiences.expect(pattern, attachment.handle)
-        reads = [self._read_one(attachment, size) for attachment in group]
-        return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
-
-    async def _read_one(self, attachment: Attachment, size: int) -> Reading | None:
-        try:
-            return await attachment.claim.read(messages=_CATCH_MESSAGES, size=size)
-        except EngineUnavailable:
-            self._pause()
-            return None
+        size = min(_CATCH_BYTES, room // len(group) + 1)
+        readings = await self._hub.engine.together(
+            attachment.claim.read(messages=_CATCH_MESSAGES, size=size) for attachment in group
+        )
+        for attachment, reading in zip(group, readings, strict=True):
+            if isinstance(reading, Reading):
+                self._readings.append((attachment, reading))
+            elif not isinstance(reading, EngineUnavailable):
+                raise reading
+            elif self._has(attachment):
+                self._behind[attachment] = None
+                self._pause()
+        return bool(self._readings)
 
     def _join(self, attachment: Attachment, progress: Progress) -> None:
         for pattern in attachment.claim.patterns():
@@ -582,14 +571,6 @@ def _just_before(entry: Entry, progress: Progress) -> Progress:
     before = list(progress)
     before[entry.partition] = entry.sequence - 1
     return tuple(before)
-
-
-async def _outcome(operation: Awaitable[None]) -> PixiedError | None:
-    try:
-        await operation
-    except PixiedError as error:
-        return error
-    return None
 
 
 _NOBODY = Audience(())

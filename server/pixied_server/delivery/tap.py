@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pixied_server.core.backlog import Loss
-from pixied_server.core.completion import completed
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.delivery.events import DetachReason
@@ -187,8 +186,7 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     try:
         yield tap
     finally:
-        # Where it waits for nothing it can't be cut short.
-        await (completed(tap.close()) if hub.engine.waits else tap.close())
+        await tap.close()
 
 
 def parse_cursor(text: str) -> int:

@@ -14,16 +14,17 @@ Common to all operations:
 - Times are seconds since the epoch, durations are seconds.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
 from pixied_server.core.progress import NOTHING, Progress
+from pixied_server.errors import PixiedError
 
 __all__ = [
     "NOT_HANDED_OUT",
@@ -46,6 +47,8 @@ __all__ = [
     "Stretch",
 ]
 
+
+T = TypeVar("T")
 
 NOT_HANDED_OUT = "it was not handed out for this client; leave it empty, or name a cursor that was"
 
@@ -341,8 +344,6 @@ class Engine(Protocol):
     """Clients, subscriptions and logs."""
 
     name: str
-    waits: bool
-    """Whether operations wait for a store: then whoever has many does well to begin them all at once."""
     counters: Counters
     listener: Listener
     """Set before anything else is called."""
@@ -361,6 +362,16 @@ class Engine(Protocol):
         """Do what time demands, until cancelled.
 
         Sessions end within 100 ms of their deadline, never before it; mail that is too old goes.
+        """
+        ...
+
+    async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
+        """Do many operations of this engine, each as if alone: where they have to wait for a store, all wait at once.
+
+        They are begun in their order, and must not depend on each other.
+
+        Returns:
+            What each has returned or, where that was a `PixiedError`, raised. Anything else that one raises is raised.
         """
         ...
 
@@ -491,7 +502,7 @@ class Engine(Protocol):
     async def release(self, claim: Claim, delivered: Delivered) -> None:
         """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing.
 
-        Where the store does not answer, it is done when it does.
+        Done to its end though the caller is cancelled. Where the store does not answer, it is done when it does.
         """
         ...
 

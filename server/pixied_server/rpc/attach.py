@@ -168,12 +168,8 @@ class _Conversation:
             raise StreamProtocol(
                 f"a frame of {len(commands):,} commands; {self._valid.limits.max_batch_items:,} may be"
             )
-        if not self._link.waits:
-            for command in commands[skip:]:
-                await self._do(command)
-            return
-        # To attach a client has to wait for the store, but not for other clients: as many are asked for at once as
-        # stand together in the frame and bear different handles.
+        # A client may have to wait for the engine, but not for other clients: as many are attached together as stand
+        # together in the frame and bear different handles.
         attaches: dict[int, wire.AttachClient] = {}
         for command in commands[skip:]:
             is_attach = command.WhichOneof("command") == "attach"
@@ -187,11 +183,9 @@ class _Conversation:
 
     async def _attach_all(self, attaches: dict[int, wire.AttachClient]) -> None:
         """Attach clients, and forget that it was to be done."""
-        asked = [self._attach(request) for request in attaches.values()]
+        requests = list(attaches.values())
         attaches.clear()
-        for outcome in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await self._link.together(self._attach(request) for request in requests)
 
     async def _do(self, command: wire.AttachCommand) -> None:
         match command.WhichOneof("command"):

@@ -1,22 +1,25 @@
 """Pipeline: many unary operations in one frame."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message as ProtoMessage
 
 from pixied.v1 import pipeline_pb2 as wire
 from pixied_server.admin import Drain
-from pixied_server.errors import FieldInvalid, StreamProtocol
+from pixied_server.engine.abc import Engine
+from pixied_server.errors import FieldInvalid, PixiedError, StreamProtocol
 from pixied_server.rpc.calls import Context, decoded, first_of, status_for
 from pixied_server.rpc.frames import FRAME_BYTES, closing_out, field, tag
 from pixied_server.rpc.operations import Operations
 
 __all__ = ["PipelineServicer"]
 
-# After so many operations others get a turn: about 2 ms.
-_TURN = 100
+# So many operations are done together at most, and so many with large answers: these are kept until all have answered.
+_TOGETHER = 500
+_LARGE_TOGETHER = 20
+_LARGE = frozenset({"dequeue_for"})
 # Operations that make something that no operation before them can name.
 _NEW = frozenset({"create_client", "generate_namespace"})
 _RESULTS = tag(wire.PipelineResponse.RESULTS_FIELD_NUMBER)
@@ -31,13 +34,13 @@ class PipelineServicer:
 
     Args:
         operations: the unary operations.
+        engine: what they are done with.
         drain: knows of open streams, and when they have to end.
         most: so many operations may be in one frame.
-        at_once: begin operations before those before them are done, where nobody can tell the difference.
     """
 
-    def __init__(self, operations: Operations, drain: Drain, most: int, *, at_once: bool) -> None:
-        self._at_once = at_once
+    def __init__(self, operations: Operations, engine: Engine, drain: Drain, most: int) -> None:
+        self._engine = engine
         self._drain = drain
         self._most = most
         results = wire.OperationResult.DESCRIPTOR.fields_by_name
@@ -65,51 +68,17 @@ class PipelineServicer:
         """The encoded responses to one frame: each closed at about 1 MB."""
         parts: list[bytes] = []
         size = 0
-        begun = await self._begun(request.operations) if self._at_once else None
-        for count, operation in enumerate(request.operations, 1):
-            result = await (self._result(operation) if begun is None else begun[count - 1])
-            parts.append(field(_RESULTS, result))
-            size += len(result)
-            if size > FRAME_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
-            if count % _TURN == 0:
-                await asyncio.sleep(0)
+        for run in _runs(request.operations):
+            for result in await self._engine.together(self._result(operation) for operation in run):
+                if isinstance(result, PixiedError):
+                    raise result
+                parts.append(field(_RESULTS, result))
+                size += len(result)
+                if size > FRAME_BYTES:
+                    yield b"".join(parts)
+                    parts, size = [], 0
         if parts:
             yield b"".join(parts)
-
-    async def _begun(self, operations: Sequence[wire.Operation]) -> "list[asyncio.Task[bytes]]":
-        """Begin all operations of a frame, each when it can't see or change what one before it does.
-
-        Operations of different clients can't, nor can those that make something new. A publish reaches those whom the
-        operations before it have subscribed, and a client's operations find what was published before them; publishes
-        themselves keep their order.
-        """
-        begun: list[asyncio.Task[bytes]] = []
-        of_clients: dict[str, asyncio.Task[bytes]] = {}
-        publishes: list[asyncio.Task[bytes]] = []
-        for operation in operations:
-            name = operation.WhichOneof("operation")
-            client_id = getattr(getattr(operation, name), "client_id", "") if name else ""
-            if client_id:
-                before = [*publishes, of_clients[client_id]] if client_id in of_clients else publishes
-            elif name == "publish":
-                before = list(of_clients.values())
-            else:
-                before = [] if name in _NEW else begun
-            if before:
-                await asyncio.wait(before)
-            task = asyncio.get_running_loop().create_task(self._result(operation))
-            begun.append(task)
-            if client_id:
-                of_clients[client_id] = task
-                publishes.clear()
-            elif name == "publish":
-                of_clients.clear()
-                publishes.append(task)
-            elif name not in _NEW:
-                await asyncio.wait([task])
-        return begun
 
     async def _result(self, operation: wire.Operation) -> bytes:
         """One encoded OperationResult."""
@@ -129,6 +98,36 @@ class PipelineServicer:
         await writer.write(closing.SerializeToString())
         # From here on it is for the front-end to end the stream; if it does not, the grace period does.
         await asyncio.get_running_loop().create_future()
+
+
+def _runs(operations: Sequence[wire.Operation]) -> Iterator[list[wire.Operation]]:
+    """Operations that can be done together: none can see or change what one before it in its run does.
+
+    Operations of different clients can't, nor can those that make something new. A publish reaches those whom the
+    operations before it have subscribed, and a client's operations find what was published before them; publishes
+    themselves keep their order.
+    """
+    run: list[wire.Operation] = []
+    clients: set[str] = set()
+    large = 0
+    publishes = alone = False
+    for operation in operations:
+        name = operation.WhichOneof("operation")
+        client_id = getattr(getattr(operation, name), "client_id", "") if name else ""
+        is_publish = name == "publish" and not client_id
+        is_alone = not client_id and not is_publish and name not in _NEW
+        depends = (publishes or client_id in clients) if client_id else bool(clients) if is_publish else is_alone
+        if run and (depends or alone or len(run) == _TOGETHER or large == _LARGE_TOGETHER):
+            yield run
+            run, clients, large, publishes = [], set(), 0, False
+        run.append(operation)
+        if client_id:
+            clients.add(client_id)
+        large += name in _LARGE
+        publishes |= is_publish
+        alone = is_alone
+    if run:
+        yield run
 
 
 class _Writer:

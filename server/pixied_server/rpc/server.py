@@ -119,9 +119,7 @@ class RpcServer:
         streams: dict[str, Callable[..., Any]] = {
             "deliver": DeliverServicer(hub, valid, self._drain).deliver,
             "attach": attach.attach,
-            "pipeline": PipelineServicer(
-                pipelined, self._drain, valid.limits.max_batch_items, at_once=hub.engine.waits
-            ).pipeline,
+            "pipeline": PipelineServicer(pipelined, hub.engine, self._drain, valid.limits.max_batch_items).pipeline,
             "watch": WatchServicer(hub, valid, self._drain).watch,
         }
         return bind(BACKEND, {**self._methods(BACKEND, operations, but=streams), **streams})

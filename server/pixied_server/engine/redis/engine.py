@@ -1,11 +1,13 @@
 """The Redis engine."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
+from typing import TypeVar
 
 from pixied_server.core.backlog import Loss
+from pixied_server.core.completion import completed
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
@@ -47,6 +49,8 @@ from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError
 
 __all__ = ["RedisEngine"]
 
+T = TypeVar("T")
+
 
 class RedisEngine:
     """Clients, subscriptions and logs in Redis. See `engine.abc.Engine` for what it does, docs/redis.md for how.
@@ -63,7 +67,6 @@ class RedisEngine:
     """
 
     name = "redis"
-    waits = True
 
     def __init__(
         self,
@@ -196,6 +199,15 @@ class RedisEngine:
         while await self.process.finish():
             await self.subscriber.barrier()
 
+    async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
+        """See `engine.abc.Engine`."""
+        outcomes: list[T | PixiedError] = []
+        for outcome in await asyncio.gather(*operations, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, PixiedError):
+                raise outcome
+            outcomes.append(outcome)
+        return outcomes
+
     # Clients and namespaces
 
     async def generate_namespace(self, length: int) -> str:
@@ -275,7 +287,7 @@ class RedisEngine:
 
     async def release(self, claim: Claim, delivered: Delivered) -> None:
         """See `engine.abc.Engine`."""
-        await self._ownership.release(claim, delivered)
+        await completed(self._ownership.release(claim, delivered))
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int

@@ -1,45 +1,44 @@
 // First in, first out.
 
-const COMPACT_AT = 1_024;
-
-/** A queue whose `shift` does not move the rest each time, as a long array's does. */
+/** A queue whose `shift` does not move the rest each time, as a long array's does, and which keeps nothing that has left. */
 export class Fifo<T> {
-  private items: T[] = [];
-  private head = 0;
+  private arrived: T[] = [];
+  /** Turned round, so that the next item to go is the last one here. */
+  private leaving: T[] = [];
 
   /** How many items are in it. */
   get size(): number {
-    return this.items.length - this.head;
+    return this.arrived.length + this.leaving.length;
   }
 
   /** The next item to go. */
   get first(): T | undefined {
-    return this.items[this.head];
+    this.turnRound();
+    return this.leaving.at(-1);
   }
 
   /** Adds items at the end. */
   push(...items: readonly T[]): void {
-    this.items.push(...items);
+    this.arrived.push(...items);
   }
 
   /** Takes the first item. */
   shift(): T | undefined {
-    const item = this.items[this.head];
-    if (this.head < this.items.length) this.head += 1;
-    if (this.head >= COMPACT_AT && this.head * 2 >= this.items.length) this.compact();
-    return item;
+    this.turnRound();
+    return this.leaving.pop();
   }
 
   /** Takes all items. */
   drain(): T[] {
-    const items = this.items.slice(this.head);
-    this.items = [];
-    this.head = 0;
+    const items = [...this.leaving.reverse(), ...this.arrived];
+    this.leaving = [];
+    this.arrived = [];
     return items;
   }
 
-  private compact(): void {
-    this.items = this.items.slice(this.head);
-    this.head = 0;
+  private turnRound(): void {
+    if (this.leaving.length > 0) return;
+    this.leaving = this.arrived.reverse();
+    this.arrived = [];
   }
 }

@@ -29,8 +29,9 @@ export function encodeFrame(items: readonly FrameItem[]): Buffer {
 export class FrameWriter<T extends FrameItem> {
   /** How many items a frame may hold. */
   maxItems = DEFAULT_MAX_ITEMS;
+  /** The item that was added last, whether or not it has gone out. */
+  last: T | undefined;
   private waiting = new Set<T>();
-  private tail: T | undefined;
   private call: ClientDuplexStream<readonly T[], unknown> | undefined;
   private isBusy = false;
   private readonly whenIdle: (() => void)[] = [];
@@ -43,15 +44,10 @@ export class FrameWriter<T extends FrameItem> {
     return this.waiting.size;
   }
 
-  /** The last item that was added, if it still waits. */
-  get last(): T | undefined {
-    return this.tail && this.waiting.has(this.tail) ? this.tail : undefined;
-  }
-
   /** Adds an item behind all others. */
   push(item: T): void {
     this.waiting.add(item);
-    this.tail = item;
+    this.last = item;
     this.schedule();
   }
 
@@ -102,7 +98,7 @@ export class FrameWriter<T extends FrameItem> {
   }
 
   private schedule(): void {
-    if (this.isBusy || !this.call || this.waiting.size === 0) return;
+    if (this.isBusy || !this.call) return;
     this.isBusy = true;
     // What the rest of this turn adds goes into the same frame.
     setImmediate(() => this.write());

@@ -73,11 +73,11 @@ export class Replies implements FayeExtension {
   /** A reply takes what it waits for, so that the next one with the same key takes the next. */
   private claim(key: string): Promise<void> | undefined {
     const work = this.underWay.get(key)?.[0];
-    if (work) this.forget(key, work);
+    this.forget(key, work);
     return work;
   }
 
-  private forget(key: string, work: Promise<void>): void {
+  private forget(key: string, work: Promise<void> | undefined): void {
     const rest = this.underWay.get(key)?.filter((each) => each !== work) ?? [];
     if (rest.length > 0) this.underWay.set(key, rest);
     else this.underWay.delete(key);

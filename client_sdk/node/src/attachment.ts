@@ -106,7 +106,7 @@ export class Attachment {
 
   /** Whether mail for it is still wanted. */
   get isWanted(): boolean {
-    return this.wish === undefined && this.state !== 'gone';
+    return this.wish === undefined;
   }
 
   /** Every delivery up to this number was handled, or had nothing for this client. */
@@ -118,8 +118,8 @@ export class Attachment {
   /** The client itself has confirmed everything up to this mail. If the link breaks, the next attach says so again. */
   confirm(info: MailInfo): void {
     // Cursors of different streams can't be compared; the later stream's is the later one.
-    const isLater = info.stream === this.ackStream ? info.cursor > this.ackCursor : info.stream > this.ackStream;
-    if (isLater) [this.ackCursor, this.ackStream] = [info.cursor, info.stream];
+    const isNewer = info.stream > this.ackStream || (info.stream === this.ackStream && info.cursor > this.ackCursor);
+    if (isNewer) [this.ackCursor, this.ackStream] = [info.cursor, info.stream];
     this.host.confirm(this, info);
   }
 

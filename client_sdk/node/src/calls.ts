@@ -70,7 +70,7 @@ export async function* readStream<Q, R>(
   const { client, address } = connection;
   const call = client.makeServerStreamRequest<Q, R>(path, requestSerialize, responseDeserialize, request);
   const cancel = (): void => call.cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  signal?.addEventListener('abort', cancel);
   try {
     for await (const response of call) yield response as R;
   } catch (error) {

@@ -70,7 +70,8 @@ export class FrontEnd extends Operations {
   private readonly pipeline: Pipeline;
   private readonly link: Link;
   private readonly timeoutMs: number;
-  private state: 'starting' | 'up' | 'down' = 'starting';
+  /** Undefined while the first attempt is under way. */
+  private state: 'up' | 'down' | undefined;
 
   /** Throws a RangeError if an option is out of its range. */
   constructor(options: FrontEndOptions = {}) {

@@ -173,7 +173,8 @@ export class Pipeline implements StreamListener<PipelineResponse, PipelineCall> 
   }
 
   private answer(errand: Errand | undefined, result: OperationResult['result']): void {
-    if (!errand || errand.isSettled) return;
+    // More answers than operations.
+    if (!errand) return;
     if (result?.$case === errand.name) {
       this.settle(errand);
       errand.resolve(result.value);
@@ -186,11 +187,11 @@ export class Pipeline implements StreamListener<PipelineResponse, PipelineCall> 
   }
 
   private fail(errand: Errand, error: PixiedError): void {
-    if (errand.isSettled) return;
     this.settle(errand);
     errand.reject(error);
   }
 
+  /** Does nothing the second time: an errand that has expired may be answered yet. */
   private settle(errand: Errand): void {
     errand.isSettled = true;
     clearTimeout(errand.timer);

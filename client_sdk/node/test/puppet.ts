@@ -1,15 +1,21 @@
 // A server that says what a test wants it to say: for what a pixied does rarely, or never.
-import { Server, ServerCredentials, status as Code, type ServerDuplexStream } from '@grpc/grpc-js';
+import { Server, ServerCredentials, status as Code } from '@grpc/grpc-js';
+import type { ServerDuplexStream, ServerWritableStream } from '@grpc/grpc-js';
 
 import type { AttachEvent, AttachRequest, AttachResponse } from '../generated/pixied/v1/attach';
 import { BackendServiceService } from '../generated/pixied/v1/backend_service';
-import type { Operation, PipelineRequest, PipelineResponse } from '../generated/pixied/v1/pipeline';
+import type { Operation, OperationResult, PipelineRequest, PipelineResponse } from '../generated/pixied/v1/pipeline';
+import type { Event, WatchRequest, WatchResponse } from '../generated/pixied/v1/watch';
 
 type LinkCall = ServerDuplexStream<AttachRequest, AttachResponse>;
 type PipelineCall = ServerDuplexStream<PipelineRequest, PipelineResponse>;
+type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
 type Told = NonNullable<AttachEvent['event']>;
+/** An operation, or its answer. */
+export type Asked = NonNullable<Operation['operation']>;
+export type Answer = NonNullable<OperationResult['result']>;
 
-const { attach, pipeline } = BackendServiceService;
+const { attach, pipeline, watch } = BackendServiceService;
 const A_MINUTE = { seconds: 60, nanos: 0 };
 const WELCOME: Told = {
   $case: 'welcome',
@@ -53,35 +59,54 @@ export class PuppetLink {
   }
 }
 
-/** The server. It keeps what it is told, and answers only when a test says so. */
+/** The server. It keeps what it is told, and answers as a test says. */
 export class Puppet {
   readonly links: PuppetLink[] = [];
   /** The operations of each Pipeline stream, and how to end it. */
   readonly pipelines: { operations: Operation[]; call: PipelineCall }[] = [];
+  /** The Watch streams; each was answered once, with nothing. */
+  readonly watches: WatchCall[] = [];
+  /** What it answers to an operation; nothing if that is undefined. */
+  answer: (asked: Asked) => Answer | undefined = () => undefined;
   address = '';
 
   private constructor(private readonly server: Server) {}
 
-  static async start(): Promise<Puppet> {
+  /** @param port where it listens; any that is free unless told otherwise. */
+  static async start(port = 0): Promise<Puppet> {
     const puppet = new Puppet(new Server());
     puppet.server.addService(
-      { attach, pipeline },
+      { attach, pipeline, watch },
       {
         attach: (call: LinkCall) => void puppet.links.push(new PuppetLink(call)),
         pipeline: (call: PipelineCall) => puppet.receive(call),
+        watch: (call: WatchCall) => {
+          puppet.watches.push(call);
+          puppet.report();
+        },
       },
     );
-    const port = await new Promise<number>((resolve, reject) => {
+    const bound = await new Promise<number>((resolve, reject) => {
       const credentials = ServerCredentials.createInsecure();
-      puppet.server.bindAsync('127.0.0.1:0', credentials, (error, port) => (error ? reject(error) : resolve(port)));
+      puppet.server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
     });
-    puppet.address = `127.0.0.1:${port}`;
+    puppet.address = `127.0.0.1:${bound}`;
     return puppet;
   }
 
   /** The newest link. */
   get link(): PuppetLink {
     return this.links.at(-1)!;
+  }
+
+  /** What was asked on all Pipeline streams, in order. */
+  get asked(): Asked[] {
+    return this.pipelines.flatMap(({ operations }) => operations.map(({ operation }) => operation!));
+  }
+
+  /** Reports events on the newest Watch stream. */
+  report(...events: Event[]): void {
+    this.watches.at(-1)!.write({ events, missed: 0, closing: undefined });
   }
 
   /** Ends the newest Pipeline stream. */
@@ -96,7 +121,12 @@ export class Puppet {
   private receive(call: PipelineCall): void {
     const operations: Operation[] = [];
     this.pipelines.push({ operations, call });
-    call.on('data', (request: PipelineRequest) => void operations.push(...request.operations));
+    call.on('data', (request: PipelineRequest) => {
+      operations.push(...request.operations);
+      const results = request.operations.map(({ operation }) => ({ result: this.answer(operation!) }));
+      const answered = results.filter(({ result }) => result !== undefined);
+      if (answered.length > 0) call.write({ results: answered, closing: undefined });
+    });
     call.on('end', () => call.end());
   }
 }

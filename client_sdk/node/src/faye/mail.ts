@@ -22,7 +22,7 @@ export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage
     channel: String(channel),
     data: JSON.stringify(data) ?? 'null',
     id: hasId ? id : undefined,
-    ext: ext === undefined ? undefined : JSON.stringify(ext),
+    ext: JSON.stringify(ext) as string | undefined,
     extra: Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined,
   };
   if (typeof clientId !== 'string') return text;

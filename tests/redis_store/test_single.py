@@ -4,10 +4,12 @@ import asyncio
 import time
 
 import pytest
-from tests.redis_store.conftest import Opened
+from tests.redis_store.conftest import TIMEOUT, Opened
 from tests.redis_store.scripts import COUNT, FILL, KEYS, READ, REFUSE
+from tests.support.caller import within
 from tests.support.redis_servers import Certificates, Server, single
 
+from pixied_server.engine.redis.connection.address import Address
 from pixied_server.engine.redis.connection.store import (
     Script,
     ScriptError,
@@ -98,6 +100,29 @@ async def test_cannot_open(server: Server, opened: Opened) -> None:
     with pytest.raises(StoreUnavailable, match=f"{server.address}.*(refused|Connect)"):
         async with opened(server.url, timeout=0.2):
             pass
+
+
+async def test_a_connection_that_is_given_up_before_it_is_ready_is_closed() -> None:
+    """A server that greets, and then says nothing, sees the end of the connection when nobody waits for it any more."""
+    greeted, ended = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_000)
+        writer.write(b"*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n")
+        await reader.read(1_000)
+        greeted.set()
+        assert not await reader.read()
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        host, port = listener.sockets[0].getsockname()
+        opening = asyncio.create_task(Store(Address.parse(f"redis://{host}:{port}/0"), timeout=TIMEOUT).open())
+        async with within():
+            await greeted.wait()
+            opening.cancel()
+            await asyncio.wait([opening])
+            await ended.wait()
 
 
 async def test_frozen(server: Server, opened: Opened) -> None:

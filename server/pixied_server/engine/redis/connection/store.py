@@ -316,13 +316,23 @@ class Store:
 
     async def _open(self, endpoint: Endpoint) -> Wire:
         wire = await Wire.open(endpoint, self._terms)
-        if not self._topology.accepts(wire):
-            self._topology.doubt(endpoint)
+        try:
+            await self._check(wire)
+        except BaseException:
             wire.abort()
-            raise StoreUnavailable(f"{endpoint} is no master")
+            raise
+        return wire
+
+    async def _check(self, wire: Wire) -> None:
+        """See that a server has keys, and which start of it this is.
+
+        Raises:
+            StoreUnavailable: it is a replica, or does not answer.
+        """
+        if not self._topology.accepts(wire):
+            self._topology.doubt(wire.endpoint)
+            raise StoreUnavailable(f"{wire.endpoint} is no master")
         reply = await wire.request((b"INFO", b"server"), asyncio.get_running_loop().time() + self._timeout)
         if isinstance(reply, StoreUnavailable):
-            wire.abort()
             raise StoreUnavailable(str(reply))
         wire.server = "" if isinstance(reply, Refusal) else facts(reply).get("run_id", "")
-        return wire

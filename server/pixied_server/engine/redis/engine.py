@@ -62,6 +62,7 @@ class RedisEngine:
         layout: where things are in it.
         limits: what it holds at most.
         timeout: seconds that a barrier of the store may take.
+        peer_timeout: seconds that another process has to answer, or to yield a client.
         replicas: what changes something is only answered when so many replicas have it.
         clock: tells the time in seconds since the epoch; None for the store's own.
     """
@@ -75,6 +76,7 @@ class RedisEngine:
         limits: EngineLimits,
         *,
         timeout: float = 2.0,
+        peer_timeout: float = 0.5,
         replicas: int = 0,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -82,8 +84,8 @@ class RedisEngine:
         self.counters = self.process.counters
         self.subscriber = Subscriber(store, self.process.partitions, self.process.name, self, timeout)
         self._checkpoints = Checkpoints(self.process)
-        requests = Requests(self.process)
-        self._ownership = Ownership(self.process, self.subscriber, self._checkpoints, requests)
+        requests = Requests(self.process, peer_timeout)
+        self._ownership = Ownership(self.process, self.subscriber, self._checkpoints, requests, peer_timeout)
         self._events = Events(self.process, requests)
         self._subscriptions = Subscriptions(self.process, self._ownership, self._events)
         self._clients = Clients(self.process, self._ownership, self._subscriptions, self._events)

@@ -8,19 +8,18 @@ from pixied_server.engine.redis.process import Process
 
 __all__ = ["Requests"]
 
-# Seconds that another process has to answer.
-_TIMEOUT = 0.5
-
 
 class Requests:
     """See the module.
 
     Args:
         process: this process.
+        timeout: seconds that another process has to answer.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, timeout: float) -> None:
         self._process = process
+        self._timeout = timeout
         self._names = count(1)
         self._waiting: dict[str, asyncio.Future[Sequence[str]]] = {}
 
@@ -44,7 +43,7 @@ class Requests:
         try:
             if not await self._notify(process, kind, self._process.name, name, *words):
                 return None
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(self._timeout):
                 return await answer
         except TimeoutError:
             return None

@@ -19,8 +19,6 @@ from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError, 
 
 __all__ = ["Ownership"]
 
-# Seconds that another process has to yield a client that is claimed here.
-_YIELD = 0.5
 # So many claims are looked at at once.
 _AT_ONCE = 200
 
@@ -33,6 +31,7 @@ class Ownership:
         subscriber: receives what is published.
         checkpoints: writes down how far clients are.
         requests: asks other processes.
+        timeout: seconds that another process has to yield a client that is claimed here.
 
     Attributes:
         owned: the claims of this process, by client.
@@ -41,12 +40,20 @@ class Ownership:
         partitions: the process's.
     """
 
-    def __init__(self, process: Process, subscriber: Subscriber, checkpoints: Checkpoints, requests: Requests) -> None:
+    def __init__(
+        self,
+        process: Process,
+        subscriber: Subscriber,
+        checkpoints: Checkpoints,
+        requests: Requests,
+        timeout: float,
+    ) -> None:
         self.owned: dict[str, RedisClaim] = {}
         self.partitions = process.partitions
         self._process = process
         self._subscriber = subscriber
         self._checkpoints = checkpoints
+        self._timeout = timeout
         self._follows = Follows(process, subscriber)
         self.notified: dict[str, Notified] = {}
         self.changes = Changes(process, self, self._follows, checkpoints, requests)
@@ -156,7 +163,7 @@ class Ownership:
                     self._checkpoints.released(client_id, settled)
                     return answer
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_YIELD):
+                    async with asyncio.timeout(self._timeout):
                         await yielded.wait()
             assert not isinstance(answer, Wanted)  # noqa: S101 - a forced claim is never refused
             return answer

@@ -6,20 +6,28 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from tests.engine.account import Account
 from tests.engine.benches import Limits, OpenBench
-from tests.engine.front_end import FrontEnd
 from tests.engine.model import ModelClient, ModelSite, Tenure
-from tests.engine.site import Site, texts
+from tests.engine.site import Site
 
-from pixied_server.core.backlog import Loss
-from pixied_server.delivery.events import AttachFailed, Delivery, LinkEvent, Lost
-from pixied_server.delivery.tap import Mail, Tap
+from pixied_server.delivery.tap import Tap
 from pixied_server.errors import ClientUnknown, TakenOver
 
-__all__ = ["Histories"]
+__all__ = [
+    "CHANNELS",
+    "DELIVERY_BYTES",
+    "LINKS",
+    "MIXES",
+    "NAMES",
+    "PATTERNS",
+    "STARTS",
+    "TIMEOUT",
+    "Held",
+    "Histories",
+]
 
 T = TypeVar("T")
 
@@ -60,10 +68,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
-        self.model = ModelSite()
         self.held: dict[str, Held] = {}
-        self.cursors: dict[str, tuple[ModelClient, str]] = {}
-        self.tenures: dict[tuple[FrontEnd, int], Tenure] = {}
 
     def run_now(self, story: Coroutine[Any, Any, T]) -> T:
         """Tell a part of the story to the end."""
@@ -88,8 +93,11 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         """A site with bounds of all sizes, two links and three clients."""
         limits = Limits(log_messages=log, total_bytes=total, log_age=age)
+        roomy = (total, age) == (1_000_000, 3_600.0)
+        self.model = ModelSite(roomy=roomy and log == 1_000, largest_log=log if roomy else None)
         bench = self.run_now(self.stack.enter_async_context(self.opened(limits)))
         self.site = Site(bench, outbox=self.outbox, delivery_bytes=delivery_bytes)
+        self.account = Account(self.model, self.site.clock)
         self.windows = windows
         self.fronts = [self.site.front_end(f"front {index}", window=window) for index, window in enumerate(windows)]
         for name, start in zip(("ann", "bob", "cid"), starts, strict=True):
@@ -112,7 +120,8 @@ class Histories(RuleBasedStateMachine):
     @rule(name=NAMES)
     def destroy(self, name: str) -> None:
         """A session is ended."""
-        if self.model.clients.pop(name, None):
+        if client := self.model.clients.pop(name, None):
+            self.model.lose(client)
             self.run_now(self.site.destroy(name))
 
     @rule(name=NAMES)
@@ -131,6 +140,7 @@ class Histories(RuleBasedStateMachine):
             over = client.deadline <= now and not (client.tenure and client.tenure.keeps_alive)
             assert self.run_now(self.site.lives(client.name)) is not over
             if over:
+                self.model.lose(client)
                 del self.model.clients[client.name]
 
     # Subscriptions
@@ -181,34 +191,23 @@ class Histories(RuleBasedStateMachine):
 
     # Links
 
-    @rule(name=NAMES, link=LINKS, explicit=st.booleans(), expires=st.booleans())
-    def attach(self, name: str, link: int, *, explicit: bool, expires: bool) -> None:
+    @rule(name=NAMES, link=LINKS, explicit=st.booleans(), expires=st.booleans(), named=st.booleans())
+    def attach(self, name: str, link: int, *, explicit: bool, expires: bool, named: bool = False) -> None:
         """A client is attached, whoever had it before."""
         if client := self.model.clients.get(name):
             front = self.fronts[link]
-            self.let_go(client)
-            handle = self.run_now(self.site.attach(name, front, explicit=explicit, expires=expires))
-            self.tenures[front, handle] = self.hold(client, keeps_alive=not expires)
-
-    def hold(self, client: ModelClient, *, keeps_alive: bool) -> Tenure:
-        """The client has a new holder."""
-        client.deadline = self.site.clock() + client.timeout
-        client.tenure = Tenure(client, keeps_alive=keeps_alive)
-        return client.tenure
-
-    def let_go(self, client: ModelClient) -> None:
-        """The client has no holder any more."""
-        if client.tenure is not None and client.tenure.keeps_alive:
-            client.deadline = self.site.clock() + client.timeout
-        client.tenure = None
+            self.account.let_go(client)
+            cursor = self.account.cursor_of(client) if named else 0
+            handle = self.run_now(self.site.attach(name, front, explicit=explicit, expires=expires, cursor=cursor))
+            tenure = self.account.hold(client, keeps_alive=not expires, explicit=explicit)
+            self.account.tenures[front, handle] = tenure
 
     @rule(name=NAMES)
     def detach(self, name: str) -> None:
         """A front-end gives a client up."""
-        client = self.model.clients.get(name)
-        for (front, handle), tenure in self.tenures.items():
-            if client and tenure is client.tenure:
-                self.let_go(client)
+        if (client := self.model.clients.get(name)) and client.tenure:
+            for front, handle in self.account.handles_of(client):
+                self.account.let_go(client)
                 self.run_now(front.link.detach(handle))
 
     @rule(link=LINKS)
@@ -216,14 +215,14 @@ class Histories(RuleBasedStateMachine):
         """A link sends what it has to send."""
         front = self.fronts[link]
         for event in self.run_now(front.take()):
-            self.check(front, event)
+            self.account.sent(front, event)
 
     @rule(link=LINKS)
     def receive(self, link: int) -> None:
         """What a link sent arrives."""
         front = self.fronts[link]
         for event in front.receive():
-            self.note_received(front, event)
+            self.account.arrived(front, event)
 
     @rule()
     def serve_everyone(self) -> None:
@@ -238,55 +237,30 @@ class Histories(RuleBasedStateMachine):
         self.receive(link)
         self.ack(link, 0)
 
-    def check(self, front: FrontEnd, event: LinkEvent) -> None:
-        """An event is sent: is it right?"""
-        match event:
-            case Delivery(number):
-                note(f"delivery {number}")
-                for handle, text, marked in _copies(event):
-                    self.model.hand(self.tenures[front, handle], int(text), marked=marked)
-            case Lost(handles, pattern, count):
-                for handle in handles:
-                    self.model.announce(self.tenures[front, handle], pattern, count)
-            case AttachFailed(_, error):
-                raise AssertionError(error)
-            case _:
-                pass
-
-    def note_received(self, front: FrontEnd, event: LinkEvent) -> None:
-        """An event has arrived."""
-        match event:
-            case Delivery():
-                for handle, text, _ in _copies(event):
-                    self.tenures[front, handle].client.received.add(int(text))
-            case Lost(handles, pattern, count):
-                for handle in handles:
-                    self.tenures[front, handle].client.announced[pattern] += count
-            case _:
-                pass
-
     @rule(link=LINKS, back=st.integers(0, 2))
     def ack(self, link: int, back: int) -> None:
         """A front-end confirms what it has received, or not quite all of it."""
         front = self.fronts[link]
-        self.run_now(front.ack(max(front.number - back, 0)))
+        number = max(front.number - back, 0)
+        self.run_now(front.ack(number))
+        self.account.acked(front, number)
 
     @rule(name=NAMES, back=st.integers(0, 2))
     def client_ack(self, name: str, back: int) -> None:
         """A client confirms what has reached its front-end, or not quite all of it."""
-        client = self.model.clients.get(name)
-        for (front, handle), tenure in self.tenures.items():
-            if client and tenure is client.tenure:
-                self.run_now(front.link.client_ack(handle, max(front.number - back, 0)))
+        if (client := self.model.clients.get(name)) and client.tenure:
+            for front, handle in self.account.handles_of(client):
+                number = max(front.number - back, 0)
+                self.run_now(front.link.client_ack(handle, number))
+                self.model.confirm(client.tenure, number)
 
     @rule(link=LINKS)
     def lose(self, link: int) -> None:
         """A stream breaks, with whatever is in flight; the front-end comes back with a new one."""
         front = self.fronts[link]
         self.run_now(front.lose())
-        for client in self.model.clients.values():
-            if any(tenure is client.tenure for (one, _), tenure in self.tenures.items() if one is front):
-                self.let_go(client)
+        for client in self.account.on_link(front):
+            self.account.let_go(client)
         self.fronts[link] = self.site.front_end(f"front {link}", window=self.windows[link])
 
     # Single callers
@@ -295,45 +269,46 @@ class Histories(RuleBasedStateMachine):
     def dequeue(self, name: str, most: int, *, explicit: bool, named: bool) -> None:
         """A client's mail is taken, and received."""
         if client := self.model.clients.get(name):
-            self.let_go(client)
-            tenure = self.hold(client, keeps_alive=True)
+            self.account.let_go(client)
             cursor = self.cursor_of(client) if named else ""
+            tenure = self.account.hold(client, keeps_alive=True, explicit=explicit)
             mail = self.run_now(self.site.dequeue(name, most, explicit=explicit, cursor=cursor))
-            self.accept(tenure, mail)
-            self.let_go(client)
+            self.account.taken(tenure, mail)
+            self.account.let_go(client)
 
     @rule(name=NAMES, explicit=st.booleans(), named=st.booleans())
     def deliver(self, name: str, *, explicit: bool, named: bool) -> None:
         """A caller holds a client."""
         if client := self.model.clients.get(name):
             stack = AsyncExitStack()
-            self.let_go(client)
+            self.account.let_go(client)
             cursor = self.cursor_of(client) if named else ""
             context = self.site.tapped(name, explicit=explicit, cursor=cursor)
             tap = self.run_now(stack.enter_async_context(context))
             self.run_now(self.leave(name))
-            self.held[name] = Held(tap, stack, self.hold(client, keeps_alive=True))
+            tenure = self.account.hold(client, keeps_alive=True, explicit=explicit)
+            self.held[name] = Held(tap, stack, tenure)
 
     @rule(name=NAMES, most=st.integers(1, 5))
     def take_held(self, name: str, most: int) -> None:
         """A caller that holds a client takes mail and receives it."""
         if held := self.held.get(name):
-            ours = self.model.clients.get(name) is held.tenure.client and held.tenure.client.tenure is held.tenure
+            ours = not held.tenure.over
             try:
                 mail = self.run_now(held.tap.take(messages=most, size=1_000_000))
             except (TakenOver, ClientUnknown):
                 assert not ours
                 return
             assert ours
-            self.accept(held.tenure, mail)
+            self.account.taken(held.tenure, mail)
             held.tap.all_taken()
 
     @rule(name=NAMES)
     def lose_held(self, name: str) -> None:
         """A caller that holds a client goes away."""
         if held := self.held.get(name):
-            if held.tenure.client.tenure is held.tenure:
-                self.let_go(held.tenure.client)
+            if not held.tenure.over:
+                self.account.let_go(held.tenure.client)
             self.run_now(self.leave(name))
 
     async def leave(self, name: str) -> None:
@@ -342,24 +317,8 @@ class Histories(RuleBasedStateMachine):
             await held.stack.aclose()
 
     def cursor_of(self, client: ModelClient) -> str:
-        """The last cursor that this client was given."""
-        owner, cursor = self.cursors.get(client.name, (client, ""))
-        return cursor if owner is client else ""
-
-    def accept(self, tenure: Tenure, mail: Mail) -> None:
-        """A single caller is given mail and has received it."""
-        client = tenure.client
-        for index, text in enumerate(texts(mail)):
-            self.model.hand(tenure, int(text), marked=index < mail.redelivered)
-            client.received.add(int(text))
-        for loss in mail.losses:
-            self.announce(tenure, loss)
-        self.cursors[client.name] = (client, mail.cursor)
-
-    def announce(self, tenure: Tenure, loss: Loss) -> None:
-        """A single caller is told of a loss."""
-        self.model.announce(tenure, loss.pattern, loss.count)
-        tenure.client.announced[loss.pattern] += loss.count
+        """The last cursor that this client was given, as single callers name it."""
+        return f"{cursor:x}" if (cursor := self.account.cursor_of(client)) else ""
 
     # The end
 
@@ -393,13 +352,3 @@ class Histories(RuleBasedStateMachine):
         before = -1
         while client.tenure is not None and before != (before := len(client.tenure.got)):
             self.take_held(client.name, 1_000)
-
-
-def _copies(delivery: Delivery) -> list[tuple[int, str, bool]]:
-    """Each copy of a message in a delivery: the handle, the text, and whether it is marked."""
-    return [
-        (handle, entry.message.body.decode(), batch.redelivered)
-        for batch in delivery.batches
-        for handle in batch.audience.handles
-        for entry in batch.entries
-    ]

@@ -5,9 +5,11 @@ reader has all messages up to here" is one number for each partition. It means t
 process and in any other. An engine that holds everything in one place has one partition.
 """
 
+from typing import TypeAlias
+
 __all__ = ["NOTHING", "Progress", "covers", "earlier", "later", "reaches"]
 
-Progress = tuple[int, ...]
+Progress: TypeAlias = tuple[int, ...]
 """The sequence number up to which each partition was read, by the partition's number."""
 
 NOTHING: Progress = ()
@@ -23,9 +25,7 @@ def later(one: Progress, other: Progress) -> Progress:
 
 def earlier(one: Progress, other: Progress) -> Progress:
     """Return what both of two readers have read: the lower number of each partition."""
-    if one is other or not one:
-        return one
-    return tuple(map(min, one, other)) if other else NOTHING
+    return tuple(map(min, one, other))
 
 
 def covers(progress: Progress, partition: int, sequence: int) -> bool:

@@ -1,12 +1,14 @@
 """Logs: what stays readable, and what an offset and a sequence say of each other."""
 
+from weakref import WeakSet
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.messages import entry, sequences
 
-from pixied_server.core.log import Bounds, Log
-from pixied_server.core.message import OVERHEAD
+from pixied_server.core.log import Bounds, Entry, Log
+from pixied_server.core.message import OVERHEAD, Message
 
 # True: append, at a sequence a few further on; False: lose the oldest.
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(1, 3)), max_size=120)
@@ -68,6 +70,24 @@ def test_holders_are_the_logs_that_have_an_entry(steps: list[tuple[bool, int]]) 
         assert one.holders == 2
     while len(log):
         assert log.drop_oldest().holders == 1
+
+
+def test_entries_that_are_lost_are_not_kept() -> None:
+    """A log keeps at most 50 entries that it has lost, or as many as it has others."""
+
+    class Weak(Entry):
+        """An entry that can be referred to weakly."""
+
+    log, kept = Log("/a"), WeakSet[Entry]()
+    for sequence in range(1, 1_001):
+        one = Weak(sequence, 0.0, Message("/a", b""))
+        kept.add(one)
+        log.append(one)
+    del one
+    for left in range(999, -1, -1):
+        log.drop_oldest()
+        assert left <= len(kept) <= left + max(left, 50)
+    assert not kept
 
 
 def test_an_empty_log_has_nothing_to_lose() -> None:

@@ -141,9 +141,10 @@ class Log:
         """
         if sequence < self.cut:
             return max(0, self.first - (self.cut - sequence))
-        if self.last_sequence <= sequence:
+        entries = self._entries
+        if not entries or entries[-1].sequence <= sequence:
             return self.next
-        return self.first + self._index_after(sequence)
+        return self.first + bisect_right(entries, sequence, key=_sequence) - self._gone
 
     def read(self, offset: int, upto: int) -> Iterator[Entry]:
         """The entries from an offset on, up to the sequence `upto`. The log must not change meanwhile."""
@@ -153,7 +154,3 @@ class Log:
             if entry.sequence > upto:
                 return
             yield entry
-
-    def _index_after(self, sequence: int) -> int:
-        entries = self._entries or []
-        return bisect_right(entries, sequence, lo=self._gone, key=_sequence) - self._gone

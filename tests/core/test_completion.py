@@ -1,6 +1,7 @@
 """Work that comes to its end."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -38,3 +39,26 @@ async def test_it_is_done_though_its_caller_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert done == [True]
+
+
+async def test_a_failure_of_work_whose_caller_is_gone_is_seen() -> None:
+    """The event loop raises no alarm because of a failure that nobody can be told of."""
+    alarms: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: alarms.append(context))
+    may_end = asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        raise ValueError
+
+    caller = asyncio.create_task(completed(work()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    del caller
+    await asyncio.sleep(0)
+    gc.collect()
+    assert alarms == []

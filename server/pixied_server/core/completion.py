@@ -22,8 +22,8 @@ async def completed(work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()
-        raise cancelled
-    return task.result()
+    try:
+        return task.result()
+    finally:
+        if cancelled is not None:
+            raise cancelled

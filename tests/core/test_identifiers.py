@@ -37,6 +37,13 @@ def test_a_source_that_gives_unfair_bytes_is_asked_again() -> None:
     assert Letters(lambda _: next(given_)).draw(6) == "aaaabb"
 
 
+def test_no_more_is_asked_of_the_source_than_is_needed() -> None:
+    """All letters of a portion are drawn before another portion is asked for."""
+    given_ = iter([b"\x00" * 12])
+    letters = Letters(lambda _: next(given_))
+    assert [letters.draw(6), letters.draw(6)] == ["aaaaaa"] * 2
+
+
 def test_identifiers_differ() -> None:
     """10,000 of them are 10,000: no random letter is used twice."""
     letters = Letters()

@@ -29,17 +29,13 @@ class Letters:
     def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
         self._random = random
         self._letters = ""
-        self._drawn = 0
 
     def draw(self, length: int = DEFAULT_LENGTH) -> str:
         """Draw an identifier of 1 to 255 letters."""
-        while len(self._letters) - self._drawn < length:
-            fresh = self._random(_PORTION).translate(_LETTERS, _UNFAIR).decode("ascii")
-            self._letters = self._letters[self._drawn :] + fresh
-            self._drawn = 0
-        begin = self._drawn
-        self._drawn += length
-        return self._letters[begin : self._drawn]
+        while len(self._letters) < length:
+            self._letters += self._random(_PORTION).translate(_LETTERS, _UNFAIR).decode()
+        identifier, self._letters = self._letters[:length], self._letters[length:]
+        return identifier
 
 
 def possible(length: int) -> int:

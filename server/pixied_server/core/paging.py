@@ -1,7 +1,6 @@
 """Lists in pages: which items come next, and the token that finds the place again."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -53,7 +52,7 @@ class PageRequest:
 
     def token_after(self, key: str) -> str:
         """The token of the page that comes after this key."""
-        return urlsafe_b64encode(_mark(self.query) + key.encode()).decode("ascii")
+        return urlsafe_b64encode(_mark(self.query) + key.encode()).decode()
 
 
 def next_keys(request: PageRequest, keys: Iterable[str]) -> list[str]:
@@ -69,9 +68,9 @@ def _after(query: str, token: str) -> str:
     if not token:
         return ""
     try:
-        raw = urlsafe_b64decode(token.encode("ascii"))
+        raw = urlsafe_b64decode(token)
         mark, after = raw[:_MARK], raw[_MARK:].decode()
-    except (Base64Error, UnicodeError) as error:
+    except ValueError as error:
         raise PageTokenInvalid from error
     if mark != _mark(query) or not after:
         raise PageTokenInvalid

@@ -105,6 +105,17 @@ class Reading(RuleBasedStateMachine):
 TestReading = Reading.TestCase
 
 
+def test_a_message_that_just_fits_is_read() -> None:
+    """A read takes a message that fills its size to the byte, and none that is a byte larger."""
+    log = Log("/a")
+    for sequence in range(1, 4):
+        log.append(entry(sequence, size=10))
+    size = 2 * entry(1, size=10).message.size
+    for room, taken in ((size, 2), (size - 1, 1)):
+        portion = Backlog(lambda: [Source(log, 0)], lambda _: True).read(3, messages=10, size=room)
+        assert len(portion.entries) == portion.upto == taken
+
+
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=10), st.integers(1, 3_000))
 def test_a_read_ends_at_its_size(sizes: list[int], size: int) -> None:
     """A read gives as many messages as fit, at least one, and the next read goes on there."""

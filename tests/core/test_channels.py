@@ -89,6 +89,8 @@ def test_no_setting_admits_anything_else(character: str, *, cometd: bool) -> Non
         ("/a/***", "last segment"),
         ("/a b", "A-Z a-z 0-9"),
         ("/\ud800", "A-Z a-z 0-9"),
+        ("/é" + "/a" * (MAX_DEPTH - 1), "A-Z a-z 0-9"),
+        ("/é" + "a" * (MAX_BYTES - 3), "A-Z a-z 0-9"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(name: str, why: str) -> None:
@@ -104,6 +106,8 @@ def test_the_largest_names_pass() -> None:
     assert refusal("/a" * (MAX_DEPTH - 1) + "/**", "check_subscribable") is None
     assert refusal("/a" * MAX_DEPTH + "/**", "check_subscribable") is ChannelInvalid
     assert refusal("/" + "a" * (MAX_BYTES - 1), "check_publishable") is None
+    assert refusal("/" + "a" * (MAX_BYTES - 3) + "/*", "check_subscribable") is None
+    assert refusal("/" + "a" * (MAX_BYTES - 2) + "/*", "check_subscribable") is ChannelInvalid
 
 
 @pytest.mark.parametrize("name", ["/meta", "/meta/a", "/meta/connect/b"])
@@ -162,6 +166,10 @@ def test_patterns_meet_in_a_channel(one: str, other: str) -> None:
         ("check_queueable", "/meta/a", "Bayeux protocol"),
         ("check_subscribable", "/meta/a", "Bayeux protocol"),
         ("check_pattern", "/a//b", "a segment is empty"),
+        ("check_subscribable", "/a//b", "a segment is empty"),
+        ("check_publishable", "/a//b", "a segment is empty"),
+        ("check_publishable", "/a/*", "is a pattern"),
+        ("check_queueable", "/a/*", "is a pattern"),
     ],
 )
 def test_a_refusal_names_its_field_and_a_way_out(check: str, name: str, text: str) -> None:

@@ -8,6 +8,7 @@ or more segments). `/a/**` does not match `/a`.
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from math import inf
 
 from pixied_server.errors import ChannelInvalid, ChannelIsPattern, ChannelReserved
 
@@ -153,10 +154,8 @@ def matches(pattern: str, channel: str) -> bool:
 
 def meets(one: str, other: str) -> bool:
     """Whether some channel name matches both patterns. Symmetric; a channel is a pattern that only it matches."""
-    stem, wild = _split(one)
-    other_stem, other_wild = _split(other)
-    if len(stem) > len(other_stem):
-        stem, wild, other_stem, other_wild = other_stem, other_wild, stem, wild
+    # A stem that another one begins with comes before it.
+    (stem, wild), (other_stem, other_wild) = sorted([_split(one), _split(other)])
     if other_stem[: len(stem)] != stem:
         return False
     shortest, longest = _reach(stem, wild)
@@ -176,4 +175,4 @@ def _reach(stem: list[str], wild: str) -> tuple[int, float]:
     """How many segments a channel that matches may have: the fewest and the most."""
     if wild == "":
         return len(stem), len(stem)
-    return len(stem) + 1, len(stem) + 1 if wild == "*" else float("inf")
+    return len(stem) + 1, len(stem) + 1 if wild == "*" else inf

@@ -1,5 +1,7 @@
 """A limit on how often something may happen."""
 
+from math import inf
+
 __all__ = ["TokenBucket"]
 
 
@@ -14,7 +16,7 @@ class TokenBucket:
         self.rate = rate
         self._burst = max(rate, 1.0)
         self._tokens = self._burst
-        self._at = 0.0
+        self._at = -inf
 
     def take(self, count: int, now: float) -> float:
         """Let `count` things pass: 0.0 if they may, otherwise how many seconds to wait, and nothing is taken.

@@ -22,6 +22,6 @@ class EngineLimits:
     idempotency_keys: int
     total_bytes: int
     log: Bounds
-    creates_per_second: float = 0.0
-    publishes_per_second: float = 0.0
-    shortest_session: float = 0.0
+    creates_per_second: float
+    publishes_per_second: float
+    shortest_session: float

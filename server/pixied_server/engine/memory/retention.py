@@ -62,8 +62,8 @@ class Retention:
         for log in logs:
             while log.exceeds(self._bounds, now):
                 self._take_oldest(log)
-        while self.bytes > self._total:
-            self._drop_oldest()
+        while self.bytes > self._total and (oldest := self._oldest()) is not None:
+            self._take_oldest(oldest)
 
     def forget(self, log: Log, offset: int) -> None:
         """Take away, as done with, everything before an offset."""
@@ -80,11 +80,6 @@ class Retention:
             self._take_oldest(log)
         if len(self._by_age) > _CROWDED and len(self._by_age) > 2 * self._filled:
             self._rebuild()
-
-    def _drop_oldest(self) -> None:
-        log = self._oldest()
-        if log is not None:
-            self._take_oldest(log)
 
     def _take_oldest(self, log: Log) -> None:
         entry = log.drop_oldest()

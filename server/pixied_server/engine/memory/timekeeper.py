@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 from pixied_server.core.deadlines import Deadlines
 from pixied_server.engine.memory.session import Session
@@ -34,8 +35,8 @@ class Timekeeper:
         self._deadlines: Deadlines[Session] = Deadlines()
         self._ended: set[Session] = set()
         self._earlier = asyncio.Event()
-        self._asleep_until = float("inf")
-        self._swept_at = 0.0
+        self._asleep_until = inf
+        self._swept_at = -inf
 
     def schedule(self, session: Session) -> None:
         """Note a session's deadline, unless an earlier one of it is noted: then that one leads to it."""
@@ -81,9 +82,9 @@ class Timekeeper:
 
     async def _sleep(self) -> None:
         """Sleep until something is due, or an earlier deadline is noted."""
-        self._asleep_until = min(self._deadlines.next() or float("inf"), self._swept_at + _SWEEP)
+        self._asleep_until = min(self._deadlines.next() or inf, self._swept_at + _SWEEP)
         self._earlier.clear()
         try:
-            await asyncio.wait_for(self._earlier.wait(), max(self._asleep_until - self._now(), 0.0))
+            await asyncio.wait_for(self._earlier.wait(), self._asleep_until - self._now())
         except TimeoutError:
             return

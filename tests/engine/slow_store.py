@@ -1,7 +1,7 @@
-"""An engine whose store has read and not answered yet, so that a test can have things happen in between.
+"""An engine whose store has done something and not answered yet, so that a test can have things happen in between.
 
-A double, for no engine waits on demand: it hands on what it is asked for, and holds back what was read for as long as a
-test says so.
+A double, for no engine waits on demand: it hands on what it is asked for, and holds back what was read, or claimed, for
+as long as a test says so.
 """
 
 import asyncio
@@ -15,34 +15,37 @@ from tests.engine.benches import Bench, Clock
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import Claim, Delivered, Engine, Keeper, LogName, Reading, Stretch
 
-__all__ = ["LINK", "SlowBench", "SlowEngine"]
+__all__ = ["CLAIM", "LINK", "SlowBench", "SlowEngine"]
 
 T = TypeVar("T")
 
 LINK = ""
 """Stands for the reads of links that are behind."""
+CLAIM = "claim"
+"""Stands for the claims of clients."""
 
 # Seconds after which a test gives up waiting.
 _PATIENCE = 30.0
 
 
 class _Gate:
-    """Where what was read waits."""
+    """Where the first answer waits. Those after it pass."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
         self.open = asyncio.Event()
 
     async def passed(self) -> None:
-        self.reached.set()
-        await self.open.wait()
+        if not self.reached.is_set():
+            self.reached.set()
+            await self.open.wait()
 
 
 class SlowEngine:
     """See the module.
 
     Attributes:
-        reads: how often was read for each client, by id, and for `LINK`.
+        reads: how often was read for each client, by id, and for `LINK`; and for `CLAIM` how often one was claimed.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -61,6 +64,7 @@ class SlowEngine:
     ) -> "_SlowClaim":
         """See `Engine`."""
         claim = await self.engine.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
+        await self.passed(CLAIM)
         return _SlowClaim(self, claim)
 
     async def confirm(self, claim: "_SlowClaim", progress: Progress) -> None:
@@ -80,7 +84,7 @@ class SlowEngine:
         return stretch
 
     async def passed(self, reader: str) -> None:
-        """Wait until what was read for a client, or a link, is answered."""
+        """Wait until what was read for a client, or a link, or was claimed, is answered."""
         self.reads[reader] += 1
         gate = self.gates.get(reader)
         if gate is not None:
@@ -122,11 +126,11 @@ class SlowBench:
 
     @asynccontextmanager
     async def holding_back(self, reader: str, asked: Awaitable[T]) -> AsyncIterator["asyncio.Future[T]"]:
-        """As long as the context lasts, what was read for a client or a link is not answered.
+        """As long as the context lasts, what was read for a client or a link, or was claimed, is not answered.
 
         Args:
-            reader: the client's id, or `LINK`.
-            asked: what leads to that read. It is done when the context is left.
+            reader: the client's id, `LINK` or `CLAIM`.
+            asked: what leads to that read or claim. It is done when the context is left.
         """
         gate = self.engine.gates[reader] = _Gate()
         doing = asyncio.ensure_future(asked)

@@ -8,11 +8,12 @@ import pytest
 from tests.engine.benches import Limits, OpenBench
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
-from tests.engine.slow_store import LINK, SlowBench
+from tests.engine.slow_store import CLAIM, LINK, SlowBench
 
 from pixied_server.delivery import link
 from pixied_server.delivery.events import DetachReason
-from pixied_server.errors import Reason
+from pixied_server.delivery.link import AttachTerms
+from pixied_server.errors import LimitClients, Reason, StreamProtocol
 
 
 class SlowSite(Site):
@@ -314,6 +315,40 @@ async def test_what_is_in_hand_when_a_client_falls_back_is_not_confirmed(open_sl
     async with site.attached("ann") as after:
         assert after.numbers("ann") == [1, 2, 3, 4]
         assert "1" in after.marked("ann")
+
+
+async def test_a_handle_is_in_use_while_its_client_is_claimed(site: SlowSite) -> None:
+    """Until the store has answered, and after that, STREAM_PROTOCOL is for everyone else under the handle."""
+    await site.create("ann", "bob")
+    await site.queue_for("ann", "1")
+    front = site.front_end()
+    async with site.bench.holding_back(CLAIM, site.attach("ann", front)) as attaching:
+        with pytest.raises(StreamProtocol, match="handle 1"):
+            await front.link.attach(site.ids["bob"], 1, AttachTerms())
+        with pytest.raises(StreamProtocol, match="handle 1"):
+            front.link.refuse(1, LimitClients("at all", 1))
+    assert attaching.result() == 1
+    assert (await site.look_at("bob")).front_end == ""
+    await front.drain()
+    assert (front.texts("ann"), front.failed) == (["1"], {})
+
+
+async def test_a_client_that_is_being_claimed_takes_a_place_on_the_link(open_slow_site: OpenSlowSite) -> None:
+    """No more clients are attached to a link than may be, though many are asked for at once."""
+    site = await open_slow_site(clients=2)
+    await site.create("ann", "bob", "cid")
+    front = site.front_end()
+    await site.attach("ann", front)
+    async with site.bench.holding_back(CLAIM, site.attach("bob", front)):
+        await site.attach("cid", front)
+    await front.read()
+    assert isinstance(front.failed.pop("cid"), LimitClients)
+    assert set(front.attached.values()) == {"ann", "bob"}
+    await front.detach("bob")
+    await front.read()
+    await site.attach("cid", front)
+    await front.read()
+    assert (set(front.attached.values()), front.failed) == ({"ann", "cid"}, {})
 
 
 async def test_many_messages_are_read_at_once(open_slow_site: OpenSlowSite) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.counts.counting import calls
 
 from pixied_server.core.channels import MAX_BYTES, MAX_DEPTH, Grammar, is_pattern, logs_of, matches, meets
 from pixied_server.errors import ChannelInvalid, ChannelIsPattern, ChannelReserved, PixiedError
@@ -181,6 +182,19 @@ def test_a_refusal_names_its_field_and_a_way_out(check: str, name: str, text: st
     with pytest.raises(PixiedError) as refused:
         method(name)
     assert refused.value.field == ("channels" if check == "check_subscribable" else "channel")
+
+
+@pytest.mark.parametrize("check", ["check_publishable", "check_subscribable"])
+def test_a_name_is_checked_once(check: str) -> None:
+    """A good name that comes again is not compared with the grammar again; a bad one is refused again."""
+    method = getattr(Grammar(), check)
+    method("/a/b")
+    with calls() as counts:
+        method("/a/b")
+    assert counts["fullmatch"] == 0
+    for _ in range(2):
+        with pytest.raises(ChannelReserved):
+            method("/service/a")
 
 
 def test_names_that_were_checked_are_remembered_within_a_bound() -> None:

@@ -59,7 +59,7 @@ class Stage:
         """A link with these clients, all live."""
         link = Link(self.hub, "front", 65_536, LinkLimits())
         for handle, client_id in enumerate(client_ids):
-            await link.attach(client_id, handle, AttachTerms())
+            await link.attach(client_id, handle, AttachTerms(explicit=False, expires=False, cursor=0))
         while link.ready:
             await link.take()
         return link

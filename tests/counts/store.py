@@ -121,7 +121,12 @@ async def _link(hub: Hub, ids: Sequence[str]) -> Link:
     link = Link(hub, "front", 65_536, LinkLimits(len(ids)))
     for begin in range(0, len(ids), _AT_ONCE):
         portion = enumerate(ids[begin : begin + _AT_ONCE], begin)
-        await asyncio.gather(*(link.attach(client_id, handle, AttachTerms()) for handle, client_id in portion))
+        await asyncio.gather(
+            *(
+                link.attach(client_id, handle, AttachTerms(explicit=False, expires=False, cursor=0))
+                for handle, client_id in portion
+            )
+        )
     while link.ready:
         await link.take()
     return link

@@ -171,9 +171,9 @@ async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
     """STREAM_PROTOCOL for a second client under a handle, and the client stays with whoever has it."""
     await site.create("ann", "bob")
     front = site.front_end()
-    await front.link.attach(site.ids["ann"], 7, AttachTerms())
+    await front.link.attach(site.ids["ann"], 7, AttachTerms(explicit=False, expires=False, cursor=0))
     with pytest.raises(StreamProtocol, match="handle 7"):
-        await front.link.attach(site.ids["bob"], 7, AttachTerms())
+        await front.link.attach(site.ids["bob"], 7, AttachTerms(explicit=False, expires=False, cursor=0))
     assert (await site.look_at("bob")).front_end == ""
 
 

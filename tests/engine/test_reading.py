@@ -324,7 +324,7 @@ async def test_a_handle_is_in_use_while_its_client_is_claimed(site: SlowSite) ->
     front = site.front_end()
     async with site.bench.holding_back(CLAIM, site.attach("ann", front)) as attaching:
         with pytest.raises(StreamProtocol, match="handle 1"):
-            await front.link.attach(site.ids["bob"], 1, AttachTerms())
+            await front.link.attach(site.ids["bob"], 1, AttachTerms(explicit=False, expires=False, cursor=0))
         with pytest.raises(StreamProtocol, match="handle 1"):
             front.link.refuse(1, LimitClients("at all", 1))
     assert attaching.result() == 1

@@ -84,9 +84,9 @@ class AttachTerms:
         cursor: the client has got everything up to what this stands for; 0 for nothing.
     """
 
-    explicit: bool = False
-    expires: bool = False
-    cursor: int = 0
+    explicit: bool
+    expires: bool
+    cursor: int
 
 
 class Link:

@@ -121,8 +121,8 @@ class Link:
         self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
         self._explicit = 0
-        # The store did not answer a moment ago.
-        self._paused = False
+        # Set while the store is not asked, for it did not answer a moment ago.
+        self._pause: asyncio.TimerHandle | None = None
         # While a delivery is put together, its mail is in no delivery that has a number.
         self._building = False
         self._notices: list[LinkEvent] = []
@@ -273,11 +273,9 @@ class Link:
     async def _let_go(self, some: Sequence[Attachment]) -> list[PixiedError]:
         """Let go of clients. Returns why the store did not take some of them back."""
         letting = (self._hub.let_go(attachment.claim.client_id, attachment) for attachment in some)
-        try:
-            outcomes = await self._hub.engine.together(letting)
-        finally:
-            for attachment in some:
-                self._remove(attachment)
+        outcomes = await self._hub.engine.together(letting)
+        for attachment in some:
+            self._remove(attachment)
         return [one for one in outcomes if isinstance(one, PixiedError)]
 
     async def _confirm_own(self, some: Iterable[Attachment]) -> None:
@@ -311,17 +309,16 @@ class Link:
             return True
         if not self.ledger.open:
             return False
-        to_read = bool(self._behind or self._outbox) and not self._paused
+        to_read = bool(self._behind or self._outbox) and self._pause is None
         return to_read or self._outbox.ready or bool(self._readings or self._losses)
 
-    def _pause(self) -> None:
+    def _wait_for_store(self) -> None:
         """The store does not answer: what has to be read is tried again a moment later."""
-        if not self._paused:
-            self._paused = True
-            asyncio.get_running_loop().call_later(_PAUSE, self._resume)
+        if self._pause is None:
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume)
 
     def _resume(self) -> None:
-        self._paused = False
+        self._pause = None
         self._news.set()
 
     async def _delivery(self) -> list[LinkEvent]:
@@ -380,7 +377,7 @@ class Link:
 
     async def _read_some(self, most: int, room: int) -> bool:
         """Read for so many of the clients that are behind, or fewer. Returns whether anything was read."""
-        group = [] if self._paused else list(islice(self._behind, min(_AT_ONCE, most)))
+        group = [] if self._pause is not None else list(islice(self._behind, min(_AT_ONCE, most)))
         if not group:
             return False
         for attachment in group:
@@ -398,7 +395,7 @@ class Link:
                 raise reading
             elif self._has(attachment):
                 self._behind[attachment] = None
-                self._pause()
+                self._wait_for_store()
         return bool(self._readings)
 
     def _join(self, attachment: Attachment, progress: Progress) -> None:
@@ -430,12 +427,12 @@ class Link:
 
     async def _read_on(self, room: int) -> Entry | None:
         """Read what did not wait in the outbox. Returns the next message of it."""
-        if self._paused:
+        if self._pause is not None:
             return None
         try:
             entry, losses = await self._outbox.take(room)
         except EngineUnavailable:
-            self._pause()
+            self._wait_for_store()
             return None
         for loss in losses:
             self._losses.add(loss)

@@ -1,7 +1,7 @@
 """An engine whose store has done something and not answered yet, so that a test can have things happen in between.
 
-A double, for no engine waits on demand: it hands on what it is asked for, and holds back what was read, or claimed, for
-as long as a test says so.
+A double, for no engine waits on demand: it hands on what it is asked for, and holds back the answer for as long as a
+test says so.
 """
 
 import asyncio
@@ -15,14 +15,28 @@ from tests.engine.benches import Bench, Clock
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import Claim, Delivered, Engine, Keeper, LogName, Reading, Stretch
 
-__all__ = ["CLAIM", "LINK", "SlowBench", "SlowEngine"]
+__all__ = ["LINK", "SlowBench", "SlowEngine", "claim_by", "confirm_of", "release_of"]
 
 T = TypeVar("T")
 
 LINK = ""
 """Stands for the reads of links that are behind."""
-CLAIM = "claim"
-"""Stands for the claims of clients."""
+
+
+def claim_by(front_end: str) -> str:
+    """Stands for the claims of a front-end."""
+    return f"claim by {front_end}"
+
+
+def confirm_of(client_id: str) -> str:
+    """Stands for what is confirmed for a client."""
+    return f"confirm of {client_id}"
+
+
+def release_of(client_id: str) -> str:
+    """Stands for the releases of a client."""
+    return f"release of {client_id}"
+
 
 # Seconds after which a test gives up waiting.
 _PATIENCE = 30.0
@@ -45,11 +59,13 @@ class SlowEngine:
     """See the module.
 
     Attributes:
-        reads: how often was read for each client, by id, and for `LINK`; and for `CLAIM` how often one was claimed.
+        waits: it does, whatever the engine does that it hands on to.
+        reads: how often was read for each client, by id, and for `LINK`.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
+        self.__dict__["waits"] = True
         self.__dict__["gates"] = dict[str, _Gate]()
         self.__dict__["reads"] = Counter[str]()
 
@@ -64,16 +80,18 @@ class SlowEngine:
     ) -> "_SlowClaim":
         """See `Engine`."""
         claim = await self.engine.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
-        await self.passed(CLAIM)
+        await self.passed(claim_by(front_end))
         return _SlowClaim(self, claim)
 
     async def confirm(self, claim: "_SlowClaim", progress: Progress) -> None:
         """See `Engine`."""
         await self.engine.confirm(claim.claim, progress)
+        await self.passed(confirm_of(claim.client_id))
 
     async def release(self, claim: "_SlowClaim", delivered: Delivered) -> None:
         """See `Engine`."""
         await self.engine.release(claim.claim, delivered)
+        await self.passed(release_of(claim.client_id))
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
@@ -83,10 +101,10 @@ class SlowEngine:
         await self.passed(LINK)
         return stretch
 
-    async def passed(self, reader: str) -> None:
-        """Wait until what was read for a client, or a link, or was claimed, is answered."""
-        self.reads[reader] += 1
-        gate = self.gates.get(reader)
+    async def passed(self, what: str) -> None:
+        """Wait until what was read for a client or a link, or something else, is answered."""
+        self.reads[what] += 1
+        gate = self.gates.get(what)
         if gate is not None:
             await gate.passed()
 
@@ -121,18 +139,19 @@ class SlowBench:
         await self._bench.elapse(seconds)
 
     async def settle(self) -> None:
-        """See `Bench`."""
-        await self._bench.settle()
+        """See `Bench`. Where many are asked for at once that takes some turns more."""
+        for _ in range(4):
+            await self._bench.settle()
 
     @asynccontextmanager
-    async def holding_back(self, reader: str, asked: Awaitable[T]) -> AsyncIterator["asyncio.Future[T]"]:
-        """As long as the context lasts, what was read for a client or a link, or was claimed, is not answered.
+    async def holding_back(self, what: str, asked: Awaitable[T]) -> AsyncIterator["asyncio.Future[T]"]:
+        """As long as the context lasts, what was read for a client or a link, or something else, is not answered.
 
         Args:
-            reader: the client's id, `LINK` or `CLAIM`.
-            asked: what leads to that read or claim. It is done when the context is left.
+            what: the client's id, `LINK`, or `claim_by` and so on.
+            asked: what leads to that. It is done when the context is left.
         """
-        gate = self.engine.gates[reader] = _Gate()
+        gate = self.engine.gates[what] = _Gate()
         doing = asyncio.ensure_future(asked)
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -141,7 +160,7 @@ class SlowBench:
             await self.settle()
             assert not doing.done()
         finally:
-            del self.engine.gates[reader]
+            del self.engine.gates[what]
             gate.open.set()
             async with asyncio.timeout(_PATIENCE):
                 await doing

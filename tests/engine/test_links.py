@@ -10,6 +10,7 @@ from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 from tests.support.memory import traced
 
+from pixied_server.delivery import link
 from pixied_server.delivery.events import Attached, Delivery, DetachReason, Heartbeat
 from pixied_server.delivery.link import AttachTerms
 from pixied_server.errors import LimitClients, Reason, StreamProtocol
@@ -423,6 +424,44 @@ async def test_a_front_end_that_reads_nothing_can_cause_no_more_news(site: Site)
     await site.bench.settle()
     assert waiting.done()
     await front.link.hold_back()
+
+
+async def test_a_link_that_ends_gives_others_a_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lets go of its clients by and by, and waits for nothing else."""
+    monkeypatch.setattr(link, "_SLICE", 1)
+    names = ("ann", "bob", "cid")
+    await site.create(*names)
+    front = site.front_end()
+    for name in names:
+        await site.attach(name, front)
+    closing = asyncio.ensure_future(front.lose())
+    await asyncio.sleep(0)
+    assert site.hub.held > 0
+    async with asyncio.timeout(30):
+        while site.hub.held:  # noqa: ASYNC110 - the link does it by itself
+            await asyncio.sleep(0)
+    await site.bench.settle()
+    assert closing.done()
+
+
+async def test_so_many_clients_catch_up_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery has messages of so many of the clients that are behind, and the next one those of others."""
+    monkeypatch.setattr(link, "_SLICE", 2)
+    names = ["ann", "bob", "cid", "dan", "eve"]
+    await site.create(*names)
+    front = site.front_end()
+    for name in names:
+        await site.queue_for(name, "1")
+        await site.attach(name, front)
+    await front.read()
+    assert [
+        [front.name_of(handle) for batch in one.batches for handle in batch.audience.handles]
+        for one in front.deliveries
+    ] == [
+        ["ann", "bob"],
+        ["cid", "dan"],
+        ["eve"],
+    ]
 
 
 async def test_audiences_that_are_kept_ready_are_bounded(open_site: OpenSite) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.engine.benches import Limits, OpenBench
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
-from tests.engine.slow_store import CLAIM, LINK, SlowBench
+from tests.engine.slow_store import LINK, SlowBench, claim_by, confirm_of, release_of
 
 from pixied_server.delivery import link
 from pixied_server.delivery.events import DetachReason
@@ -322,7 +322,7 @@ async def test_a_handle_is_in_use_while_its_client_is_claimed(site: SlowSite) ->
     await site.create("ann", "bob")
     await site.queue_for("ann", "1")
     front = site.front_end()
-    async with site.bench.holding_back(CLAIM, site.attach("ann", front)) as attaching:
+    async with site.bench.holding_back(claim_by("front"), site.attach("ann", front)) as attaching:
         with pytest.raises(StreamProtocol, match="handle 1"):
             await front.link.attach(site.ids["bob"], 1, AttachTerms(explicit=False, expires=False, cursor=0))
         with pytest.raises(StreamProtocol, match="handle 1"):
@@ -339,7 +339,7 @@ async def test_a_client_that_is_being_claimed_takes_a_place_on_the_link(open_slo
     await site.create("ann", "bob", "cid")
     front = site.front_end()
     await site.attach("ann", front)
-    async with site.bench.holding_back(CLAIM, site.attach("bob", front)):
+    async with site.bench.holding_back(claim_by("front"), site.attach("bob", front)):
         await site.attach("cid", front)
     await front.read()
     assert isinstance(front.failed.pop("cid"), LimitClients)
@@ -349,6 +349,111 @@ async def test_a_client_that_is_being_claimed_takes_a_place_on_the_link(open_slo
     await site.attach("cid", front)
     await front.read()
     assert (set(front.attached.values()), front.failed) == ({"ann", "cid"}, {})
+
+
+@pytest.mark.parametrize("answered", ["older first", "younger first"])
+async def test_the_later_of_two_claims_has_the_client(site: SlowSite, answered: str) -> None:
+    """Whichever the store answers first: the other link is told that the client was taken over."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    old, new = site.front_end("old"), site.front_end("new")
+    async with AsyncExitStack() as first, AsyncExitStack() as second:
+        older, younger = (first, second) if answered == "older first" else (second, first)
+        await older.enter_async_context(site.bench.holding_back(claim_by("old"), site.attach("ann", old)))
+        await younger.enter_async_context(site.bench.holding_back(claim_by("new"), site.attach("ann", new)))
+        await first.aclose()
+    for front in (old, new):
+        await front.read()
+    await site.publish("/a", "1")
+    for front in (old, new):
+        await front.drain()
+    assert old.detached == [("ann", DetachReason.TAKEN_OVER, "")]
+    assert (new.attached, new.detached) == ({1: "ann"}, [])
+    assert (old.texts("ann"), new.texts("ann")) == ([], ["1"])
+    assert new.marked("ann") == []
+
+
+async def test_clients_of_a_link_are_let_go_of_at_once(site: SlowSite) -> None:
+    """Where a store has to answer each release, none waits for the answer to another."""
+    await site.create("ann", "bob", "cid")
+    front = site.front_end()
+    for name in ("ann", "bob", "cid"):
+        await site.attach(name, front)
+    async with site.bench.holding_back(release_of(site.ids["ann"]), front.lose()):
+        await site.bench.settle()
+        assert [(await site.look_at(name)).front_end for name in ("bob", "cid")] == ["", ""]
+
+
+async def test_clients_of_a_link_are_confirmed_for_at_once(site: SlowSite) -> None:
+    """Where a store has to answer for each client that got messages of its own, none waits for another."""
+    await site.create("ann", "bob", "cid")
+    async with site.attached("ann", "bob", "cid") as front:
+        for name in ("ann", "bob", "cid"):
+            await site.queue_for(name, "1")
+        await site.bench.settle()
+        await front.read()
+        assert (await site.engine.holdings()).messages == 3
+        async with site.bench.holding_back(confirm_of(site.ids["ann"]), front.ack()):
+            await site.bench.settle()
+            assert (await site.engine.holdings()).messages == 0
+
+
+async def test_clients_that_catch_up_are_read_for_at_once(site: SlowSite) -> None:
+    """No client waits for the answer to another one's read; both answers go into one delivery."""
+    await site.create("ann", "bob")
+    front = site.front_end()
+    for name in ("ann", "bob"):
+        await site.queue_for(name, "1")
+        await site.attach(name, front)
+    async with reading(site, front, "ann"):
+        await site.bench.settle()
+        assert site.engine.reads[site.ids["bob"]] == 1
+    assert front.texts("ann") == front.texts("bob") == ["1"]
+    assert len(front.deliveries) == 1
+
+
+async def test_who_was_read_for_and_had_no_room_is_sent_its_messages_next(open_slow_site: OpenSlowSite) -> None:
+    """Though nothing else is to be sent, and for nobody is to be read."""
+    site = await open_slow_site(delivery_bytes=7_000)
+    names = ["ann", "bob", "cid", "dan", "eve"]
+    await site.create(*names)
+    front = site.front_end()
+    for name in names:
+        await site.queue_for(name, "x" * 3_000)
+        await site.attach(name, front)
+    await front.read()
+    assert [len(delivery.batches) for delivery in front.deliveries] == [3, 2]
+    assert [site.engine.reads[site.ids[name]] for name in names] == [1] * 5
+
+
+async def test_who_leaves_while_it_catches_up_holds_up_nobody(site: SlowSite) -> None:
+    """What was read together with its messages goes out in the same delivery."""
+    await site.create("ann", "bob")
+    front = site.front_end()
+    for name in ("ann", "bob"):
+        await site.queue_for(name, "1")
+        await site.attach(name, front)
+    async with reading(site, front, "ann"):
+        await front.detach("ann")
+    assert (front.texts("ann"), front.texts("bob")) == ([], ["1"])
+
+
+async def test_who_leaves_while_a_delivery_is_put_together_stops_no_one(open_slow_site: OpenSlowSite) -> None:
+    """A message that was in hand for it, and for a client that confirms by itself, goes out all the same."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann", "eve")
+    for name in ("ann", "eve"):
+        await site.subscribe(name, "/a")
+    async with site.attached("ann") as front:
+        await site.attach("eve", front, explicit=True)
+        await front.read()
+        await site.publish("/a", *"123")
+        await site.bench.settle()
+        async with reading(site, front):
+            await front.detach("ann")
+        await front.drain()
+        assert front.texts("eve") == [*"123"]
+    assert texts(await site.dequeue("ann")) == [*"123"]
 
 
 async def test_many_messages_are_read_at_once(open_slow_site: OpenSlowSite) -> None:

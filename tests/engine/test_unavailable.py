@@ -1,7 +1,6 @@
 """A store that does not answer: what is refused is told, and what was under way is not lost."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from tests.engine.benches import Bench, Clock, Limits, OpenBench
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of
 
+from pixied_server.delivery import link
 from pixied_server.engine.abc import Claim, Engine, Reading
 from pixied_server.errors import EngineUnavailable, Reason
 
@@ -17,14 +17,18 @@ class Unsteady:
     """An engine whose store can be made to fail: the one double of these tests, for no engine fails on demand.
 
     Attributes:
+        waits: its operations may have to wait, as those of any store.
         failing: the operations that fail.
         unreadable: the ids of clients whose claims can't be read.
+        unreleasable: the ids of clients whose claims can't be released.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
+        self.__dict__["waits"] = True
         self.__dict__["failing"] = set[str]()
         self.__dict__["unreadable"] = set[str]()
+        self.__dict__["unreleasable"] = set[str]()
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.engine, name, value)
@@ -35,7 +39,8 @@ class Unsteady:
             return operation
 
         async def unsteady(*args: Any, **named: Any) -> Any:
-            if name in self.failing:
+            refused = self.unreleasable if name == "release" else ()
+            if name in self.failing or any(getattr(one, "client_id", "") in refused for one in args):
                 raise EngineUnavailable("connection refused")
             own = [one.claim if isinstance(one, UnsteadyClaim) else one for one in args]
             outcome = await operation(*own, **named)
@@ -78,8 +83,9 @@ class UnsteadyBench:
         await self._bench.elapse(seconds)
 
     async def settle(self) -> None:
-        """See `Bench`."""
-        await self._bench.settle()
+        """See `Bench`. Where many are asked for at once that takes some turns more."""
+        for _ in range(4):
+            await self._bench.settle()
 
 
 async def test_what_is_refused_says_so(open_bench: OpenBench) -> None:
@@ -174,9 +180,30 @@ async def test_a_link_lets_go_of_everyone_though_the_store_fails(open_bench: Ope
         for name in ("ann", "bob"):
             await site.attach(name, front)
         unsteady.engine.failing.add("release")
-        with suppress(EngineUnavailable):
+        with pytest.raises(EngineUnavailable):
             await front.lose()
         unsteady.engine.failing.clear()
         assert site.hub.held == 0
         async with site.attached("ann", "bob") as after:
             assert set(after.attached.values()) == {"ann", "bob"}
+
+
+async def test_a_link_says_that_the_store_did_not_take_one_client_back(
+    open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is the only one or one of many, and all others are given up."""
+    monkeypatch.setattr(link, "_SLICE", 1)
+    async with open_bench(Limits()) as bench:
+        unsteady = UnsteadyBench(bench)
+        site = Site(unsteady)
+        await site.create("ann", "bob")
+        for names in (("ann",), ("ann", "bob")):
+            front = site.front_end()
+            for name in names:
+                await site.attach(name, front)
+            unsteady.engine.unreleasable.add(site.ids["ann"])
+            with pytest.raises(EngineUnavailable):
+                await front.lose()
+            unsteady.engine.unreleasable.clear()
+            assert site.hub.held == 0
+        assert (await site.look_at("bob")).front_end == ""

@@ -1,7 +1,7 @@
 """Addresses that a server listens on: whether they can be used, and how processes come to share one."""
 
-import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,32 +19,27 @@ class AddressInUse(Exception):
 
     def __init__(self, address: str, why: str) -> None:
         super().__init__(f"can't listen on {address}: {why}")
-        self.address = address
 
 
 def unusable(address: str) -> str:
     """Why an address can't be used, where gRPC would not say, or would take another server's place without a word."""
-    if address.startswith("unix:"):
-        return _unusable_path(Path(address.removeprefix("unix:").removeprefix("//")))
-    host, _, port = address.rpartition(":")
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(found[0][4])
+        if address.startswith("unix:"):
+            return _unusable_path(Path(address.removeprefix("unix:")))
+        with _bound(address, socket.SO_REUSEADDR):
+            return ""
     except OSError as error:
-        return (error.strerror or "it can't be used").lower()
-    return ""
+        return str(error.strerror).lower()
+    except UnicodeError:
+        return "this is no name of a host"
 
 
 def _unusable_path(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return f"this user may not write in {path.parent}"
     if path.exists() and not path.is_socket():
         return "there is a file of this name, and it is no socket"
-    with socket.socket(socket.AF_UNIX) as probe:
+    # Whoever may not create a file there may not create a socket. What permissions say is not all: the file system may
+    # be mounted to be read only.
+    with tempfile.TemporaryFile(dir=path.parent), socket.socket(socket.AF_UNIX) as probe:
         # A socket that nobody answers on is replaced.
         return "it is in use" if probe.connect_ex(str(path)) == 0 else ""
 
@@ -58,10 +53,17 @@ def reserved(address: str) -> Iterator[str]:
     """
     if why := unusable(address):
         raise AddressInUse(address, why)
+    # Bound and not listening, it gets no connections.
+    with _bound(address, socket.SO_REUSEPORT) as held:
+        yield f"{address.rpartition(':')[0]}:{held.getsockname()[1]}"
+
+
+@contextmanager
+def _bound(address: str, option: int) -> Iterator[socket.socket]:
+    """A socket that is bound to `host:port`, with an option of sockets set."""
     host, _, port = address.rpartition(":")
-    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-    with socket.socket(found[0][0], socket.SOCK_STREAM) as held:
-        # Bound and not listening, it gets no connections.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(found[0][4])
-        yield f"{host}:{held.getsockname()[1]}"
+    family, *_, where = socket.getaddrinfo(host.strip("[]"), int(port))[0]
+    with socket.socket(family) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        bound.bind(where)
+        yield bound

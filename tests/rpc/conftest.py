@@ -8,6 +8,11 @@ import pytest
 from tests.support import site as sites
 from tests.support.site import Site, serving
 
+from pixied_server.engine.abc import Engine
+from pixied_server.engine.memory import MemoryEngine
+from pixied_server.engine.redis import RedisEngine
+
+_ENGINES: dict[str, type[Engine]] = {"memory": MemoryEngine, "redis": RedisEngine}
 _names = count(1)
 
 
@@ -21,6 +26,12 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         settings = {"engine": url, "redis_prefix": prefix, "redis_partitions": 4}
         monkeypatch.setattr(sites, "DEFAULTS", settings)
     return name
+
+
+@pytest.fixture
+def engine_class(engine: str) -> type[Engine]:
+    """The class of the servers' engine, for tests that have it fail, or wait."""
+    return _ENGINES[engine]
 
 
 @pytest.fixture

@@ -12,9 +12,7 @@ from tests.support.site import Site
 
 from pixied.v1 import backend_service_pb2, errors_pb2, watch_pb2
 from pixied_server import errors
-from pixied_server.engine.abc import EventKind
-from pixied_server.engine.memory import MemoryEngine
-from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.abc import Engine, EventKind
 from pixied_server.errors import Reason
 from pixied_server.rpc.calls import method_name
 from pixied_server.rpc.services import bind
@@ -84,18 +82,15 @@ def test_details_stay_small_whatever_they_quote(letter: str) -> None:
         assert status_of(error).ByteSize() < 4_096
 
 
-_ENGINES = {"memory": MemoryEngine, "redis": RedisEngine}
-
-
 @pytest.fixture
-def broken(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def broken(engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that fails as no one foresaw wherever a client is looked at."""
 
     async def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError(_SECRET)
 
     for name in ("get_client", "ping_client", "claim", "destroy_client"):
-        monkeypatch.setattr(_ENGINES[engine], name, fail)
+        monkeypatch.setattr(engine_class, name, fail)
 
 
 _UNFORESEEN = Refusal("INTERNAL", "internal error; the server's log has the details", "INTERNAL", "pixied")

@@ -1,0 +1,151 @@
+"""What a pipeline has under way together where the engine waits for a store, and what waits for what is before it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+from tests.support.caller import message, within
+from tests.support.contract import output_of
+
+from pixied.v1 import pipeline_pb2 as wire
+from pixied_server.admin import Drain
+from pixied_server.rpc.pipeline import PipelineServicer
+
+_RPCS = {one.name: one.message_type.name.removesuffix("Request") for one in wire.Operation.DESCRIPTOR.fields}
+_MOST = 10_000
+
+
+@pytest.fixture(autouse=True)
+def engine() -> None:
+    """Nothing here needs one."""
+
+
+class _Operations:
+    """Operations that do nothing.
+
+    Args:
+        turns: so many turns of the loop each of them takes.
+
+    Attributes:
+        together: their numbers, as they began; those that were under way together are one group.
+    """
+
+    def __init__(self, turns: int) -> None:
+        self.together: list[list[int]] = []
+        self._turns = turns
+        self._begun = 0
+        self._under_way = 0
+
+    def __getattr__(self, name: str) -> Callable[[Message], Awaitable[Message]]:
+        async def carry_out(_: Message) -> Message:
+            if not self._under_way:
+                self.together.append([])
+            self.together[-1].append(self._begun)
+            self._begun += 1
+            self._under_way += 1
+            for _turn in range(self._turns):
+                await asyncio.sleep(0)
+            self._under_way -= 1
+            answer: Message = output_of(_RPCS[name])()
+            return answer
+
+        return carry_out
+
+
+class _Context:
+    """Where the answers are written."""
+
+    def __init__(self) -> None:
+        self.results: list[str | None] = []
+
+    async def write(self, frame: bytes) -> None:
+        self.results += [one.WhichOneof("result") for one in wire.PipelineResponse.FromString(frame).results]
+
+
+async def _served(operations: Any, frame: list[wire.Operation], *, at_once: bool) -> None:
+    """Have a frame carried out by such operations, and see that each was answered in its place."""
+    context: Any = _Context()
+    servicer = PipelineServicer(operations, Drain(1.0, lambda: None, Random(1)), _MOST, at_once=at_once)
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield wire.PipelineRequest(operations=frame).SerializeToString()
+
+    async with within():
+        await servicer.pipeline(requests(), context)
+    assert context.results == [one.WhichOneof("operation") for one in frame]
+
+
+async def _together(*frame: wire.Operation, at_once: bool = True) -> list[list[int]]:
+    """Which operations of a frame are under way together."""
+    # More turns than it takes to begin all that can be begun.
+    operations = _Operations(turns=20)
+    await _served(operations, list(frame), at_once=at_once)
+    return operations.together
+
+
+def _of(client_id: str, name: str = "subscribe") -> wire.Operation:
+    return wire.Operation(**{name: {"client_id": client_id}})
+
+
+_PUBLISH = wire.Operation(publish={"messages": [message("/a")]})
+_CREATE = wire.Operation(create_client={})
+_NAMESPACE = wire.Operation(generate_namespace={})
+_SUBSCRIBERS = wire.Operation(subscribers_of={"channel_pattern": "/a"})
+
+
+async def test_operations_of_different_clients_are_under_way_together() -> None:
+    """None of them can see or change what another one does."""
+    assert await _together(_of("alice"), _of("bob", "queue_for"), _of("carol", "dequeue_for")) == [[0, 1, 2]]
+
+
+async def test_operations_of_one_client_wait_for_each_other() -> None:
+    """The client's next operation sees what the last one did; another client's does not wait."""
+    assert await _together(_of("alice"), _of("bob"), _of("alice", "unsubscribe")) == [[0, 1], [2]]
+
+
+async def test_publishes_are_under_way_together() -> None:
+    """The engine keeps their order."""
+    assert await _together(_PUBLISH, _PUBLISH, _PUBLISH) == [[0, 1, 2]]
+
+
+async def test_publishes_wait_for_subscriptions_and_the_clients_for_publishes() -> None:
+    """Whoever subscribes before a publish gets it; whoever subscribes after it does not."""
+    frame = [_of("alice"), _of("bob"), _PUBLISH, _PUBLISH, _of("alice"), _of("carol"), _PUBLISH]
+    assert await _together(*frame) == [[0, 1], [2, 3], [4, 5], [6]]
+
+
+async def test_what_makes_something_new_is_under_way_together_with_all() -> None:
+    """No operation before it in the frame can name it; publishes and clients don't wait for it either."""
+    assert await _together(_CREATE, _PUBLISH, _CREATE, _NAMESPACE, _PUBLISH) == [[0, 1, 2, 3, 4]]
+    assert await _together(_NAMESPACE, _of("alice"), _CREATE, _of("bob")) == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("other", [_of("alice"), _PUBLISH, _CREATE, _NAMESPACE])
+async def test_what_is_about_many_clients_is_under_way_alone(other: wire.Operation) -> None:
+    """It sees what all before it did, and nothing of what comes after it."""
+    assert await _together(other, _SUBSCRIBERS, other) == [[0], [1], [2]]
+
+
+async def test_where_the_engine_waits_for_nothing_one_is_carried_out_after_the_other() -> None:
+    """There is nothing to gain."""
+    assert await _together(_of("alice"), _CREATE, _PUBLISH, at_once=False) == [[0], [1], [2]]
+
+
+async def test_others_have_their_turns_while_a_large_frame_is_carried_out() -> None:
+    """With an engine that waits for nothing, too: at least ten times in each thousand operations."""
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    taking = asyncio.create_task(take_turns())
+    # A pause that takes time would take more of it here than a test may.
+    await _served(_Operations(turns=0), [_PUBLISH] * _MOST, at_once=False)
+    taking.cancel()
+    assert turns >= _MOST / 100

@@ -14,7 +14,7 @@ import grpc
 from tests.bench.recording import RECORDING, Recording
 
 from pixied.v1 import operations_pb2 as ops
-from pixied_server.rpc.server import Transport, _options
+from pixied_server.rpc.server import Transport
 
 SERVICE = "pixied.v1.BackendService"
 Context = grpc.aio.ServicerContext
@@ -76,7 +76,7 @@ def get_client(
 
 async def serve(address: str, answer: ops.GetClientResponse) -> None:
     """Serve for ever."""
-    server = grpc.aio.server(options=_options(Transport([address], 16 << 20)))
+    server = grpc.aio.server(options=Transport([address], 16 << 20).options)
     replay = Replay()
     handlers = {
         "Pipeline": grpc.stream_stream_rpc_method_handler(replay.pipeline),

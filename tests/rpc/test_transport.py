@@ -11,18 +11,21 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from tests.support.caller import PATIENCE, within
+from tests.support.caller import PATIENCE, message, within
 from tests.support.link import RawLink, hello
 from tests.support.site import Site, serving
 
+from pixied.v1 import pipeline_pb2
 from pixied_server.app import AddressInUse
-from pixied_server.rpc.server import Transport, _options
+from pixied_server.rpc.addresses import reserved
+from pixied_server.rpc.server import Transport
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS, _PING, _GOAWAY = 4, 6, 7
 _ACK = 1
 _ENHANCE_YOUR_CALM = 11
 _MIN_PING_MS = 10_000
+_OPTIONS = Transport(("127.0.0.1:0",), 1_000_000).options
 
 
 async def test_a_unix_socket(engine: str) -> None:
@@ -53,6 +56,31 @@ async def test_a_port_in_use_stops_the_start(site: Site) -> None:
     assert (await site("GetInfo")).version
 
 
+async def test_a_port_in_use_is_not_shared_with_who_does_not_share_it(site: Site) -> None:
+    """A server that would share it with others learns that it can't; the one that has it serves on."""
+    text = f"can't listen on {site.address}: it is in use, or not an address of this machine"
+    with pytest.raises(AddressInUse, match=f"^{re.escape(text)}$"):
+        async with serving([site.address], shared=True):
+            pass
+    assert (await site("GetInfo")).version
+
+
+async def test_processes_share_an_address_that_is_reserved_for_them() -> None:
+    """Each of them listens there, under the address that was reserved."""
+    with reserved("127.0.0.1:0") as address:
+        async with serving([address], shared=True) as one, serving([address], shared=True) as other:
+            assert (one.address, other.address) == (address, address)
+            assert (await one("GetInfo")).version
+
+
+async def test_no_two_servers_listen_on_one_port_unless_they_share_it() -> None:
+    """Not even when both have found it free, and then begin to listen."""
+    async with _bare(_OPTIONS) as address:
+        with pytest.raises(RuntimeError):
+            async with _bare(_OPTIONS, address):
+                pass
+
+
 async def test_a_unix_socket_in_use_stops_the_start() -> None:
     """A second server on the same path must not push the first one aside."""
     with tempfile.TemporaryDirectory(prefix="pixied-") as folder:
@@ -72,6 +100,39 @@ async def test_a_unix_socket_left_by_a_dead_server_is_no_obstacle() -> None:
             dead.bind(f"{folder}/socket")
         async with serving([f"unix://{folder}/socket"]) as site:
             assert (await site("GetInfo")).version
+
+
+async def test_the_largest_message_fits_into_a_request_of_the_same_bound() -> None:
+    """What a request and a frame add to it does not count."""
+    async with serving(max_message_bytes=100_000, max_request_bytes=100_000) as site:
+        alice = await site.client("/a")
+        largest = message("/a", f'"{"x" * (100_000 - 10)}"')
+        assert largest.ByteSize() == 100_000
+        await site("Publish", messages=[largest])
+        call = site.both_ways("Pipeline")
+        frame = pipeline_pb2.PipelineRequest(operations=[{"publish": {"messages": [largest]}}])
+        await call.write(frame.SerializeToString())
+        assert (await call.read()).results[0].publish.results[0].matched_subscriptions == 1
+        call.cancel()
+        assert await site.taken(alice) == [largest.data] * 2
+
+
+async def _turned_away(options: Sequence[tuple[str, int]]) -> int:
+    """How many of many calls that come at once are not even answered with an error of the server's."""
+    async with _bare(options) as address, grpc.aio.insecure_channel(address) as channel:
+        call = channel.unary_unary("/nowhere/Nothing")
+        outcomes = await asyncio.gather(*[call(b"") for _ in range(300)], return_exceptions=True)
+    codes = [one.code() for one in outcomes if isinstance(one, grpc.aio.AioRpcError)]
+    assert len(codes) == len(outcomes)
+    return len(codes) - codes.count(grpc.StatusCode.UNIMPLEMENTED)
+
+
+async def test_the_bound_of_calls_that_come_at_once_is_one_that_the_library_knows() -> None:
+    """With the server's own bound made smaller, calls are turned away."""
+    smaller = [(key, value // 1_000_000 if "pending" in key else value) for key, value in _OPTIONS]
+    hard = ("grpc.server.max_pending_requests_hard_limit", 2)
+    assert await _turned_away([*_OPTIONS, hard]) == 0
+    assert await _turned_away([*smaller, hard]) > 0
 
 
 async def test_five_hundred_links_opened_at_once_all_open(site: Site) -> None:
@@ -150,9 +211,10 @@ async def test_who_pings_without_pause_is_cut_off(site: Site) -> None:
 
 
 @asynccontextmanager
-async def _bare(options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
+async def _bare(options: Sequence[tuple[str, int]], address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+    """A server without any service."""
     server = grpc.aio.server(options=options)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(address)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -162,10 +224,8 @@ async def _bare(options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
 
 async def test_the_keepalive_options_are_ones_that_the_library_knows() -> None:
     """With the pause of the server's own options made shorter, such pings are lived with; else they are not."""
-    # gRPC ignores a key that it does not know without a word.
-    options = _options(Transport((), 1_000_000))
-    shortened = [(key, 20 if value == _MIN_PING_MS and "ping" in key else value) for key, value in options]
-    assert shortened != options
+    shortened = [(key, 20 if value == _MIN_PING_MS and "ping" in key else value) for key, value in _OPTIONS]
+    assert shortened != _OPTIONS
     async with _bare(shortened) as address:
         assert {kind for kind, _ in await _kinds_after(address, 12, apart=0.05)} == {_PING}
     async with _bare([]) as address:
@@ -175,10 +235,7 @@ async def test_the_keepalive_options_are_ones_that_the_library_knows() -> None:
 async def test_a_client_that_is_dead_is_given_up() -> None:
     """When it does not answer a ping in time: with the times of the server's own options made shorter."""
     times = ("keepalive_time", "ping_timeout")
-    shortened = [
-        (key, value // 100 if any(name in key for name in times) else value)
-        for key, value in _options(Transport((), 1_000_000))
-    ]
+    shortened = [(key, value // 100 if any(name in key for name in times) else value) for key, value in _OPTIONS]
 
     async def read_to_the_end(connection: Http2) -> None:
         while True:

@@ -14,7 +14,7 @@ from tests.sdk.servers import PATIENCE, running_server
 from tests.sdk.test_front_end import until
 
 from pixied_client import Backend, Delivery, FrontEnd, Message, channel, sync
-from pixied_server.rpc.server import Transport, _options
+from pixied_server.rpc.server import Transport
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS, _PING = 4, 6
@@ -137,7 +137,7 @@ async def test_a_dead_connection_is_given_up(connect: Connect, monkeypatch: pyte
 
 def test_pings_are_fewer_than_a_server_takes() -> None:
     """It cuts off a client that pings more often than it allows."""
-    allowed = dict(_options(Transport((), 1)))["grpc.http2.min_ping_interval_without_data_ms"]
+    allowed = dict(Transport((), 1).options)["grpc.http2.min_ping_interval_without_data_ms"]
     assert dict(channel._OPTIONS)["grpc.keepalive_time_ms"] >= 2 * allowed
 
 

@@ -34,11 +34,13 @@ class Site(Caller):
 
 
 @asynccontextmanager
-async def serving(listen: Sequence[str] = ("127.0.0.1:0",), **settings: Any) -> AsyncIterator[Site]:
-    """A server on a free port, gone when the context is left."""
+async def serving(
+    listen: Sequence[str] = ("127.0.0.1:0",), *, shared: bool = False, **settings: Any
+) -> AsyncIterator[Site]:
+    """A server on a free port, or one that it shares with others, gone when the context is left."""
     started: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        app.serve(Settings(listen=tuple(listen), **DEFAULTS | settings), listening=started.set_result)
+        app.serve(Settings(listen=tuple(listen), **DEFAULTS | settings), shared=shared, listening=started.set_result)
     )
     try:
         await asyncio.wait((started, task), return_when=asyncio.FIRST_COMPLETED)

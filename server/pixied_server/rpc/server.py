@@ -32,8 +32,8 @@ ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 _REFLECTION = tuple(f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
 _HEALTH = "grpc.health.v1.Health"
 _SERVICES = ("", BACKEND.full_name, ADMIN.full_name)
-# What the frame around a request of `max_request_bytes` may add.
-_FRAMING = 64 * 1024
+# What the frames around a message may add where it may be as large as a request.
+_FRAMING = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,23 @@ class Transport:
     addresses: Sequence[str]
     max_request_bytes: int
     shared: bool = False
+
+    @property
+    def options(self) -> list[tuple[str, int]]:
+        """What gRPC has to know. It ignores an option that it does not know, without a word."""
+        return [
+            ("grpc.max_receive_message_length", self.max_request_bytes + _FRAMING),
+            # A second server on the same port is a mistake that must be seen, unless it is meant.
+            ("grpc.so_reuseport", self.shared),
+            # When thousands of front-ends come back at once: of 2,000 streams opened together some 200 failed without.
+            ("grpc.server.max_pending_requests", 1_000_000),
+            # The SDKs ping every 30 s; whoever pings up to every 10 s is let live, also while no call is under way.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", True),
+            ("grpc.keepalive_time_ms", 30_000),
+            # The option `keepalive_timeout_ms` would not do: without this one a ping may stay unanswered for a minute.
+            ("grpc.http2.ping_timeout_ms", 10_000),
+        ]
 
 
 class RpcServer:
@@ -69,7 +86,7 @@ class RpcServer:
         self._transport = transport
         self._drain = drain
         self._health = HealthServicer()
-        self._server = grpc.aio.server(options=_options(transport))
+        self._server = grpc.aio.server(options=transport.options)
         attach = AttachServicer(hub, valid, drain, terms)
         admin = AdminServicer(hub, valid, drain, identity, lambda: attach.links)
         handlers = (self._backend(hub, valid, attach), bind(ADMIN, self._methods(ADMIN, admin)))
@@ -148,23 +165,3 @@ def _reflection() -> tuple[grpc.GenericRpcHandler, ...]:
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}) for name in _REFLECTION)
-
-
-def _options(transport: Transport) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", transport.max_request_bytes + _FRAMING),
-        ("grpc.max_send_message_length", -1),
-        # A second server on the same port is a mistake that must be seen, unless it is meant.
-        ("grpc.so_reuseport", int(transport.shared)),
-        # When thousands of front-ends come back at once: of 2,000 streams opened together some 200 failed without
-        # these.
-        ("grpc.server.max_pending_requests", 1_000_000),
-        ("grpc.server.max_pending_requests_hard_limit", 1_000_000),
-        # The SDKs ping every 30 s; whoever pings up to every 10 s is let live, also while no call is under way.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        # Without this one a ping may stay unanswered for a minute, whatever the option above says.
-        ("grpc.http2.ping_timeout_ms", 10_000),
-    ]

@@ -112,6 +112,8 @@ _ODD_BUT_JSON = [
     "-0.0",
     "9007199254740993",
     "1" * 5_000,
+    f'["\\ud800", {"1" * 5_000}]',
+    f'["\\ud800", {"1" * 5_000}.5, 1e999, -1E-9]',
     "[" * 500 + "]" * 500,
 ]
 
@@ -122,3 +124,19 @@ async def test_json_travels_byte_for_byte(site: Site, data: str) -> None:
     alice = await site.client("/a")
     await site.publish("/a", data)
     assert await site.taken(alice) == [data]
+
+
+_NOT_EVEN_NEARLY_JSON = {
+    "NaN beside what a strict parser refuses": ('["\\ud800", NaN]', "not JSON"),
+    "Infinity beside it": ('["\\ud800", -Infinity]', "not JSON"),
+    "no name": ('{"a": 1,\n x}', "line 2 column 2"),
+    "cut off": ('{"a": ', "line 1 column 7"),
+}
+
+
+@pytest.mark.parametrize(("data", "says"), _NOT_EVEN_NEARLY_JSON.values(), ids=_NOT_EVEN_NEARLY_JSON)
+async def test_what_is_wrong_with_a_text_that_is_no_json_is_said(site: Site, data: str, says: str) -> None:
+    """And where."""
+    refusal = await refused(site.publish("/a", data))
+    assert refusal.reason == "DATA_NOT_JSON"
+    assert says in refusal.text

@@ -153,6 +153,25 @@ async def test_a_long_poll_ends_with_the_first_mail(site: Site) -> None:
         assert await polling == ["1"]
 
 
+async def test_a_long_poll_is_answered_with_no_more_than_it_asked_for(site: Site) -> None:
+    """The rest stays."""
+    alice = await site.client("/a")
+    polling = asyncio.create_task(site.taken(alice, wait=_LONG, max_messages=2))
+    await until(lambda: site.is_held_by(alice, "DequeueFor"))
+    await site.publish("/a", "1", "2", "3")
+    async with within():
+        assert await polling == ["1", "2"]
+    assert await site.taken(alice) == ["3"]
+
+
+async def test_who_does_not_wait_is_answered_at_once(site: Site) -> None:
+    """With nothing, if nothing is pending: one call after the other, more than there is time to wait in."""
+    alice = await site.client("/a")
+    async with within():
+        for _ in range(100):
+            assert await site.taken(alice) == []
+
+
 async def test_a_long_poll_ends_empty_when_its_wait_is_over(site: Site) -> None:
     """Not before, and with nothing; the session does not expire meanwhile."""
     alice = await site.client("/a", session_timeout=Duration(seconds=1))

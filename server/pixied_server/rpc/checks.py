@@ -91,10 +91,8 @@ class Validator:
         low, high = self.limits.min_session_timeout, self.limits.max_session_timeout
         return self._seconds("session_timeout", duration, low, high)
 
-    def wait(self, duration: Duration | None, *, may_wait: bool) -> float:
+    def wait(self, duration: Duration, *, may_wait: bool) -> float:
         """How long DequeueFor may wait, in seconds."""
-        if duration is None:
-            return 0.0
         seconds = self._seconds("wait", duration, 0.0, self.limits.max_wait)
         if seconds and not may_wait:
             raise FieldInvalid("wait", "it must be 0 in a Pipeline, whose answers come in order; use the unary call")
@@ -205,9 +203,9 @@ def _json(text: str, field: str) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError as strict:
         # orjson refuses a few texts that the grammar allows, such as "\ud800" and 1e999; what a publisher may write, it
-        # may write here. Numbers stay text: Python refuses to convert integers of thousands of digits.
+        # may write here. Integers stay text: Python refuses to convert those of thousands of digits.
         try:
-            return json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
+            return json.loads(text, parse_constant=_refuse, parse_int=str)
         except (ValueError, RecursionError):
             raise DataNotJson(field, f"not JSON: {strict}") from None
 

@@ -129,7 +129,7 @@ class Operations:
         self._refuse_new()
         client_id = self._valid.name("client_id", request.client_id)
         count = self._valid.dequeue_size(request.max_messages)
-        wait = self._valid.wait(request.wait if request.HasField("wait") else None, may_wait=self._may_wait)
+        wait = self._valid.wait(request.wait, may_wait=self._may_wait)
         explicit = self._valid.ack_mode(request.ack_mode)
         cursor = parse_cursor(request.ack_cursor)
         async with tapped(self._hub, client_id, "DequeueFor", explicit=explicit, cursor=cursor) as tap:

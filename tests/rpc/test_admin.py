@@ -4,6 +4,8 @@ from time import time
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from tests.support.caller import within
 from tests.support.link import linked
 from tests.support.refusals import refused
 from tests.support.site import Site, serving
@@ -45,6 +47,22 @@ async def test_information_counts(site: Site) -> None:
     assert (holdings.clients, holdings.channels, holdings.subscriptions, holdings.namespaces) == (1, 2, 2, 1)
     assert (counters.published, counters.duplicates, counters.queued, counters.delivered) == (1, 1, 1, 1)
     assert (counters.clients_created, counters.clients_destroyed, counters.clients_expired) == (2, 1, 0)
+
+
+async def test_information_counts_what_is_kept_and_what_has_ended(site: Site) -> None:
+    """Messages and their bytes while they wait for someone; sessions that ran out apart from those that were ended."""
+    await site.client("/a")
+    await site.publish("/a", "1", f'"{"x" * 1_000}"')
+    holdings = (await site("GetInfo")).holdings
+    assert (holdings.messages, holdings.bytes > 1_000) == (2, True)
+    watcher = site.stream("Watch", kinds=["EVENT_KIND_CLIENT_DESTROYED"])
+    await watcher.read()
+    await site.client(session_timeout=Duration(nanos=100_000_000))
+    async with within():
+        await watcher.read()
+    watcher.cancel()
+    counters = (await site("GetInfo")).counters
+    assert (counters.clients_created, counters.clients_destroyed, counters.clients_expired) == (2, 0, 1)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
@@ -107,7 +125,8 @@ async def test_a_long_list_of_heavy_clients_fits_into_any_clients_limit(site: Si
         created += len((await call.read()).results)
     call.cancel()
     pages = await _pages(site, "ListClients", "clients", page_size=10_000)
-    assert sum(map(len, pages)) == 600
+    assert len({one.client_id for page in pages for one in page}) == sum(map(len, pages)) == 600
+    assert len(pages) == 5
 
 
 async def test_limits_are_refused_in_their_own_words() -> None:

@@ -92,11 +92,11 @@ class AdminServicer:
         response = wire.ListClientsResponse(next_page_token=page.next_token)
         room = FRAME_BYTES
         for client in page.items:
+            if room < 0:
+                response.next_page_token = wanted.token_after(response.clients[-1].client_id)
+                break
             fill_client(response.clients.add(), client)
             room -= response.clients[-1].ByteSize()
-            if room < 0 and client is not page.items[-1]:
-                response.next_page_token = wanted.token_after(client.client_id)
-                break
         return response
 
     async def list_channels(self, request: wire.ListChannelsRequest) -> wire.ListChannelsResponse:

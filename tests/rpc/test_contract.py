@@ -93,6 +93,12 @@ def broken(engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine_class, name, fail)
 
 
+def test_texts_that_can_not_be_encoded_are_told_all_the_same() -> None:
+    """What a store's error quotes may be no valid Unicode; the rest of it arrives."""
+    refusal = refusal_in(status_of(errors.EngineUnavailable("the store said \ud800!")))
+    assert "the store said ?!" in refusal.text
+
+
 _UNFORESEEN = Refusal("INTERNAL", "internal error; the server's log has the details", "INTERNAL", "pixied")
 
 

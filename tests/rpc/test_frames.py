@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pixied.v1 import attach_pb2 as wire
@@ -85,6 +85,8 @@ def test_the_messages_of_an_answer_are_encoded_as_protobuf_would(messages: list[
 
 
 @given(st.integers(1, 2**29 - 1), st.integers(0, 70_000))
+@example(1, 1_023)
+@example(1, 1_024)
 def test_a_field_is_its_tag_its_length_and_its_bytes(number: int, length: int) -> None:
     """Tags and lengths of several bytes are what the encoding of the wire format says."""
     encoded = field(tag(number), bytes(length))

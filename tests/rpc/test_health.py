@@ -9,11 +9,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2 as health
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflection
-from tests.support.caller import within
+from tests.support.caller import until, within
 from tests.support.contract import RPCS
 from tests.support.refusals import refused
 from tests.support.site import Site
 
+from pixied_server.engine.abc import Engine
+
+_SERVING, _NOT_SERVING = health.HealthCheckResponse.SERVING, health.HealthCheckResponse.NOT_SERVING
 _SERVICES = ["", "pixied.v1.BackendService", "pixied.v1.AdminService"]
 _VERSIONS = ["v1", "v1alpha"]
 
@@ -36,14 +39,35 @@ async def test_each_service_is_serving_until_the_stop_begins(site: Site, service
     """Check says SERVING; a Watch learns of NOT_SERVING when the server drains, while streams are still open."""
     stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
     request = health.HealthCheckRequest(service=service)
-    assert (await stub.Check(request)).status == health.HealthCheckResponse.SERVING
+    assert (await stub.Check(request)).status == _SERVING
     watching, stream = stub.Watch(request), site.stream("Watch")
     await stream.read()
-    assert (await watching.read()).status == health.HealthCheckResponse.SERVING
+    assert (await watching.read()).status == _SERVING
     await site("Drain")
     async with within():
-        assert (await watching.read()).status == health.HealthCheckResponse.NOT_SERVING
+        assert (await watching.read()).status == _NOT_SERVING
     watching.cancel()
+
+
+async def test_services_do_not_serve_while_the_engine_can_not_be_used(
+    site: Site, engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process as a whole is well meanwhile: to start it anew would not help."""
+    stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
+
+    async def told() -> list[int]:
+        return [(await stub.Check(health.HealthCheckRequest(service=service))).status for service in _SERVICES]
+
+    async def told_of_trouble() -> bool:
+        return await told() == [_SERVING, _NOT_SERVING, _NOT_SERVING]
+
+    async def told_that_all_is_well() -> bool:
+        return await told() == [_SERVING] * 3
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(engine_class, "trouble", property(lambda _: "the store is away"))
+        await until(told_of_trouble)
+    await until(told_that_all_is_well)
 
 
 async def test_a_service_that_does_not_exist_is_not_found(site: Site) -> None:

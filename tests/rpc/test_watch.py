@@ -1,5 +1,6 @@
 """Watch: eight kinds of events, filters, and what becomes of a watcher that reads too slowly."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from tests.support.link import linked
 from tests.support.site import Site, serving
 
 from pixied.v1 import watch_pb2 as wire
+from pixied_server.engine.abc import Engine
 
 Events = Callable[[int], Any]
 # A server's clock does not jump when the machine's is set, and a store has its own: so many seconds they may be apart.
@@ -147,3 +149,26 @@ async def test_nobody_watches_nothing_is_kept(site: Site) -> None:
     async with watching(site) as events:
         await site("DestroyClient", client_id=bob)
         assert [_told(event)[0] for event in await events(1)] == ["client_destroyed"]
+
+
+async def test_the_first_answer_comes_when_nothing_is_missed_any_more(
+    site: Site, engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before the engine shows what all processes do: that may take a store a while."""
+    begun, ready = asyncio.Event(), asyncio.Event()
+    watch = engine_class.watch
+
+    async def watch_when_ready(self: Engine) -> None:
+        begun.set()
+        await ready.wait()
+        await watch(self)
+
+    monkeypatch.setattr(engine_class, "watch", watch_when_ready)
+    first = asyncio.ensure_future(site.stream("Watch").read())
+    async with within():
+        await begun.wait()
+        # Whatever it writes before arrives before this is answered.
+        await site("GetInfo")
+        assert not first.done()
+        ready.set()
+        assert await first == wire.WatchResponse()

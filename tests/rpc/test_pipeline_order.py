@@ -1,17 +1,19 @@
 """What a pipeline has under way together where the engine waits for a store, and what waits for what is before it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from random import Random
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from tests.engine.benches import Limits
 from tests.support.caller import message, within
 from tests.support.contract import output_of
 
 from pixied.v1 import pipeline_pb2 as wire
 from pixied_server.admin import Drain
+from pixied_server.engine.memory import MemoryEngine
 from pixied_server.rpc.pipeline import PipelineServicer
 
 _RPCS = {one.name: one.message_type.name.removesuffix("Request") for one in wire.Operation.DESCRIPTOR.fields}
@@ -65,10 +67,17 @@ class _Context:
         self.results += [one.WhichOneof("result") for one in wire.PipelineResponse.FromString(frame).results]
 
 
-async def _served(operations: Any, frame: list[wire.Operation], *, at_once: bool) -> None:
+class _Waits:
+    """Does operations together as an engine does that waits for a store."""
+
+    async def together(self, operations: Iterable[Awaitable[bytes]]) -> list[bytes]:
+        return await asyncio.gather(*operations)
+
+
+async def _served(operations: Any, frame: list[wire.Operation], engine: Any) -> None:
     """Have a frame carried out by such operations, and see that each was answered in its place."""
     context: Any = _Context()
-    servicer = PipelineServicer(operations, Drain(1.0, lambda: None, Random(1)), _MOST, at_once=at_once)
+    servicer = PipelineServicer(operations, engine, Drain(1.0, lambda: None, Random(1)), _MOST)
 
     async def requests() -> AsyncIterator[bytes]:
         yield wire.PipelineRequest(operations=frame).SerializeToString()
@@ -78,12 +87,16 @@ async def _served(operations: Any, frame: list[wire.Operation], *, at_once: bool
     assert context.results == [one.WhichOneof("operation") for one in frame]
 
 
-async def _together(*frame: wire.Operation, at_once: bool = True) -> list[list[int]]:
+async def _together(*frame: wire.Operation, engine: Any = None) -> list[list[int]]:
     """Which operations of a frame are under way together."""
     # More turns than it takes to begin all that can be begun.
     operations = _Operations(turns=20)
-    await _served(operations, list(frame), at_once=at_once)
+    await _served(operations, list(frame), engine or _Waits())
     return operations.together
+
+
+def _memory() -> MemoryEngine:
+    return MemoryEngine(Limits().of_engine, lambda: 0.0)
 
 
 def _of(client_id: str, name: str = "subscribe") -> wire.Operation:
@@ -129,9 +142,16 @@ async def test_what_is_about_many_clients_is_under_way_alone(other: wire.Operati
     assert await _together(other, _SUBSCRIBERS, other) == [[0], [1], [2]]
 
 
+@pytest.mark.parametrize(("name", "most"), [("dequeue_for", 20), ("ping_client", 500)])
+async def test_so_many_are_under_way_together_at_most(name: str, most: int) -> None:
+    """Their answers are kept until all of them have answered: of those that may be large there are fewer."""
+    groups = await _together(*[_of(f"client{number}", name) for number in range(most * 2 + 1)])
+    assert list(map(len, groups)) == [most, most, 1]
+
+
 async def test_where_the_engine_waits_for_nothing_one_is_carried_out_after_the_other() -> None:
     """There is nothing to gain."""
-    assert await _together(_of("alice"), _CREATE, _PUBLISH, at_once=False) == [[0], [1], [2]]
+    assert await _together(_of("alice"), _CREATE, _PUBLISH, engine=_memory()) == [[0], [1], [2]]
 
 
 async def test_others_have_their_turns_while_a_large_frame_is_carried_out() -> None:
@@ -146,6 +166,6 @@ async def test_others_have_their_turns_while_a_large_frame_is_carried_out() -> N
 
     taking = asyncio.create_task(take_turns())
     # A pause that takes time would take more of it here than a test may.
-    await _served(_Operations(turns=0), [_PUBLISH] * _MOST, at_once=False)
+    await _served(_Operations(turns=0), [_PUBLISH] * _MOST, _memory())
     taking.cancel()
     assert turns >= _MOST / 100

@@ -39,7 +39,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
         yield StoreUnderTest("cluster", servers.url, fail_over, clear)
 
 
-@pytest.mark.timeout(max(300.0, 300.0 * FACTOR))
+@pytest.mark.timeout(900.0 * max(1.0, FACTOR))
 def test_no_history_of_two_breaks_a_promise(store: StoreUnderTest) -> None:
     """Whatever befalls two processes, a client gets what it is owed, once or marked, in order, or learns of losses."""
     broken: Counter[str] = Counter()

@@ -7,6 +7,8 @@ from tests.engine.benches import OpenBench
 from tests.engine.histories import Histories
 
 
+# Half a minute of work, which a busy machine makes long.
+@pytest.mark.timeout(1_000)
 @pytest.mark.parametrize("outbox", [1, 3, 1_000])
 def test_no_history_breaks_a_promise(open_bench: OpenBench, histories: int, outbox: int) -> None:
     """Whatever happens in whatever order, each client gets what it is owed, once, in order, or is told of its loss."""

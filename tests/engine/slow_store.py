@@ -6,7 +6,7 @@ test says so.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from tests.engine.benches import Bench, Clock
 
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import Claim, Delivered, Engine, Keeper, LogName, Reading, Stretch
+from pixied_server.errors import PixiedError
 
 __all__ = ["LINK", "SlowBench", "SlowEngine", "claim_by", "confirm_of", "release_of"]
 
@@ -59,13 +60,11 @@ class SlowEngine:
     """See the module.
 
     Attributes:
-        waits: it does, whatever the engine does that it hands on to.
         reads: how often was read for each client, by id, and for `LINK`.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
-        self.__dict__["waits"] = True
         self.__dict__["gates"] = dict[str, _Gate]()
         self.__dict__["reads"] = Counter[str]()
 
@@ -74,6 +73,15 @@ class SlowEngine:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
+
+    async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
+        """As an engine does that waits for a store."""
+        outcomes: list[T | PixiedError] = []
+        for outcome in await asyncio.gather(*operations, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, PixiedError):
+                raise outcome
+            outcomes.append(outcome)
+        return outcomes
 
     async def claim(
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None

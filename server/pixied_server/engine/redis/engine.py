@@ -34,6 +34,7 @@ from pixied_server.engine.redis.operations.clients import Clients
 from pixied_server.engine.redis.operations.events import Events
 from pixied_server.engine.redis.operations.listing import Listing
 from pixied_server.engine.redis.operations.publishing import Publishing
+from pixied_server.engine.redis.operations.reading import read_logs
 from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.operations.retention import Retention
 from pixied_server.engine.redis.operations.subscriptions import Subscriptions
@@ -295,35 +296,7 @@ class RedisEngine:
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
     ) -> Stretch:
         """See `engine.abc.Engine`."""
-        by_partition: dict[int, list[LogName]] = {}
-        for log in logs:
-            by_partition.setdefault(log[1], []).append(log)
-        reads = await asyncio.gather(
-            *[
-                self.process.partitions[number].read(
-                    [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in some],
-                    upto=upto[number],
-                    messages=messages,
-                    size=size // len(by_partition) + 1,
-                )
-                for number, some in by_partition.items()
-            ]
-        )
-        reached = list(upto)
-        entries: list[Entry] = []
-        losses: list[Loss] = []
-        offsets = dict(logs)
-        for (number, some), read in zip(by_partition.items(), reads, strict=True):
-            reached[number] = read.reached
-            entries += read.entries
-            for place, loss in read.losses:
-                losses.append(loss)
-                offsets[some[place]] += loss.count
-            for places in read.offsets:
-                for place, offset in places:
-                    offsets[some[place]] = max(offset + 1, offsets[some[place]])
-        entries.sort(key=_order)
-        return Stretch(entries, losses, tuple(reached), offsets)
+        return await read_logs(self.process.partitions, logs, after, upto, messages=messages, size=size)
 
     # Looking inside
 
@@ -405,7 +378,3 @@ class RedisEngine:
     def _on_gone(self, client_id: str, parting: str, *reason: str) -> None:
         ended = Parting.EXPIRED if parting == "expired" else Parting.DESTROYED
         self._ownership.gone(client_id, ended, "\n".join(reason))
-
-
-def _order(entry: Entry) -> tuple[int, int]:
-    return entry.sequence, entry.partition

@@ -116,6 +116,29 @@ class Notifications:
         """Where everything is published that this process has to receive, but events."""
         return [self.process_channel, *(self.channel(name) for name in self.logs if name.startswith("/"))]
 
+    def follow_inbox(self, client_id: str, offset: int) -> None:
+        """Follow a client's inbox, of which this process is notified: everything beyond an offset."""
+        log = self.logs.get(client_id)
+        if log is None:
+            log = self.logs[client_id] = FollowedLog()
+            log.ready.set_result(None)
+        log.followers += 1
+        log.offset = max(log.offset, offset)
+
+    def unfollow(self, name: str) -> None:
+        """One less follows a log; the last one ends its subscription."""
+        log = self.logs.get(name)
+        if log is None:
+            return
+        log.followers -= 1
+        if log.followers == 0:
+            del self.logs[name]
+            if not log.ready.done():
+                # Who waits for it has changed its mind.
+                log.ready.set_result(None)
+            if self.feed is not None and name.startswith("/"):
+                self.feed.unsubscribe(self.channel(name))
+
     def has_hole(self, announced: Announcement) -> bool:
         """Whether a message of a followed log is missing before this."""
         for name, offset in announced.logs:

@@ -117,29 +117,12 @@ class Subscriber:
 
     def follow_inbox(self, client_id: str, partition: int, offset: int) -> None:
         """Follow a client's inbox, of which this process is notified: everything beyond an offset."""
-        one = self._all[partition]
-        log = one.logs.get(client_id)
-        if log is None:
-            log = one.logs[client_id] = FollowedLog()
-            log.ready.set_result(None)
-        log.followers += 1
-        log.offset = max(log.offset, offset)
+        self._all[partition].follow_inbox(client_id, offset)
 
     def unfollow(self, logs: Iterable[LogName]) -> None:
         """Undo one `follow` or `follow_inbox` of each."""
         for name, partition in logs:
-            one = self._all[partition]
-            log = one.logs.get(name)
-            if log is None:
-                continue
-            log.followers -= 1
-            if log.followers == 0:
-                del one.logs[name]
-                if not log.ready.done():
-                    # Who waits for it has changed its mind.
-                    log.ready.set_result(None)
-                if one.feed is not None and name.startswith("/"):
-                    one.feed.unsubscribe(one.channel(name))
+            self._all[partition].unfollow(name)
 
     def _begin(self, one: Notifications, pattern: str) -> "asyncio.Future[None]":
         log = one.logs.get(pattern)

@@ -1,0 +1,57 @@
+"""Reading logs for a link that is behind: those of each partition in one call of it, put together by sequence."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pixied_server.core.backlog import Loss
+from pixied_server.core.log import Entry
+from pixied_server.core.progress import Progress
+from pixied_server.engine.abc import LogName, Stretch
+from pixied_server.engine.redis.partition.protocol import Partition
+
+__all__ = ["read_logs"]
+
+
+async def read_logs(
+    partitions: Sequence[Partition],
+    logs: Mapping[LogName, int],
+    after: Progress,
+    upto: Progress,
+    *,
+    messages: int,
+    size: int,
+) -> Stretch:
+    """See `engine.abc.Engine.read`."""
+    by_partition: dict[int, list[LogName]] = {}
+    for log in logs:
+        by_partition.setdefault(log[1], []).append(log)
+    reads = await asyncio.gather(
+        *[
+            partitions[number].read(
+                [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in some],
+                upto=upto[number],
+                messages=messages,
+                size=size // len(by_partition) + 1,
+            )
+            for number, some in by_partition.items()
+        ]
+    )
+    reached = list(upto)
+    entries: list[Entry] = []
+    losses: list[Loss] = []
+    offsets = dict(logs)
+    for (number, some), portion in zip(by_partition.items(), reads, strict=True):
+        reached[number] = portion.reached
+        entries += portion.entries
+        for place, loss in portion.losses:
+            losses.append(loss)
+            offsets[some[place]] += loss.count
+        for places in portion.offsets:
+            for place, offset in places:
+                offsets[some[place]] = max(offset + 1, offsets[some[place]])
+    entries.sort(key=_order)
+    return Stretch(entries, losses, tuple(reached), offsets)
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    return entry.sequence, entry.partition

@@ -9,7 +9,7 @@
 --
 -- Keys, each after <base>:
 --   meta               hash    sums, counters, the layout, which server process the partition was last served by
---   client:<id>        hash    times, attributes, ownership, progress, sent, cursors, cap
+--   client:<id>        hash    times, attributes, ownership, progress, sent, cursors and the highest of them, cap
 --   subscriptions:<id> hash    pattern -> where it begins: "partition:sequence:offset,..."
 --   log:<pattern>      stream  a log; log:<id> is a client's inbox. Ids are sequence-offset; fields: c (bytes of the log up to and
 --                              with this entry), a (when), b (the message)

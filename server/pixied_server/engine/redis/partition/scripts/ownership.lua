@@ -29,20 +29,27 @@ local function was_sent(id, text)
   redis.call('HSET', client_key(id), 'sent', text_of(sent))
 end
 
--- Cursors that the client was given, "cursor=progress" each with a semicolon behind: the last few are kept. They stand for no more than
--- its owner could confirm.
+-- Cursors that the client was given, "cursor=progress" each with a semicolon behind: the last few are kept; and the highest of all, for
+-- those of one process ascend, and not those of several. They stand for no more than its owner could confirm.
 local function add_cursors(id, text)
   if text == '' then return end
-  local is, all = redis.call('HMGET', client_key(id), 'cursors', 'cap'), {}
+  local is, all = redis.call('HMGET', client_key(id), 'cursors', 'cap', 'highest'), {}
   for one in string.gmatch(is[1] or '', '[^;]+') do all[#all + 1] = one end
-  local cap = progress_of(is[2])
+  local cap, highest = progress_of(is[2]), tonumber(is[3] or 0)
   for cursor, stands_for in string.gmatch(text, '(%d+)=([^;]*);') do
     local progress = progress_of(stands_for)
     for part, sequence in pairs(progress) do progress[part] = math.min(sequence, cap[part] or FOREVER) end
     all[#all + 1] = cursor .. '=' .. text_of(progress)
+    highest = math.max(highest, tonumber(cursor))
   end
-  redis.call('HSET', client_key(id), 'cursors', table.concat(all, ';', math.max(1, #all - 7)) .. ';')
+  redis.call('HSET', client_key(id), 'cursors', table.concat(all, ';', math.max(1, #all - 7)) .. ';', 'highest', int(highest))
 end
+
+-- The highest cursor that anybody can have handed out: all are times, in microseconds.
+local HIGHEST = MICRO + 3600000000
+
+-- Nobody knows what the owners of a client have sent, nor which cursors they have handed out.
+local function unsettle(id) redis.call('HSET', client_key(id), 'unsettled', '1', 'highest', int(HIGHEST)) end
 
 local function settle(id, a)
   advance(id, ARGV[a], ARGV[a + 3])
@@ -52,13 +59,13 @@ end
 
 local function owns(id, number) return redis.call('HGET', client_key(id), 'claim') == number end
 
--- A cursor that nobody can have handed out: all are times, in microseconds. Or one beyond the last that this client was given, where
--- its owner has said which that was.
+-- A cursor that nobody can have handed out. Or one beyond the highest that this client was given, where its owners have said which
+-- that was.
 local function is_made_up(id, cursor, settled)
-  local number, cursors = tonumber(cursor), redis.call('HGET', client_key(id), 'cursors')
-  if number < 1000000000000000 or number > MICRO + 3600000000 then return true end
-  local newest = settled and cursors and string.match(cursors, '(%d+)=[^;]*;$')
-  return newest and number > tonumber(newest)
+  local number = tonumber(cursor)
+  if number < 1000000000000000 or number > HIGHEST then return true end
+  local highest = settled and redis.call('HGET', client_key(id), 'highest')
+  return highest and number > tonumber(highest)
 end
 
 -- id, front-end, expires, link, force, a cursor or "", the caller's claim that is settled by this or "0": its progress, what was sent,
@@ -80,7 +87,7 @@ function operations.claim(a)
   if mine and is.claim == ARGV[a + 6] then
     settle(id, a + 7)
   elseif is.claim ~= '0' then
-    redis.call('HSET', key, 'unsettled', '1')
+    unsettle(id)
   end
   if cursor ~= '' then
     -- Where another process has just yielded the client for this, it is too late to refuse.
@@ -180,7 +187,7 @@ function operations.reap(a)
     local is = redis.call('HMGET', client_key(id), 'process', 'link', 'joined', 'expires', 'timeout', 'deadline')
     if is[1] == process then
       if is[3] == '1' and links[is[2]] then advance(id, links[is[2]], FOREVER) end
-      redis.call('HSET', client_key(id), 'unsettled', '1')
+      unsettle(id)
       let_go(id, is[4], is[5], is[6])
     end
   end

@@ -350,9 +350,9 @@ describe('the Faye engine', () => {
     host.extensions[0]!.incoming(incoming, () => undefined);
     assert.equal(incoming.error, AWAY);
     puppet = await Puppet.start(port);
+    puppet.answer = succeed;
     await until('it is back', () => host.log.length > 1);
     assert.deepEqual([host.log[1], host.log.length, host.events], [`info|pixied at ? is back|${puppet.address}`, 2, []]);
-    puppet.answer = succeed;
     await until('it serves again', async () => (await host.createClient()) === 'ann');
     assert.deepEqual(requests('pingClient'), []);
   });

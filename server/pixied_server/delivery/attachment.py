@@ -99,9 +99,10 @@ class Attachment:
         self.alone = Audience((handle,))
         # While catching up: numbers of the deliveries with its messages, and how far each reached.
         self._trail: list[tuple[int, Progress]] = []
-        self._joined_at = 0
         self._had = NOTHING
-        self.joined = NOTHING
+        # Once live: after the delivery of this number.
+        self._joined_at: int
+        self.joined: Progress
         self.cursors: deque[tuple[int, Progress]] = deque(maxlen=CURSORS)
 
     def caught(self, reading: Reading, number: int) -> list[Batch]:

@@ -63,7 +63,7 @@ class Tap:
         self._over: PixiedError | None = None
         self._patterns: set[str] = set()
         for pattern in claim.patterns():
-            self.on_subscribed(pattern, NOTHING)
+            self._follow(pattern)
 
     async def take(self, *, messages: int, size: int) -> Mail:
         """Take what is pending: at most so many messages, and about so many bytes.
@@ -116,6 +116,10 @@ class Tap:
         if confirmed := self.claim.capped(self._confirmed):
             await self._hub.engine.confirm(self.claim, confirmed)
 
+    def _follow(self, pattern: str) -> None:
+        self._patterns.add(pattern)
+        self._hub.follow(pattern, self)
+
     def _unfollow(self) -> None:
         for pattern in self._patterns:
             self._hub.unfollow(pattern, self)
@@ -140,13 +144,12 @@ class Tap:
 
     def on_subscribed(self, pattern: str, since: Progress) -> None:
         """See `Holder`."""
-        self._patterns.add(pattern)
-        self._hub.follow(pattern, self)
+        self._follow(pattern)
 
     def on_behind(self) -> None:
         """See `Holder`."""
         for pattern in self.claim.patterns():
-            self.on_subscribed(pattern, NOTHING)
+            self._follow(pattern)
         # What was handed out before it knew of a subscription does not stand for what that has yet to bring.
         self._confirmed = self.claim.capped(self._confirmed)
         capped = [(cursor, self.claim.capped(progress)) for cursor, progress in self._cursors]

@@ -164,6 +164,8 @@ class FrontEnd:
         self.number = delivery.number
         self.deliveries.append(delivery)
         for batch in delivery.batches:
+            assert batch.entries
+            assert batch.audience.handles
             for handle in batch.audience.handles:
                 self.got[self._asked[handle]] += [
                     Receipt(entry.message.body.decode(), entry.message.channel, delivery.number, batch.redelivered)

@@ -212,8 +212,11 @@ async def test_a_publisher_that_is_no_subscriber_leaves_no_one_out(site: Site, *
     await site.subscribe("ann", "/a")
     async with site.attached("ann", "bob") as front:
         await site.publish("/a", "1", by="bob" if known else "stranger", exclude=True)
+        await site.publish("/a", "2")
+        await site.bench.settle()
         await front.drain()
-        assert front.texts("ann") == ["1"]
+        assert front.texts("ann") == ["1", "2"]
+        assert [len(delivery.batches) for delivery in front.deliveries] == [1]
         assert front.texts("bob") == []
 
 

@@ -173,6 +173,32 @@ async def test_handles_take_room_too(open_site: OpenSite) -> None:
         assert [len(delivery.batches) for delivery in front.deliveries] == [2, 2, 2]
 
 
+@pytest.mark.parametrize(("more", "messages"), [(0, [1, 1]), (1, [2])])
+async def test_a_delivery_is_full_to_the_byte(open_site: OpenSite, more: int, messages: list[int]) -> None:
+    """A live message goes in as long as a byte is left; a batch takes 3 bytes for each handle, about."""
+    site = await open_site(delivery_bytes=Message("/a", b"1").size + 3 + more)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", *"12")
+        await site.bench.settle()
+        await front.read()
+        assert [sum(len(batch.entries) for batch in one.batches) for one in front.deliveries] == messages
+
+
+async def test_a_delivery_that_a_backlog_fills_takes_no_other(open_site: OpenSite) -> None:
+    """To the byte."""
+    site = await open_site(delivery_bytes=Message("/service/own", b"1").size)
+    await site.create("ann", "bob")
+    front = site.front_end()
+    for name in ("ann", "bob"):
+        await site.queue_for(name, "1")
+        await site.attach(name, front)
+    await front.read()
+    assert [len(delivery.batches) for delivery in front.deliveries] == [1, 1]
+    assert front.texts("ann") == front.texts("bob") == ["1"]
+
+
 async def test_a_message_larger_than_a_delivery_goes_alone(open_site: OpenSite) -> None:
     """Live, from the logs or when a client catches up, a message that is too large for a delivery still arrives."""
     site = await open_site(outbox=1, delivery_bytes=10)

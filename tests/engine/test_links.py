@@ -424,6 +424,14 @@ async def test_a_front_end_that_reads_nothing_can_cause_no_more_news(site: Site)
     await site.bench.settle()
     assert waiting.done()
     await front.link.hold_back()
+    for handle in range(10_001):
+        front.link.refuse(handle, LimitClients("at all", 1))
+    async with asyncio.timeout(30):
+        waiting = asyncio.ensure_future(front.link.hold_back())
+        await site.bench.settle()
+    assert not waiting.done()
+    await front.link.take()
+    await waiting
 
 
 async def test_a_link_that_ends_gives_others_a_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

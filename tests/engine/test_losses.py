@@ -142,6 +142,35 @@ def test_losses_of_partitions_are_apart() -> None:
     assert _told(noted) == {1: 1, 2: 2}
 
 
+def test_who_leaves_the_others_is_told_what_it_lost_in_all_partitions() -> None:
+    """In one sum for each pattern, and no more of what it gives up or when it is gone."""
+    audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())
+    for pattern in ("/*", "/a"):
+        for handle in (1, 2, 3):
+            audiences.add(pattern, handle, (5, 5))
+    noted = Losses(audiences)
+    for partition, count in enumerate((2, 3)):
+        noted.add(Loss("/*", count, partition, sequence=6))
+    noted.add(Loss("/a", 1, sequence=6))
+    for handle in (1, 2, 3):
+        noted.leaves(handle)
+        for pattern in ("/*", "/a"):
+            audiences.discard(pattern, handle)
+    for pattern in ("/*", "/a"):
+        noted.forget(pattern)
+    noted.gone(2, "/*")
+    noted.gone(3)
+    noted.gone(4, "/*")
+    noted.gone(4)
+    assert noted
+    told = {handle: {} for handle in (1, 2, 3)}
+    for loss in noted.tell():
+        for handle in loss.handles:
+            told[handle][loss.pattern] = loss.count
+    assert told == {1: {"/*": 5, "/a": 1}, 2: {"/a": 1}, 3: {}}
+    assert not noted
+
+
 def test_nobody_is_told_of_what_came_before_everyone() -> None:
     """A message that nobody on the link was to get is lost to nobody, and one that only some were to get to those."""
     audiences = Audiences(lambda _: None, lambda _: None, AudienceLimits())

@@ -71,6 +71,15 @@ async def test_it_is_full_with_so_many_messages(reader: _Reader) -> None:
     assert reader.outbox.full
 
 
+@pytest.mark.parametrize(("room", "full"), [(0, True), (1, False)])
+async def test_it_is_full_to_the_byte(reader: _Reader, room: int, *, full: bool) -> None:
+    """With as many bytes as may wait, and not with one less."""
+    size = 2 * Message("/a", b"x" * 10).size
+    reader.outbox = Outbox(reader.hub, OutboxLimits(messages=100, bytes=size + room))
+    await reader.publish(10, 10)
+    assert reader.outbox.full is full
+
+
 async def test_what_is_read_again_takes_room_too(reader: _Reader) -> None:
     """What was read ahead from the logs counts until it is taken, and all comes in order."""
     sizes = [2_000, 2_001, *range(30)]

@@ -11,6 +11,13 @@ def test_a_publisher_gets_its_own_message_unless_it_says_otherwise() -> None:
     assert not Message("/a", b"", publisher="ann", exclude_publisher=True).skips("bob")
 
 
+def test_a_message_says_what_it_was_given() -> None:
+    """And nothing else: no id, no publisher, no key."""
+    message = Message("/a", b"1")
+    assert (message.channel, message.body) == ("/a", b"1")
+    assert (message.id, message.publisher, message.exclude_publisher, message.key) == ("", "", False, "")
+
+
 def test_identifiers_have_the_lengths_of_the_contract() -> None:
     """32 letters if nobody says otherwise, and 255 at most."""
     assert (DEFAULT_LENGTH, MAX_LENGTH) == (32, 255)

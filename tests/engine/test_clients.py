@@ -7,7 +7,7 @@ from tests.engine.site import Site, page, reason_of
 
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.abc import Delivered
-from pixied_server.errors import LimitClients, NamespaceInUse, NamespaceUnknown, RateLimited, Reason
+from pixied_server.errors import LimitClients, LimitNamespaces, NamespaceInUse, NamespaceUnknown, RateLimited, Reason
 
 ALPHABET = set("abcdefghijklmnopqrstuvwxyz0123456789")
 
@@ -246,6 +246,9 @@ async def test_a_namespace_is_never_given_twice(open_site: OpenSite) -> None:
         refused = await reason_of(site.engine.generate_namespace(1))
     assert refused is Reason.LIMIT_NAMESPACES
     assert (await site.engine.holdings()).namespaces <= 36
+    with pytest.raises(LimitNamespaces) as full:
+        await site.engine.generate_namespace(1)
+    assert full.value.field == "length"
     limited = await open_site(Limits(namespaces=1))
     await limited.engine.generate_namespace(32)
     assert await reason_of(limited.engine.generate_namespace(32)) is Reason.LIMIT_NAMESPACES

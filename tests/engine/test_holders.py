@@ -134,6 +134,7 @@ async def test_a_link_tells_an_engine_what_it_has_confirmed(site: Site, monkeypa
         await front.read()
         link, nobody = keepers
         assert nobody is None
+        assert link.confirmed() == NOTHING
         for text in "12":
             await site.publish("/a", text)
             await site.bench.settle()

@@ -2,10 +2,12 @@
 
 from tests.counts.counting import calls
 from tests.engine.benches import Limits, MemoryBench
-from tests.engine.site import Site, texts
+from tests.engine.site import Site, reason_of, texts
 from tests.support.memory import alive, traced
 
 from pixied_server.core.log import Log
+from pixied_server.core.message import Message
+from pixied_server.errors import Reason
 
 
 async def test_logs_that_were_emptied_take_no_place() -> None:
@@ -56,6 +58,18 @@ async def test_a_log_has_one_place_however_much_goes_through_it() -> None:
         for _ in range(10):
             await site.publish("/a", *["1"] * 100)
         assert kept("engine/memory/retention.py") < 2_000
+
+
+async def test_memory_that_is_full_to_the_byte_loses_nothing() -> None:
+    """Messages that take exactly what all may take are kept, and a request that takes a byte more is refused."""
+    size = Message("/a", b"1").size
+    site = Site(MemoryBench(Limits(total_bytes=2 * size)))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1", "2")
+    assert (await site.engine.holdings()).bytes == 2 * size
+    assert await reason_of(site.publish("/a", "3", "45")) is Reason.LIMIT_MEMORY
+    assert texts(await site.dequeue("ann")) == ["1", "2"]
 
 
 async def test_all_mail_of_a_log_goes_in_its_time() -> None:

@@ -168,7 +168,9 @@ class Session:
         together = sum(source.log.next - max(source.offset, source.log.first) for source in behind)
         if together > _EXACT:
             return together
-        return len({entry.sequence for source in behind for entry in source.log.read(source.offset, _ALL)})
+        return len(
+            {entry.sequence for source in behind for entry in source.log.read(source.offset, source.log.last_sequence)}
+        )
 
     def confirm(self, sequence: int) -> None:
         """It has got everything up to a sequence."""
@@ -182,6 +184,5 @@ class Session:
             self.inbox_offset = max(self.inbox_offset, self.inbox.offset_after(sequence))
 
 
-_ALL = 1 << 62
 # So many messages are looked at to count those only once that came through several subscriptions: some 25 µs.
 _EXACT = 500

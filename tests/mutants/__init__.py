@@ -12,9 +12,10 @@ more than a thousand, `__slots__`, `__all__`, decorators, imports, and what is g
 Stryker's, less those in text for people.
 
 First the tests of a package run once without a fault, which shows which tests reach which line and how long each takes.
-A fault is then judged by the tests that reach its line, the quickest first, up to the first that fails. A test that
-takes far longer than it did is killed, and has noticed. Some places are judged without their fault, for a test that
-fails for another reason makes the score too high. Everything happens in copies below `.build`.
+A fault is then judged by the tests that reach its line, the quickest first and the same tests with Redis last, up to
+the first that fails. A test that takes far longer than it did is killed, and has noticed. Some places are judged
+without their fault, for a test that fails for another reason makes the score too high. Everything happens in copies
+below `.build`.
 
 What survives either needs a test, or changes nothing that anybody can see: then it stands in `equivalent.toml` with the
 reason. The score is the share of all others that were noticed.

@@ -63,9 +63,9 @@ def test_event_kinds_are_those_of_the_contract() -> None:
 
 def test_a_refusal_tells_when_to_try_again() -> None:
     """RetryInfo carries the domain's delay."""
-    refusal = refusal_in(status_of(errors.RateLimited("publishes", 10, 0.25)))
+    refusal = refusal_in(status_of(errors.RateLimited("publishes", 10, 1.25)))
     assert refusal == Refusal(
-        "RESOURCE_EXHAUSTED", refusal.text, "RATE_LIMITED", "pixied", retry_after=0.25, size=refusal.size
+        "RESOURCE_EXHAUSTED", refusal.text, "RATE_LIMITED", "pixied", retry_after=1.25, size=refusal.size
     )
 
 

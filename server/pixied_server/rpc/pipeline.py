@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.message import Message as ProtoMessage
 
@@ -26,7 +26,7 @@ _RESULTS = tag(wire.PipelineResponse.RESULTS_FIELD_NUMBER)
 _ERROR = tag(wire.OperationResult.ERROR_FIELD_NUMBER)
 
 # An operation's request in a frame: its method, and the tag of its response in a result.
-_Way = tuple[Callable[[Any], Awaitable[ProtoMessage]], bytes]
+_Way: TypeAlias = tuple[Callable[[Any], Awaitable[ProtoMessage]], bytes]
 
 
 class PipelineServicer:

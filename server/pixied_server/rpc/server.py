@@ -1,6 +1,6 @@
 """The gRPC server: services, health, reflection, transport settings."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,13 +139,11 @@ class RpcServer:
             "pipeline": PipelineServicer(pipelined, hub.engine, self._drain, valid.limits.max_batch_items).pipeline,
             "watch": WatchServicer(hub, valid, self._drain).watch,
         }
-        return bind(BACKEND, {**self._methods(BACKEND, operations, but=streams), **streams})
+        return bind(BACKEND, self._methods(BACKEND, operations) | streams)
 
-    def _methods(
-        self, service: ServiceDescriptor, servicer: object, *, but: Iterable[str] = ()
-    ) -> dict[str, Callable[..., Any]]:
-        """The servicer's methods for a service's unary RPCs; what it lacks is left out, so that `bind` complains."""
-        names = {method_name(method.name) for method in service.methods} - set(but)
+    def _methods(self, service: ServiceDescriptor, servicer: object) -> dict[str, Callable[..., Any]]:
+        """The servicer's methods for a service's RPCs; what it lacks is left out, so that `bind` complains."""
+        names = {method_name(method.name) for method in service.methods}
         return {name: self._waited_for(getattr(servicer, name)) for name in names if hasattr(servicer, name)}
 
     def _waited_for(self, method: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:

@@ -11,10 +11,8 @@ from pixied_server.rpc.calls import method_name, stream_call, unary_call
 
 __all__ = ["bind"]
 
-Handlers = Mapping[str, Callable[..., Any]]
 
-
-def bind(service: ServiceDescriptor, handlers: Handlers) -> grpc.GenericRpcHandler:
+def bind(service: ServiceDescriptor, handlers: Mapping[str, Callable[..., Any]]) -> grpc.GenericRpcHandler:
     """Bind each RPC of a service to the handler of its name.
 
     Args:

@@ -6,11 +6,11 @@ from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from pixied_server.errors import PixiedError, Reason
+from pixied_server.rpc.convert import duration_out
 
 __all__ = ["CODES", "DOMAIN", "INTERNAL_TEXT", "abort", "internal_status", "status_of"]
 
@@ -57,9 +57,7 @@ def status_of(error: PixiedError) -> Status:
         blame = BadRequest.FieldViolation(field=error.field, description=text)
         _pack(status, BadRequest(field_violations=[blame]))
     if error.retry_after is not None:
-        retry = RetryInfo()
-        retry.retry_delay.CopyFrom(_duration(error.retry_after))
-        _pack(status, retry)
+        _pack(status, RetryInfo(retry_delay=duration_out(error.retry_after)))
     return status
 
 
@@ -88,8 +86,3 @@ def _pack(status: Status, detail: ErrorInfo | BadRequest | RetryInfo) -> None:
     packed = Any()
     packed.Pack(detail)
     status.details.append(packed)
-
-
-def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=int((seconds - whole) * 1_000_000_000))

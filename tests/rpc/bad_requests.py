@@ -194,7 +194,9 @@ def _all() -> Iterator[BadRequest]:
     crowd = {f"key {number}": "" for number in range(65)}
     yield BadRequest("CreateClient", {"attributes": crowd}, "BATCH_TOO_LARGE", "attributes", "64")
     yield BadRequest("CreateClient", {"attributes": {"": "x"}}, "FIELD_INVALID", "attributes", "key is empty")
-    yield BadRequest("CreateClient", {"attributes": {"k": "x" * 8_192}}, "MESSAGE_TOO_LARGE", "attributes", "8,192")
+    yield BadRequest(
+        "CreateClient", {"attributes": {"k": "x" * 8_192}}, "MESSAGE_TOO_LARGE", "attributes", "attributes"
+    )
 
     yield from _ids("GetClient", "client_id")
     yield BadRequest("PingClient", {}, "FIELD_INVALID", "client_id", "exactly one", "neither")

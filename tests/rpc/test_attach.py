@@ -1,7 +1,7 @@
 """Attach: a front-end's link, seen from the front-end."""
 
 from google.protobuf.duration_pb2 import Duration
-from tests.support.caller import message, until
+from tests.support.caller import message, until, within
 from tests.support.link import RawLink, ack, attach, client_ack, detach, linked, mail_of
 from tests.support.refusals import refusal_in
 from tests.support.site import Site, serving
@@ -217,6 +217,18 @@ async def test_a_handle_can_be_used_again_in_the_same_frame(site: Site) -> None:
         await site.publish("/a", "1")
         await site.publish("/b", "2")
         assert await link.mail(1, 1) == ["2"]
+
+
+async def test_the_commands_of_a_frame_are_carried_out_in_their_order(site: Site) -> None:
+    """A client that is attached and detached in one frame is no one's afterwards, and its handle is free."""
+    alice, bob = await site.client("/a"), await site.client("/b")
+    async with linked(site) as link, within():
+        await link.send(attach(alice, 1), detach(1), attach(bob, 1))
+        assert (await link.next("attached")).handles == [1]
+        assert (await link.next("detached")).handle == 1
+        assert (await link.next("attached")).handles == [1]
+        assert await site.is_held_by(alice, "")
+        assert await site.is_held_by(bob, "test")
 
 
 async def test_a_client_that_is_destroyed_is_announced(site: Site) -> None:

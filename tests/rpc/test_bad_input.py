@@ -39,6 +39,7 @@ async def test_bytes_that_are_no_request_are_refused(site: Site, rpc: str, garba
     async with nothing_changes(site):
         refusal = await refused(site.first_answer(rpc, garbage))
     assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert refusal.fields == ("request",)
     assert RPCS[rpc].input_type.full_name in refusal.text
 
 

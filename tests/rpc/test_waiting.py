@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.support.caller import within
-from tests.support.link import attach, linked
+from tests.support.caller import until, within
+from tests.support.link import RawLink, attach, linked
+from tests.support.refusals import refused
 from tests.support.site import serving
 
 from pixied.v1 import pipeline_pb2
@@ -62,3 +63,35 @@ async def test_operations_of_a_pipeline_are_carried_out_together(answers_togethe
             results = (await pipeline.read()).results
         assert [one.get_client.client.client_id for one in results] == clients
         pipeline.cancel()
+
+
+async def _to_the_end(link: RawLink) -> None:
+    while True:
+        await link.event()
+
+
+async def test_a_violation_beside_an_attach_leaves_no_client_behind(
+    engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream ends when all that was begun has: a client that was attached too late would be held by no link."""
+    monkeypatch.setattr(engine_class, "waits", True)
+    claim: Callable[..., Awaitable[Any]] = engine_class.claim
+    begun, answered = asyncio.Event(), asyncio.Event()
+
+    async def claim_late(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        await answered.wait()
+        return await claim(*args, **kwargs)
+
+    monkeypatch.setattr(engine_class, "claim", claim_late)
+    async with serving() as site, linked(site) as link, within():
+        alice, bob = await site.client(), await site.client()
+        await link.send(attach(alice, 1, ack_mode=9), attach(bob, 2))
+        ending = asyncio.ensure_future(refused(_to_the_end(link)))
+        await begun.wait()
+        # Whatever ends before arrives before this is answered.
+        await site("GetInfo")
+        assert not ending.done()
+        answered.set()
+        assert (await ending).reason == "FIELD_INVALID"
+        await until(lambda: site.is_held_by(bob, ""))

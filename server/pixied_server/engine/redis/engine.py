@@ -35,7 +35,6 @@ from pixied_server.engine.redis.operations.events import Events
 from pixied_server.engine.redis.operations.listing import Listing
 from pixied_server.engine.redis.operations.publishing import Publishing
 from pixied_server.engine.redis.operations.reading import read_logs
-from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.operations.retention import Retention
 from pixied_server.engine.redis.operations.subscriptions import Subscriptions
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
@@ -43,6 +42,7 @@ from pixied_server.engine.redis.ownership.claim import RedisClaim
 from pixied_server.engine.redis.ownership.ownership import Ownership
 from pixied_server.engine.redis.partition.layout import VERSION, Layout
 from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.requests import Requests
 from pixied_server.engine.redis.subscriber.subscriber import Subscriber
 from pixied_server.engine.redis.upkeep.repair import Repair
 from pixied_server.engine.redis.upkeep.upkeep import Upkeep

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from pixied_server.engine.abc import Event, EventKind
-from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.requests import Requests
 
 __all__ = ["Events"]
 

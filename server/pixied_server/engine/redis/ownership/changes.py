@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pixied_server.engine.abc import LogName, Parting
-from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
 from pixied_server.engine.redis.ownership.follow import Follows
 from pixied_server.engine.redis.partition.codec import Start
 from pixied_server.engine.redis.partition.protocol import Record
 from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.requests import Requests
 from pixied_server.errors import ClientUnknown, EngineUnavailable
 
 __all__ = ["Changes", "Notified", "Owned", "starts_of"]

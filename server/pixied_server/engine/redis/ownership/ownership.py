@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from pixied_server.core.progress import NOTHING, Progress, later
 from pixied_server.engine.abc import Claim, Delivered, Keeper, Parting
-from pixied_server.engine.redis.operations.requests import Requests
 from pixied_server.engine.redis.ownership.changes import Changes, Notified, starts_of
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints, confirmed
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
@@ -14,6 +13,7 @@ from pixied_server.engine.redis.ownership.follow import Follows
 from pixied_server.engine.redis.partition.codec import Start, progress_in
 from pixied_server.engine.redis.partition.protocol import Claimed, Record, Settled, Wanted
 from pixied_server.engine.redis.process import Process
+from pixied_server.engine.redis.requests import Requests
 from pixied_server.engine.redis.subscriber.subscriber import Subscriber
 from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError, TakenOver
 

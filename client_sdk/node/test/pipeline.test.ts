@@ -67,6 +67,14 @@ describe('a pipeline', () => {
     await turn();
   }
 
+  it('puts no more operations into a frame than the server takes', async () => {
+    pipeline.maxItems = 2;
+    forget(generate(1), generate(2), generate(3));
+    await send();
+    await send();
+    assert.deepEqual(scripted.call.frames.map(({ length }) => length), [2, 1]);
+  });
+
   it('gives each operation its own answer', async () => {
     const outcomes = [generate(1), generate(2), generate(3)];
     await send();
@@ -130,6 +138,8 @@ describe('a pipeline', () => {
     const longest = most - (encoded(most) - most);
     assert.equal(encoded(longest), most);
     forget(reason(longest));
+    await turn();
+    assert.deepEqual(sent(), ['destroyClient']);
     await assert.rejects(reason(longest + 1), (error: unknown) => {
       assert(error instanceof MessageTooLarge);
       assert.deepEqual([error.reason, error.code], ['MESSAGE_TOO_LARGE', Code.INVALID_ARGUMENT]);
@@ -145,10 +155,10 @@ describe('a pipeline', () => {
     mock.timers.tick(1);
     await assert.rejects(outcome, (error) => error instanceof DeadlineExceeded && /generateNamespace .* 100 ms/.test(error.message));
     scripted.become(connectivityState.CONNECTING);
-    scripted.call.break(Code.UNAVAILABLE, 'it broke');
+    scripted.call.break(Code.INTERNAL, 'it broke');
     const lost = generate(2, 100);
     mock.timers.tick(100);
-    await assert.rejects(lost, (error) => error instanceof Unavailable && /it broke/.test(error.message));
+    await assert.rejects(lost, (error) => error instanceof Unavailable && /Pipeline: it broke/.test(error.message));
     const never = new Pipeline(scripted.connection, { operations: 1, bytes: 1 });
     const early = never.perform('generateNamespace', { length: 1 }, 100);
     mock.timers.tick(100);

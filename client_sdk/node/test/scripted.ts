@@ -1,7 +1,7 @@
 // A connection that a test plays: it keeps what is written to its streams, and says what the test wants.
 import { EventEmitter } from 'node:events';
 
-import { connectivityState } from '@grpc/grpc-js';
+import { connectivityState, status as Code } from '@grpc/grpc-js';
 
 import type { Connection } from '../src/connection';
 import type { FrameItem } from '../src/frame_writer';
@@ -34,7 +34,9 @@ export class ScriptedCall extends EventEmitter {
     this.isEnded = true;
   }
 
+  /** Ends it from this side; that comes through later. */
   cancel(): void {
+    if (!this.isCancelled) setImmediate(() => this.break(Code.CANCELLED));
     this.isCancelled = true;
   }
 

@@ -402,7 +402,7 @@ class MemoryEngine:
         self._settle(session, delivered)
         if not session.expires:
             session.deadline = self._now() + session.timeout
-        session.claim, session.front_end, session.expires = 0, "", True
+        session.claim, session.front_end = 0, ""
         self._time.schedule(session)
 
     async def read(

@@ -65,7 +65,7 @@ class Session:
         sent: everything up to this sequence may have been delivered to it.
         front_end: the name of who holds it, or "".
         claim: names the claim that holds it; 0 for none. A claim with another number has lost it.
-        expires: whether its deadline counts although it is held.
+        expires: while it is held, whether its deadline counts all the same.
     """
 
     __slots__ = (
@@ -96,14 +96,14 @@ class Session:
         # What it subscribes to, and the offset in each log of the first entry it has not confirmed. Most clients of a
         # large site have one subscription, and a dictionary of one takes 232 bytes.
         self._topic: Topic | None = None
-        self._offset = 0
+        self._offset: int
         self._offsets: dict[Topic, int] | None = None
         self.inbox: Log | None = None
         self.inbox_offset = 0
         self.sent = 0
         self.front_end = ""
         self.claim = 0
-        self.expires = True
+        self.expires: bool
 
     @property
     def kept_alive(self) -> bool:

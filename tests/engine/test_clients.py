@@ -23,6 +23,23 @@ async def test_a_client_is_as_it_was_created(site: Site) -> None:
     assert await site.engine.get_client(client.client_id) == client
 
 
+async def test_a_client_without_attributes_has_none(site: Site) -> None:
+    """It has an empty table of them, and so has who looks at it."""
+    client = await site.engine.create_client(60.0, {})
+    assert dict(client.attributes) == {}
+
+
+async def test_sessions_are_counted(site: Site) -> None:
+    """Those that began, that were ended and that ended by themselves."""
+    await site.create("ann", "bob", "cid")
+    await site.create("dan", "eve", timeout=2.0)
+    for name in ("ann", "bob"):
+        await site.destroy(name)
+    await site.elapse(2.1)
+    counters = site.engine.counters
+    assert (counters.clients_created, counters.clients_destroyed, counters.clients_expired) == (5, 2, 2)
+
+
 async def test_an_unknown_client_is_refused_everywhere(site: Site) -> None:
     """Every operation on a client that never was, or is no more, says CLIENT_UNKNOWN and changes nothing."""
     await site.create("gone")
@@ -207,8 +224,9 @@ async def test_no_more_clients_than_the_limit(open_site: OpenSite) -> None:
     """LIMIT_CLIENTS at the limit; when one has gone there is room again."""
     site = await open_site(Limits(clients=2))
     await site.create("ann", "bob")
-    with pytest.raises(LimitClients, match="2 clients"):
+    with pytest.raises(LimitClients, match="2 clients alive") as refused:
         await site.create("cid")
+    assert refused.value.retry_after == 1.0
     await site.destroy("ann")
     await site.create("cid")
 
@@ -217,9 +235,9 @@ async def test_no_more_clients_a_second_than_the_limit(open_site: OpenSite) -> N
     """RATE_LIMITED says when to come back, and that is true."""
     site = await open_site(Limits(creates_per_second=2.0))
     await site.create("ann", "bob")
-    with pytest.raises(RateLimited) as refused:
+    with pytest.raises(RateLimited, match="2 new clients") as refused:
         await site.create("cid")
-    assert refused.value.retry_after is not None
+    assert refused.value.retry_after == pytest.approx(0.5)
     await site.elapse(refused.value.retry_after)
     await site.create("cid")
 

@@ -1,11 +1,17 @@
 """What the memory engine keeps of time: no more than its sessions need."""
 
 import asyncio
+import time
+from collections.abc import Awaitable
 
+import pytest
 from tests.engine.benches import Limits, MemoryBench
 from tests.engine.site import Site
 from tests.support.memory import alive
 
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.watch import Watchers
+from pixied_server.engine.memory import MemoryEngine
 from pixied_server.engine.memory.session import Session
 
 
@@ -35,6 +41,73 @@ async def test_a_running_engine_sees_to_the_earliest_deadline() -> None:
     assert await site.lives("late")
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_an_engine_sleeps_until_something_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next deadline, if that is sooner than the sweep of each second."""
+    bench = MemoryBench(Limits())
+    site = Site(bench)
+    delays: list[float] = []
+    wait_for = asyncio.wait_for
+
+    async def noted(waiting: Awaitable[bool], timeout: float) -> bool:
+        delays.append(timeout)
+        return await wait_for(waiting, 30.0)
+
+    monkeypatch.setattr(asyncio, "wait_for", noted)
+    running = asyncio.create_task(bench.engine.run())
+    for timeout in (60.0, 0.5, 0.25):
+        await bench.settle()
+        await site.create("ann", timeout=timeout)
+        bench.clock.advance(0.125)
+    for _ in range(10):
+        await bench.settle()
+    assert delays == pytest.approx([1.0, 0.375, 0.125], abs=0.011)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_an_engine_wakes_by_itself() -> None:
+    """When the next session ends, though nothing else happens."""
+    engine = MemoryEngine(Limits().of_engine, time.time)
+    Hub(engine, Watchers(10), time.time)
+    running = asyncio.create_task(engine.run())
+    await engine.create_client(0.05, {})
+    async with asyncio.timeout(30):
+        while (await engine.holdings()).clients:  # noqa: ASYNC110 - the engine does it by itself
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_many_sessions_that_end_stop_no_one() -> None:
+    """They are ended in slices, with a turn for others in between, and one slice follows the other."""
+    bench = MemoryBench(Limits(clients=2_000))
+    site = Site(bench)
+    for _ in range(1_200):
+        await site.create("one of many", timeout=1.0)
+    bench.clock.advance(2.0)
+    running = asyncio.create_task(bench.engine.run())
+    left = []
+    for _ in range(10):
+        await asyncio.sleep(0)
+        left.append((await site.engine.holdings()).clients)
+    assert 0 < left[0] < 1_200
+    assert left[-1] == 0
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_old_mail_is_looked_for_each_second() -> None:
+    """A second after the last time, and not before."""
+    site = Site(MemoryBench(Limits(log_age=10.0)))
+    await site.create("ann", timeout=3_600.0)
+    await site.queue_for("ann", "1")
+    left = []
+    for seconds in (9.5, 0.75, 0.25):
+        await site.elapse(seconds)
+        left.append((await site.engine.holdings()).messages)
+    assert left == [1, 1, 0]
 
 
 async def test_an_idle_engine_sleeps() -> None:

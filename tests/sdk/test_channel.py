@@ -81,10 +81,15 @@ async def listening(
 
 def quicken(monkeypatch: pytest.MonkeyPatch, factor: int, *parts: str) -> None:
     """Make the times of the options with one of these in their names shorter."""
-    options = [
-        (name, value // factor if any(part in name for part in parts) else value) for name, value in channel._OPTIONS
-    ]
-    assert options != list(channel._OPTIONS)
+    change(monkeypatch, dict.fromkeys(parts, 1 / factor))
+
+
+def change(monkeypatch: pytest.MonkeyPatch, factors: dict[str, float]) -> None:
+    """Multiply the times of the options that have this in their names."""
+    options = list(channel._OPTIONS)
+    for part, factor in factors.items():
+        assert any(part in name for name, _ in options)
+        options = [(name, int(value * factor) if part in name else value) for name, value in options]
     monkeypatch.setattr(channel, "_OPTIONS", options)
 
 
@@ -114,7 +119,7 @@ FACES = pytest.mark.parametrize("connect", [open_async, open_sync])
 @FACES
 async def test_an_idle_connection_is_pinged(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """Again and again, though there is no call and nothing to send: so it stays open in whatever lies between."""
-    quicken(monkeypatch, 100, "keepalive_time", "ping_timeout")
+    quicken(monkeypatch, 100, "keepalive_time")
     peer = Peer(answering=True)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(listening(peer.serve))
@@ -157,6 +162,26 @@ async def test_a_lost_server_is_looked_for_again_and_again(connect: Connect, mon
         connecting = asyncio.ensure_future(connect(address, stack))
         # Were there no bound, these would take minutes; with it, they take half a second.
         await until(lambda: attempts >= 25)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+
+
+async def test_the_first_pauses_between_attempts_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They grow from a tenth of a second, and not from gRPC's whole one: a server that restarts is found at once."""
+    change(monkeypatch, {"max_reconnect_backoff": 100})
+    attempts = 0
+
+    async def drop(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.close()
+
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(listening(drop))
+        connecting = asyncio.ensure_future(open_async(address, stack))
+        # These take less than 2 seconds; had the first pause a whole one, they would take 16.
+        async with asyncio.timeout(10):
+            await until(lambda: attempts >= 6)
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
 

@@ -55,8 +55,10 @@ def test_numbers_go_on_over_links() -> None:
     ledger.released(old)
     assert ledger.confirmable == 0
     assert ledger.on_link(old) <= 0
+    assert not ledger.settled
     ledger.released(new)
     assert ledger.confirmable == ledger.on_link(new) == 1
+    assert ledger.settled
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.randoms(use_true_random=False))
@@ -82,7 +84,7 @@ def test_confirmations_first() -> None:
     """Confirmations go before attaches and detaches, which keep their order."""
     outbox = Outbox()
     outbox.detach(1)
-    outbox.attach("id", 2, message_pb2.ACK_MODE_AUTO, expires=False)
+    outbox.attach("id", 2, message_pb2.ACK_MODE_AUTO, expires=False, ack_cursor=0)
     outbox.client_ack(1, 5)
     outbox.ack(7)
     outbox.heartbeat()
@@ -136,7 +138,7 @@ def test_frames_have_room() -> None:
 async def test_old_cursors_are_forgotten() -> None:
     """A client that confirms what came 1,024 deliveries ago or more confirms it on its own link alone."""
     link = Link(Connection("nowhere", PATIENCE), "test", 1)
-    attachment = Attachment(link, "ann", 0, explicit=True, expires=False)
+    attachment = Attachment(link, "ann", 0, explicit=True, expires=False, ack_cursor=0)
     for number in range(1, 1_026):
         link._ledger.came(number, holders=1)
         attachment.deliver(Delivery((), redelivered=False, number=number, cursor=10 * number))

@@ -63,7 +63,7 @@ class Attachment:
     """
 
     def __init__(
-        self, holder: Holder, client_id: str, handle: int, *, explicit: bool, expires: bool, ack_cursor: int = 0
+        self, holder: Holder, client_id: str, handle: int, *, explicit: bool, expires: bool, ack_cursor: int
     ) -> None:
         self.client_id = client_id
         self.handle = handle

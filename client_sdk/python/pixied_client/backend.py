@@ -43,7 +43,7 @@ class _AwaitedCalls(AwaitedPerformer):
         self._owned = channel is None
         self._closed = False
         self._channel = channel or open_async_channel(address)
-        self._caller = UnaryCaller(self._channel, address, timeout=timeout, retries=retries, clock=clock, chance=chance)
+        self._caller = UnaryCaller(self._channel, timeout=timeout, retries=retries, clock=clock, chance=chance)
         self._sleep = sleep
 
     async def __aenter__(self) -> Self:

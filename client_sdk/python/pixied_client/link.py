@@ -76,7 +76,6 @@ class Link(Line):
         self._gapped: set[Attachment] = set()
         self._asleep: dict[Attachment, None] = {}
         self._closed = False
-        self._silence = connection.timeout
         self._take_event: dict[str, Callable[[Any], None]] = {
             "welcome": self._welcomed,
             "attached": self._attached,
@@ -88,7 +87,7 @@ class Link(Line):
             "closing": self._closing,
         }
 
-    async def attach(self, client_id: str, *, explicit: bool, expires: bool, ack_cursor: int = 0) -> Attachment:
+    async def attach(self, client_id: str, *, explicit: bool, expires: bool, ack_cursor: int) -> Attachment:
         """Attach a client and wait until the server holds it for this front-end.
 
         Raises:

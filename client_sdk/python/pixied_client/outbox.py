@@ -22,7 +22,7 @@ class Outbox:
         self._heartbeat = False
 
     def attach(
-        self, client_id: str, handle: int, ack_mode: message_pb2.AckMode, *, expires: bool, ack_cursor: int = 0
+        self, client_id: str, handle: int, ack_mode: message_pb2.AckMode, *, expires: bool, ack_cursor: int
     ) -> None:
         """Tell that a client is to be attached."""
         attach = attach_pb2.AttachClient(
@@ -40,7 +40,7 @@ class Outbox:
 
     def client_ack(self, handle: int, number: int) -> None:
         """Tell that one client has confirmed its deliveries up to this one."""
-        self._client_acks[handle] = max(number, self._client_acks.get(handle, 0))
+        self._client_acks[handle] = max(number, self._client_acks.get(handle, number))
 
     def forget(self, handle: int) -> None:
         """Drop a client's confirmations: it is no longer attached, and its handle may get another meaning."""

@@ -44,7 +44,7 @@ class _BlockingCalls(Performer):
         self._owned = channel is None
         self._closed = False
         self._channel = channel or open_sync_channel(address)
-        self._caller = UnaryCaller(self._channel, address, timeout=timeout, retries=retries, clock=clock, chance=chance)
+        self._caller = UnaryCaller(self._channel, timeout=timeout, retries=retries, clock=clock, chance=chance)
         self._sleep = sleep
 
     def __enter__(self) -> Self:

@@ -25,7 +25,6 @@ class UnaryCaller:
     def __init__(
         self,
         channel: "grpc.Channel | grpc.aio.Channel",
-        address: str,
         *,
         timeout: float,
         retries: Retries,
@@ -33,7 +32,6 @@ class UnaryCaller:
         chance: Callable[[], float],
     ) -> None:
         self.channel = channel
-        self.address = address
         self.now = clock
         self._timeout = timeout
         self._retries = retries

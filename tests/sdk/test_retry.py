@@ -22,6 +22,19 @@ def test_pauses_grow() -> None:
     assert [backoff.pause(n, lambda: 1.0) for n in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
+def test_pauses_have_defaults() -> None:
+    """A front-end comes back within 5 s, a single call is tried again within 1 s; both begin with little."""
+    assert [Backoff().pause(n, lambda: 1.0) for n in (0, 1, 60)] == [0.1, 0.2, 5.0]
+    attempts = attempts_of(Retries())
+    assert [attempts.pause_after(AWAY, 0.0) for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_no_pause_ends_at_the_deadline() -> None:
+    """There would be no time left for the attempt."""
+    attempts = attempts_of(Retries(backoff=Backoff(first=1.0, longest=1.0)), deadline=10.0)
+    assert attempts.pause_after(AWAY, 9.0) is None
+
+
 def test_full_jitter() -> None:
     """All of a pause is random: it may be nothing at all."""
     assert Backoff().pause(5, lambda: 0.0) == 0.0

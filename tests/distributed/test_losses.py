@@ -1,9 +1,14 @@
 """Losses that are told, and none that is not one."""
 
+import asyncio
+from typing import Any
+from unittest.mock import patch
+
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
-from tests.engine.front_end import FrontEnd
+
+from pixied_server.errors import EngineUnavailable
 
 
 async def test_what_a_client_has_confirmed_of_its_inbox_is_never_lost(store_url: str) -> None:
@@ -25,13 +30,12 @@ async def test_what_a_client_has_confirmed_of_its_inbox_is_never_lost(store_url:
         assert later.lost["ann"] == {"": 1}
 
 
-async def _misses(pair: Pair, front: FrontEnd) -> None:
-    """The front-end's clients miss three messages of /a, and get two, none of which the link has told them yet."""
-    await pair.read(front)
+async def _misses(pair: Pair, messages: int = 5) -> None:
+    """Who is here is notified of none of these messages of /a: it gets what is left of them when it looks."""
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     for ear in subscriber._all:
         ear.feed._wire.pause()
-    await pair.there.publish("/a", *map(str, range(5)))
+    await pair.there.publish("/a", *map(str, range(messages)))
     for ear in subscriber._all:
         ear.feed.abort()
     await until(lambda: subscriber.receives)
@@ -45,7 +49,8 @@ async def test_a_loss_that_was_not_told_yet_is_told_by_the_next_link(store_url: 
         await pair.here.subscribe("ann", "/a")
         old, new = pair.here.front_end("old"), pair.there.front_end("new")
         await pair.here.attach("ann", old)
-        await _misses(pair, old)
+        await pair.read(old)
+        await _misses(pair)
         await old.ack()
         await pair.there.attach("ann", new)
         await pair.read(new)
@@ -60,8 +65,39 @@ async def test_a_client_that_reads_by_itself_is_told_what_its_link_has_yet_to_te
         await pair.here.subscribe("ann", "/a")
         front = pair.here.front_end()
         await pair.here.attach("ann", front)
-        await _misses(pair, front)
+        await pair.read(front)
+        await _misses(pair)
         await pair.there.queue_for("ann", "own")
         await pair.read(front)
         assert sorted(front.texts("ann")) == ["3", "4", "own"]
         assert front.lost["ann"] == {"/a": 3}
+
+
+async def test_a_loss_is_told_though_reading_what_was_missed_fails_at_first(store_url: str) -> None:
+    """What was lost shows with the first messages that are read; the store does not answer when it comes to others."""
+    async with opened(store_url, Limits(log_messages=600)) as pair:
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", "/a")
+        front = pair.here.front_end()
+        await pair.here.attach("ann", front)
+        await pair.there.publish("/a", "first")
+        await pair.read(front)
+        home = pair.here.engine.process.home("/a")  # type: ignore[attr-defined]
+        asked, reads = home.ask, []
+
+        def failing(name: str, *arguments: Any) -> "asyncio.Future[list[Any]]":
+            if name == "read":
+                reads.append(name)
+                if len(reads) == 2:
+                    refused: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+                    refused.set_exception(EngineUnavailable("it does not answer"))
+                    return refused
+            return asked(name, *arguments)  # type: ignore[no-any-return]
+
+        with patch.object(home, "ask", failing):
+            await _misses(pair, 1_000)
+        await pair.read(front)
+        assert len(reads) > 2
+        first, *rest = front.texts("ann")
+        assert (first, rest[-1]) == ("first", "999")
+        assert front.lost["ann"] == {"/a": 1_000 - len(rest)}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -148,7 +148,7 @@ class Notifications:
         return False
 
     async def read(self, upto: int) -> tuple[dict[int, Announcement], list[Loss]]:
-        """Read what the followed logs hold beyond what was received, up to a sequence.
+        """Read what the followed logs hold beyond what was received, up to a sequence. Changes nothing.
 
         Returns:
             The messages by their sequences, and what the logs have lost; the pattern of an inbox's loss is the client.
@@ -163,19 +163,26 @@ class Notifications:
             await self._read(names[begin : begin + _READ_LOGS], upto, found, losses)
         return found, losses
 
+    def missed(self, losses: Iterable[Loss]) -> None:
+        """What logs have lost, as it was read, counts as received."""
+        for loss in losses:
+            log = self.logs.get(loss.pattern)
+            if log is not None and log.offset >= 0:
+                log.offset += loss.count
+
     async def _read(self, names: list[str], upto: int, found: dict[int, Announcement], losses: list[Loss]) -> None:
         reached, more = self.received, True
+        offsets = {name: self.logs[name].offset for name in names if name in self.logs}
         while more:
             names = [name for name in names if name in self.logs]
             if not names:
                 return
-            asked = [(name, reached, self.logs[name].offset) for name in names]
+            asked = [(name, reached, offsets[name]) for name in names]
             read = await self.partition.read(asked, upto=upto, messages=_READ_MESSAGES, size=_READ_BYTES)
             for place, loss in read.losses:
                 losses.append(loss)
-                log = self.logs.get(names[place])
-                if log is not None and log.offset >= 0:
-                    log.offset += loss.count
+                if offsets[names[place]] >= 0:
+                    offsets[names[place]] += loss.count
             for entry, places in zip(read.entries, read.offsets, strict=True):
                 announced = found.setdefault(entry.sequence, Announcement(entry.sequence, [], entry.at, entry.message))
                 for place, offset in places:

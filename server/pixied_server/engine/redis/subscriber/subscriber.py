@@ -363,6 +363,9 @@ class Subscriber:
             _log.error("the store went back in time", partition=one.partition.number, logs=noted)
             upto = await one.partition.head()
         found, losses = await one.read(upto)
+        if one.feed is None:
+            raise StoreUnavailable("the connection broke again")
+        one.missed(losses)
         for loss in losses:
             if loss.pattern.startswith("/"):
                 self._receiver.missed(loss)
@@ -370,8 +373,6 @@ class Subscriber:
                 self._receiver.own_missed(loss.pattern)
         for sequence in sorted(found):
             self._pass_on(one, found[sequence])
-        if one.feed is None:
-            raise StoreUnavailable("the connection broke again")
         self._let_through(one, upto, asked)
 
     def _let_through(self, one: Notifications, upto: int, asked: Sequence[str]) -> None:

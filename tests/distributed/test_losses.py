@@ -73,6 +73,22 @@ async def test_a_client_that_reads_by_itself_is_told_what_its_link_has_yet_to_te
         assert front.lost["ann"] == {"/a": 3}
 
 
+async def test_a_loss_that_a_link_reads_is_told_once(store_url: str) -> None:
+    """A link that is behind finds what a log has lost when it reads it: it does not tell that it was missed as well."""
+    async with opened(store_url, Limits(log_messages=2), outbox=1) as pair:
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", "/a")
+        front = pair.here.front_end()
+        await pair.here.attach("ann", front)
+        await pair.read(front)
+        await pair.there.publish("/a", "kept", "gone")
+        await pair.settle()
+        await _misses(pair)
+        await pair.read(front)
+        assert front.texts("ann") == ["kept", "3", "4"]
+        assert front.lost["ann"] == {"/a": 4}
+
+
 async def test_a_loss_is_told_though_reading_what_was_missed_fails_at_first(store_url: str) -> None:
     """What was lost shows with the first messages that are read; the store does not answer when it comes to others."""
     async with opened(store_url, Limits(log_messages=600)) as pair:

@@ -499,7 +499,8 @@ class Link:
 
     def on_missed(self, loss: Loss) -> None:
         """See `Follower`."""
-        self._losses.add(loss)
+        if not self._outbox.reads((loss.pattern, loss.partition)):
+            self._losses.add(loss)
         self._news.set()
 
     def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:

@@ -79,6 +79,10 @@ class Outbox:
         self._waiting.append(entry)
         self._bytes += entry.message.size
 
+    def reads(self, log: LogName) -> bool:
+        """Whether what a log has lost is found out when it is read."""
+        return log in self._beyond
+
     def forget(self, pattern: str) -> None:
         """Nobody wants the messages of this pattern any more."""
         if self._beyond:

@@ -51,7 +51,6 @@ class Tenure:
         explicit: only what the client itself confirms counts.
         got: the messages handed to this holder, in order.
         arrived: those that have arrived and are not confirmed, each with the number of its delivery.
-        lost: how many messages it was told are lost, by pattern.
         over: whether the holder has lost the client.
         late: what it may still hand on, though it is over.
     """
@@ -61,7 +60,6 @@ class Tenure:
     explicit: bool = False
     got: list[int] = field(default_factory=list)
     arrived: list[tuple[int, int]] = field(default_factory=list)
-    lost: Counter[str] = field(default_factory=Counter)
     over: bool = False
     late: Late | None = None
 
@@ -111,8 +109,6 @@ class ModelClient:
         """What came through this pattern alone is owed no more."""
         self.subscriptions.discard(pattern)
         del self.announced[pattern]
-        if self.tenure is not None:
-            del self.tenure.lost[pattern]
         for message in list(self.owed):
             self.owed[message].discard(pattern)
             if not self.owed[message]:
@@ -229,18 +225,18 @@ class ModelSite:
         """A holder is told of a loss: check that there was so much to lose.
 
         A message that came through one log may be lost from another. Where a log was cut beyond what is known of its
-        reader, a loss may be counted too high, as if all of the log were gone; and who subscribes while messages are
-        lost may be told of all of them. That none is missing is checked to the message (`settle_up`); exact counts
-        have tests of their own.
+        reader, a loss may be counted too high, as if all of the log were gone; who subscribes while messages are lost
+        may be told of all of them; and a client that its link has told of a loss may find it again where it has to
+        read by itself. That none is missing is checked to the message (`settle_up`); exact counts have tests of their
+        own.
         """
         client = tenure.client
-        tenure.lost[pattern] += count
-        told = f"{client.name} was told that {tenure.lost[pattern]} of {pattern!r} are lost"
+        told = f"{client.name} was told that {count} of {pattern!r} are lost"
         assert not self.roomy, f"{told}; nothing is"
         if tenure.late is None:
             assert pattern in client.subscriptions, f"{told}; it does not subscribe to that"
             most = self._can_be_lost(tenure, pattern)
-            assert tenure.lost[pattern] <= most, f"{told}; {most} were sent that it has not got"
+            assert count <= most, f"{told}; {most} were sent that it has not got"
 
     def _can_be_lost(self, tenure: Tenure, pattern: str) -> int:
         """How many messages of a log a holder may be told are lost: all but what it got itself through this alone."""
@@ -255,9 +251,15 @@ class ModelSite:
         had = set(tenure.got) if exact else set()
         return sum(message not in had or client.matched[message] != {pattern} for message in log)
 
-    def settle_up(self) -> None:
-        """Everything was read: check that whatever did not arrive was announced as lost."""
+    def settle_up(self, *, owned: bool = False) -> None:
+        """Everything was read: check that whatever did not arrive was announced as lost.
+
+        Args:
+            owned: only for clients that someone has.
+        """
         for client in self.clients.values():
+            if owned and client.tenure is None:
+                continue
             for pattern, count in client.missing().items():
                 told = client.announced[pattern]
                 assert count <= told, f"{client.name} misses {count} of {pattern!r} and was told of {told}"

@@ -71,6 +71,13 @@ class HistoriesOfTwo(Breaking):
                 self.attach(name=name, link=link)
                 self.serve(link=link)
 
+    @step()
+    def settle_up(self) -> None:
+        """All faults end, and whoever has a client reads to the end: then no such client may miss anything."""
+        self.end_faults()
+        self._read_on()
+        self.model.settle_up(owned=True)
+
     # The end
 
     def teardown(self) -> None:
@@ -102,7 +109,12 @@ class HistoriesOfTwo(Breaking):
         for index, client in enumerate(self.model.clients.values()):
             if client.tenure is None:
                 self.attach(name=client.name, link=index % 2)
-            elif client.name in self.held and self.held[client.name].tenure is client.tenure:
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Whoever has a client reads to the end."""
+        for client in self.model.clients.values():
+            if client.name in self.held and self.held[client.name].tenure is client.tenure:
                 self._take_all_held(client)
         for link in range(2):
             before = -1

@@ -377,3 +377,23 @@ async def test_a_caller_that_is_gone_lets_go_of_its_client_all_the_same(slow_sit
         async with site.bench.holding_back(release_of(site.ids["ann"]), deliver()) as delivering:
             delivering.cancel()
     assert site.hub.held == 0
+
+
+async def test_a_caller_that_is_behind_follows_what_its_claim_says(
+    slow_site: _SlowSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a pattern whose subscription was not announced: what is published to it wakes the caller."""
+    site = slow_site
+    await site.create("ann", "bob")
+    await site.subscribe("bob", "/new")
+    async with site.tapped("ann") as tap:
+        await tap.take(messages=1, size=1)
+        monkeypatch.setattr(tap.claim, "patterns", lambda: ["/new"], raising=False)
+        site.hub.behind(site.ids["ann"])
+        async with asyncio.timeout(30):
+            await tap.wait()
+        await tap.take(messages=1, size=1)
+        waiting = asyncio.ensure_future(tap.wait())
+        await site.publish("/new", "1")
+        await site.bench.settle()
+        assert waiting.done()

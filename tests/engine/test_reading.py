@@ -473,6 +473,19 @@ async def test_many_messages_are_read_at_once(open_slow_site: OpenSlowSite) -> N
         assert len(front.deliveries) == 2
 
 
+async def test_no_more_messages_are_read_ahead_than_may_wait(open_slow_site: OpenSlowSite) -> None:
+    """A link that is behind keeps as many in memory as its outbox may have, however small they are."""
+    site = await open_slow_site(outbox=2)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", *map(str, range(10)))
+        await site.bench.settle()
+        await front.read()
+        assert front.texts("ann") == [str(number) for number in range(10)]
+        assert site.engine.reads[LINK] >= 4
+
+
 async def test_little_more_is_read_than_is_sent(open_slow_site: OpenSlowSite) -> None:
     """What a link has no room for stays in the logs, where it may be lost, and not in memory."""
     site = await open_slow_site(Limits(log_messages=20), outbox=6, delivery_bytes=10_000)

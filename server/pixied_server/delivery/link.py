@@ -250,7 +250,7 @@ class Link:
         attachment = self._attachments.get(handle)
         if attachment is not None:
             attachment.acked = max(attachment.acked, number)
-            if attachment.explicit and number:
+            if attachment.explicit:
                 await self._confirm_own([attachment])
 
     async def close(self) -> None:

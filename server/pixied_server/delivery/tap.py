@@ -165,7 +165,6 @@ class Tap:
         """See `Holder`."""
         client_id = self.claim.client_id
         self._over = TakenOver(client_id) if reason is DetachReason.TAKEN_OVER else ClientUnknown(client_id)
-        self._unfollow()
         self._news.set()
 
 

@@ -88,6 +88,10 @@ async def test_what_is_read_again_takes_room_too(reader: _Reader) -> None:
     assert reader.outbox.full
     assert [await reader.take() for _ in range(len(sizes) - 3)] == sizes[3:]
     assert not reader.outbox.full
+    await reader.publish(1_000, 1_000)
+    assert not reader.outbox.full
+    await reader.publish(1_000)
+    assert reader.outbox.full
 
 
 async def test_its_progress_is_what_was_taken(reader: _Reader) -> None:

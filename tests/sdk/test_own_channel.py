@@ -141,9 +141,10 @@ async def test_a_front_ends_own_channel_is_closed_with_it(monkeypatch: pytest.Mo
     async with FrontEnd("unix:///nowhere", channel=channel):
         pass
     assert closed == []
-    async with FrontEnd("unix:///nowhere"):
+    async with FrontEnd("unix:///nowhere") as front_end:
         pass
     assert len(closed) == 1
+    assert front_end.connected is False
     await channel.close()
 
 

@@ -74,6 +74,7 @@ def test_keys() -> None:
     message = Message("/a", "1")
     keys = {convert.message_out(message, keyed=True).idempotency_key for _ in range(100)}
     assert len(keys) == 100
+    assert {len(key) for key in keys} == {22}  # 128 random bits, 6 to a character
     assert convert.message_out(message, keyed=False).idempotency_key == ""
     assert convert.message_out(Message("/a", "1", idempotency_key="mine"), keyed=True).idempotency_key == "mine"
 

@@ -107,8 +107,7 @@ class Pipeline(Line):
             raise closed()
         pending = _Pending(call, sendable, self._loop.create_future(), deadline)
         self._waiting.append(pending)
-        if not self._wake.is_set():
-            self._wake.set()
+        self._wake.set()
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire)
         result: R = await pending.future
@@ -171,14 +170,13 @@ class Pipeline(Line):
         size = 0
         while self._come_back is None and self._waiting and len(parts) < self.connection.max_commands:
             pending = self._waiting[0]
+            if pending.future.done():  # its caller has given up
+                self._waiting.popleft()
+                continue
             size += len(pending.encoded)
             if size > _FRAME_BYTES and parts:
                 break
-            self._waiting.popleft()
-            if pending.future.done():  # its caller has given up
-                size -= len(pending.encoded)
-                continue
-            self._sent.append(pending)
+            self._sent.append(self._waiting.popleft())
             parts.append(pending.encoded)
         return b"".join(parts)
 
@@ -193,12 +191,11 @@ class Pipeline(Line):
 
     def _broke(self, error: PixiedError) -> None:
         """Put what can be repeated back in front of what waits; the rest has failed."""
-        if error.code in _BLAMING:
-            _fail(self._sent, error)
-            self._sent.clear()
         again: list[_Pending] = []
         for pending in self._sent:
-            if pending.survives():
+            if error.code in _BLAMING:
+                pending.fail(error)
+            elif pending.survives():
                 again.append(pending)
             else:
                 pending.fail(_unknown_outcome(pending, error))

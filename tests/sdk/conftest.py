@@ -17,6 +17,14 @@ def server() -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture(autouse=True)
+def no_callback_fails_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What fails in a callback of the event loop is only logged; here it fails the test."""
+    yield
+    failed = [record.getMessage() for record in caplog.get_records("call") if record.name == "asyncio"]
+    assert [text for text in failed if "Exception in callback" in text and "pixied_client" in text] == []
+
+
 class Threaded:
     """A blocking object, each of its methods awaited in a thread."""
 

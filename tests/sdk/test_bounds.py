@@ -1,6 +1,7 @@
 """Bounds and times of a front-end, each shown by a server that lets them be seen."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,25 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2
-from tests.sdk.made_up import Event, Frames, Handler, answer_of, attached, detached, front_end_of, link, silent, welcome
+from tests.sdk.made_up import (
+    Event,
+    Frames,
+    Handler,
+    answer_of,
+    attached,
+    detached,
+    front_end_of,
+    link,
+    server_of,
+    silent,
+    welcome,
+)
 from tests.sdk.servers import PATIENCE
 from tests.sdk.test_errors import status_of
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2, pipeline_pb2
-from pixied_client import Backoff, Batch, DeadlineExceeded, FrontEnd, Message
+from pixied_client import Backoff, Batch, ClientUnknown, DeadlineExceeded, Delivery, FrontEnd, Message
 
 AN_HOUR = 3_600.0
 SPREAD = 0.5
@@ -153,6 +166,43 @@ async def test_the_window_and_the_name_are_those_that_were_given() -> None:
     async with front_end_of(attach, window=7):
         await until(lambda: hellos != [])
     assert (hellos[0].front_end, hellos[0].window) == ("test", 7)
+
+
+async def test_what_a_front_end_is_by_default() -> None:
+    """Its name, its window, its patience and its room."""
+    hellos: list[attach_pb2.Hello] = []
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        (command,) = (await anext(aiter(requests))).commands
+        hellos.append(command.hello)
+        async for frame in link()(requests, context):
+            yield frame
+
+    async with server_of(attach) as address, FrontEnd(address):
+        await until(lambda: hellos != [])
+    assert (hellos[0].front_end, hellos[0].window) == ("python", 64)
+    defaults = {name: one.default for name, one in inspect.signature(FrontEnd).parameters.items()}
+    assert (defaults["timeout"], defaults["max_pending"], defaults["backoff"]) == (10.0, 10_000, Backoff())
+
+
+async def test_ids_that_can_not_exist_do_not_reach_the_server() -> None:
+    """They have more than 255 bytes; those of 255 are for the server to know."""
+    asked: list[str] = []
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        async for request in requests:
+            for command in request.commands:
+                if command.HasField("attach"):
+                    asked.append(command.attach.client_id)
+                    yield attach_pb2.AttachResponse(events=[attached(command.attach.handle)])
+
+    async with front_end_of(attach) as front_end:
+        await front_end.attach("x" * 255)
+        for too_long in ("x" * 256, "é" * 128):
+            with pytest.raises(ClientUnknown, match="255 bytes"):
+                await front_end.attach(too_long)
+        assert asked == ["x" * 255]
 
 
 async def test_operations_wait_for_the_limits_of_a_new_server() -> None:
@@ -541,6 +591,19 @@ async def test_a_delivery_to_several_is_confirmed_when_all_have_dealt_with_it() 
             await anext(slow)
         quick.done()
         await confirmed_only_when(courier, slow.done)
+
+
+async def test_a_delivery_wakes_all_who_get_it() -> None:
+    """However many there are: some are woken at once, the others in their turn."""
+    courier = Courier()
+    async with front_end_of(courier.attach) as front_end:
+        attachments = await asyncio.gather(*(front_end.attach(f"client {number}") for number in range(200)))
+        waiting = [asyncio.ensure_future(anext(attachment)) for attachment in attachments]
+        await asyncio.sleep(0)
+        courier.say(delivery(1, *(attachment.handle for attachment in attachments)))
+        async with asyncio.timeout(PATIENCE):
+            deliveries = await asyncio.gather(*waiting)
+    assert {one.number for one in deliveries if isinstance(one, Delivery)} == {1}
 
 
 # Keys

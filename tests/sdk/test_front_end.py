@@ -338,6 +338,13 @@ def test_wrong_name(name: str) -> None:
         FrontEnd("unix:///nowhere", name)
 
 
+@pytest.mark.parametrize("name", ["a", "x" * 255, "é" * 127 + "x"])
+@pytest.mark.parametrize("window", [1, 65_536])
+async def test_names_and_windows_at_their_bounds(name: str, window: int) -> None:
+    """They are taken."""
+    FrontEnd("unix:///nowhere", name, window=window)
+
+
 @pytest.mark.parametrize("window", [0, -1, 65_537])
 async def test_wrong_window(window: int) -> None:
     """A front-end's window is 1 to 65,536 deliveries: what no server takes is refused here."""

@@ -54,7 +54,7 @@ _log = structlog.get_logger(__name__)
 
 
 class EngineRefused(Exception):
-    """The engine can't be used: its address is wrong, or its store can't be reached or would lose mail."""
+    """The engine can't be used: its address is wrong, or its store can't be reached or would lose messages."""
 
 
 def run(settings: Settings, *, shared: bool = False) -> None:

@@ -7,7 +7,7 @@ from tests.engine.model import ModelClient, ModelSite, Tenure
 from tests.engine.site import texts
 
 from pixied_server.delivery.events import AttachFailed, Delivery, LinkEvent, Lost
-from pixied_server.delivery.tap import Mail
+from pixied_server.delivery.tap import Taken
 
 __all__ = ["Account"]
 
@@ -91,18 +91,18 @@ class Account:
 
     # What single callers take
 
-    def taken(self, tenure: Tenure, mail: Mail) -> None:
+    def taken(self, tenure: Tenure, taken: Taken) -> None:
         """A single caller is given messages, and has received them."""
-        for index, text in enumerate(texts(mail)):
-            self.model.hand(tenure, int(text), marked=index < mail.redelivered)
+        for index, text in enumerate(texts(taken)):
+            self.model.hand(tenure, int(text), marked=index < taken.redelivered)
             self.model.arrive(tenure, int(text), 0)
         if not tenure.explicit:
             self.model.confirm(tenure, 0)
-        for loss in mail.losses:
+        for loss in taken.losses:
             self.model.announce(tenure, loss.pattern, loss.count)
             tenure.client.announced[loss.pattern] += loss.count
         if not tenure.over:
-            self._cursors[tenure.client] = int(mail.cursor, 16)
+            self._cursors[tenure.client] = int(taken.cursor, 16)
 
     def cursor_of(self, client: ModelClient) -> int:
         """The last cursor that the client was given, or 0: it names it now, and so confirms what it has."""

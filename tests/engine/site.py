@@ -15,7 +15,7 @@ from pixied_server.delivery.audience import AudienceLimits
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.outbox import OutboxLimits
-from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
+from pixied_server.delivery.tap import Taken, Tap, parse_cursor, tapped
 from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.abc import Client, PublishOutcome, QueueOutcome
 from pixied_server.errors import PixiedError, Reason
@@ -93,7 +93,7 @@ class Site:
         """Unsubscribe a client."""
         return await self.engine.unsubscribe(self.ids[name], patterns)
 
-    # Mail
+    # Taken
 
     async def publish(self, channel: str, *bodies: str, by: str = "", exclude: bool = False) -> list[PublishOutcome]:
         """Publish messages, in one request."""
@@ -123,7 +123,7 @@ class Site:
         """Hold a client as Deliver does."""
         return tapped(self.hub, self.ids[name], "Deliver", explicit=explicit, cursor=parse_cursor(cursor))
 
-    async def dequeue(self, name: str, most: int = _PLENTY, *, explicit: bool = False, cursor: str = "") -> Mail:
+    async def dequeue(self, name: str, most: int = _PLENTY, *, explicit: bool = False, cursor: str = "") -> Taken:
         """Take a client's mail as DequeueFor does, without waiting."""
         async with self.tapped(name, explicit=explicit, cursor=cursor) as tap:
             mail = await tap.take(messages=most, size=_PLENTY)
@@ -141,7 +141,7 @@ class Site:
         await front.lose()
 
 
-def texts(mail: Mail) -> list[str]:
+def texts(mail: Taken) -> list[str]:
     """The messages of an answer."""
     return [entry.message.body.decode() for entry in mail.entries]
 

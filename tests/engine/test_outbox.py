@@ -20,7 +20,7 @@ class _Reader:
         self.outbox = Outbox(hub, limits)
         hub.follow("/a", self)  # type: ignore[arg-type]
 
-    def on_mail(self, entry: object, appended: object) -> None:
+    def on_published(self, entry: object, appended: object) -> None:
         """Take a message."""
         self.outbox.put(entry, appended)  # type: ignore[arg-type]
 

@@ -26,7 +26,9 @@ def bayeux(
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where browsers connect.")] = "127.0.0.1:8080",
     path: Annotated[str, typer.Option(metavar="PATH", help="The path at which Bayeux clients connect.")] = "/bayeux",
     name: Annotated[str, typer.Option(help="This front-end's name, for pixied's operators.")] = "bayeux",
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds that a connect is held if there is no mail.")] = 45.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds that a connect is held if there are no messages.")
+    ] = 45.0,
     interval: Annotated[float, typer.Option(min=0, help="Seconds that clients wait between two connects.")] = 0.0,
     max_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a connect, beyond --interval, after which a session ends.")

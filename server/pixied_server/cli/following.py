@@ -57,11 +57,11 @@ def subscribe(
         backend(address) as server,
         _session(server, patterns) as client_id,
         _while_connected(),
-        server.deliver(client_id) as mails,
+        server.deliver(client_id) as batches,
     ):
-        mails.ready()
+        batches.ready()
         note(f"subscribed to {', '.join(patterns)}; Ctrl-C ends")
-        _show_mail(mails, count, as_json=as_json)
+        _show_batches(batches, count, as_json=as_json)
 
 
 def watch(
@@ -141,17 +141,17 @@ def _session(server: sync.Backend, patterns: list[str]) -> Iterator[str]:
             raise
 
 
-def _show_mail(mails: Iterator[Mail], count: int | None, *, as_json: bool) -> None:
+def _show_batches(batches: Iterator[Mail], count: int | None, *, as_json: bool) -> None:
     shown = 0
-    for mail in mails:
-        for gap in mail.gaps:
+    for batch in batches:
+        for gap in batch.gaps:
             if as_json:
                 write_json({"gap": {"channel": gap.channel, "lost": gap.lost}})
             else:
                 _print(
                     Text(f"gap: {gap.lost:,} messages of {gap.channel or 'the inbox'} were lost", style="bold yellow")
                 )
-        for message in mail.messages:
+        for message in batch.messages:
             _show_message(message, as_json=as_json)
             shown += 1
             if shown == count:

@@ -1,4 +1,4 @@
-"""Reading a client's pending mail: several logs merged in order, one copy of each message."""
+"""Reading a client's pending messages: several logs merged in order, one copy of each message."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

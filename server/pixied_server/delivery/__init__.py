@@ -1,4 +1,4 @@
-"""How mail gets from an engine's logs to whoever holds the clients: links, single clients, watchers.
+"""How messages get from an engine's logs to whoever holds the clients: links, single clients, watchers.
 
 The hub listens to the engine. It knows neither gRPC nor which engine runs.
 """

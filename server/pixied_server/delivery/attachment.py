@@ -41,7 +41,7 @@ class Carrier(Protocol):
         """A number that names a client's progress."""
         ...
 
-    def on_own_mail(self, attachment: "Attachment", entry: Entry) -> None:
+    def on_queued(self, attachment: "Attachment", entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
         ...
 
@@ -68,7 +68,7 @@ class Attachment:
         explicit: only the client's own confirmations count, not the link's.
 
     Attributes:
-        live: whether it has caught up and joined the link's live mail.
+        live: whether it has caught up and joined the link's live flow.
         acked: the client itself has confirmed every delivery up to this number.
         joined: once live: it had its messages up to here before it joined.
         cursors: the last cursors that it was given, if it confirms by itself.
@@ -106,7 +106,7 @@ class Attachment:
         self.cursors: deque[tuple[int, Progress]] = deque(maxlen=CURSORS)
 
     def caught(self, reading: Reading, number: int) -> list[Batch]:
-        """Mail that it was behind with, or the news that it is lost, goes out with the delivery of this number."""
+        """Return messages that it was behind with as batches: these, or their loss, go out with this delivery."""
         if reading.entries or reading.losses:
             self._forget_confirmed()
             self._trail.append((number, self.claim.capped(reading.upto)))
@@ -177,9 +177,9 @@ class Attachment:
         confirmed = bisect_right(self._trail, self._confirmed_number(), key=_number)
         del self._trail[: max(confirmed - 1, 0)]
 
-    def on_own_mail(self, entry: Entry) -> None:
+    def on_queued(self, entry: Entry) -> None:
         """See `Holder`."""
-        self.link.on_own_mail(self, entry)
+        self.link.on_queued(self, entry)
 
     def on_subscribed(self, pattern: str, since: Progress) -> None:
         """See `Holder`."""

@@ -83,7 +83,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Mail, to be confirmed by its number."""
+    """Messages, to be confirmed by the delivery's number."""
 
     number: int
     batches: list[Batch]

@@ -13,9 +13,9 @@ __all__ = ["Follower", "Holder"]
 
 
 class Follower(Protocol):
-    """Who wants to know of mail in some patterns' logs. Plain functions: the hub calls them while a publish waits."""
+    """Who wants the messages of some patterns' logs. Plain functions: the hub calls them while a publish waits."""
 
-    def on_mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+    def on_published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """A message was appended to the logs of these patterns, one of which this follower follows at least."""
         ...
 
@@ -29,7 +29,7 @@ class Holder(Protocol):
 
     claim: Claim
 
-    def on_own_mail(self, entry: Entry) -> None:
+    def on_queued(self, entry: Entry) -> None:
         """A message was queued for the client."""
         ...
 
@@ -38,7 +38,7 @@ class Holder(Protocol):
         ...
 
     def on_behind(self) -> None:
-        """The client has to read on: there may be mail that is not announced to it."""
+        """The client has to read on: there may be messages that are not announced to it."""
         ...
 
     def on_unsubscribed(self, pattern: str) -> None:

@@ -79,7 +79,7 @@ class Hub:
     # Following patterns
 
     def follow(self, pattern: str, follower: Follower) -> None:
-        """Tell the follower of mail in this pattern's log."""
+        """Tell the follower of messages in this pattern's log."""
         self._follows.setdefault(pattern, {})[follower] = None
 
     def unfollow(self, pattern: str, follower: Follower) -> None:
@@ -102,10 +102,10 @@ class Hub:
         holder = self._holders.get(client_id)
         return holder.delivered() if holder is not None else None
 
-    def mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+    def published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `engine.abc.Listener`."""
         for follower in self._followers_of(appended):
-            follower.on_mail(entry, appended)
+            follower.on_published(entry, appended)
 
     def _followers_of(self, appended: Sequence[tuple[str, int]]) -> Iterable[Follower]:
         """Each once. Most channels match one pattern."""
@@ -113,11 +113,11 @@ class Hub:
             return self._follows.get(appended[0][0], ())
         return dict.fromkeys(follower for pattern, _ in appended for follower in self._follows.get(pattern, ()))
 
-    def mail_for(self, client_id: str, entry: Entry) -> None:
+    def queued(self, client_id: str, entry: Entry) -> None:
         """See `engine.abc.Listener`."""
         holder = self._holders.get(client_id)
         if holder is not None:
-            holder.on_own_mail(entry)
+            holder.on_queued(entry)
 
     def missed(self, loss: Loss) -> None:
         """See `engine.abc.Listener`."""

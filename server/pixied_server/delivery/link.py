@@ -1,8 +1,9 @@
-"""A link: one front-end's stream, with the mail of all clients attached through it.
+"""A link: one front-end's stream, with the messages of all clients attached through it.
 
-Live mail reaches a link as it is published and goes to whoever of the link's clients subscribes, found without looking
-at each of them. Two can be behind that: a client, when it is attached with mail pending, and the whole link, when its
-front-end confirms slowly. Both then read the logs from where they are until nothing is left, and are live again.
+A live message reaches a link as it is published and goes to those of the link's clients that subscribe, found without
+looking at each of them. Two can be behind that: a client, when it is attached with messages pending, and the whole
+link, when its front-end confirms slowly. Both then read the logs from where they are until nothing is left, and are
+live again.
 
 At that seam sequences decide. A client that has read its logs up to the hub's head joins the link's audiences with that
 progress: what the link still has to send from before it is not for this client, for it has had it; all that comes after
@@ -64,7 +65,7 @@ class LinkLimits:
     Attributes:
         clients: so many attached clients.
         delivery_bytes: about so many bytes in one delivery.
-        outbox: so much live mail waits in memory.
+        outbox: so many live messages wait in memory.
         audiences: so many of them are kept ready.
     """
 
@@ -123,7 +124,7 @@ class Link:
         self._explicit = 0
         # Set while the store is not asked, for it did not answer a moment ago.
         self._pause: asyncio.TimerHandle | None = None
-        # While a delivery is put together, its mail is in no delivery that has a number.
+        # While a delivery is put together, its messages are in no delivery that has a number.
         self._building = False
         self._notices: list[LinkEvent] = []
         self._news = asyncio.Event()
@@ -254,7 +255,7 @@ class Link:
                 await self._confirm_own([attachment])
 
     async def close(self) -> None:
-        """Let go of all clients: their mail stays, their session timeouts begin to run.
+        """Let go of all clients: their messages stay, their session timeouts begin to run.
 
         Raises:
             PixiedError: the store did not take some of them back; they are no longer held here all the same.
@@ -279,7 +280,7 @@ class Link:
         return [one for one in outcomes if isinstance(one, PixiedError)]
 
     async def _confirm_own(self, some: Iterable[Attachment]) -> None:
-        """Trim the inboxes of clients that got mail of their own."""
+        """Trim the inboxes of clients that got queued messages."""
         confirming = (self._confirm(attachment) for attachment in some if self._is_live(attachment))
         for outcome in await self._hub.engine.together(confirming):
             # A session may be found to be over just now; the link is told of that by itself.
@@ -324,21 +325,21 @@ class Link:
     async def _delivery(self) -> list[LinkEvent]:
         # Stays true if this fails: then the link is at its end, and what was in hand counts as not delivered.
         self._building = True
-        batches, losses = await self._mail()
+        batches, losses = await self._batches()
         self._building = False
         self._count(batches, losses)
         if not batches and not losses:
             return []
-        # Losses need a number too, even where there is no mail: until that is confirmed they are told again.
+        # Losses need a number too, even without messages: until that is confirmed they are told again.
         return [*losses, Delivery(self.ledger.record(self.progress), batches)]
 
-    async def _mail(self) -> tuple[list[Batch], list[Lost]]:
+    async def _batches(self) -> tuple[list[Batch], list[Lost]]:
         batches: list[Batch] = []
         losses: list[Lost] = []
         room = self._limits.delivery_bytes
         room -= await self._catch_up(batches, losses, room)
         caught_up = len(batches)
-        await self._live_mail(batches, room)
+        await self._live_messages(batches, room)
         for batch in batches[caught_up:]:
             self._name(batch)
         losses += self._losses.tell()
@@ -403,8 +404,8 @@ class Link:
             self.audiences.add(pattern, attachment.handle, progress)
         attachment.join(progress)
 
-    async def _live_mail(self, batches: list[Batch], room: int) -> None:
-        """Take live mail, joining messages for the same audience."""
+    async def _live_messages(self, batches: list[Batch], room: int) -> None:
+        """Take live messages, joining those for the same audience."""
         last: Batch | None = None
         outbox = self._outbox
         while room > 0:
@@ -492,7 +493,7 @@ class Link:
 
     # What the hub tells it (`Follower`, and for its attachments `Holder`)
 
-    def on_mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+    def on_published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `Follower`."""
         self._outbox.put(entry, (one for one in appended if one[0] in self.audiences))
         self._news.set()
@@ -503,7 +504,7 @@ class Link:
             self._losses.add(loss)
         self._news.set()
 
-    def on_own_mail(self, attachment: Attachment, entry: Entry) -> None:
+    def on_queued(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
         if self._outbox.full:
             # It can't wait with the others, and the logs that the link will read do not have it.

@@ -1,7 +1,7 @@
-"""One client's mail for one caller: what is behind Deliver and DequeueFor.
+"""One client's messages for one caller: what is behind Deliver and DequeueFor.
 
-A tap always reads the logs and uses live mail only as a signal that there is something to read: for one client that is
-cheap enough, and there is no seam.
+A tap always reads the logs and uses live messages only as a signal that there is something to read: for one client
+that is cheap enough, and there is no seam.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.engine.abc import Claim, Delivered
 from pixied_server.errors import ClientUnknown, FieldInvalid, PixiedError, TakenOver
 
-__all__ = ["CURSORS", "Mail", "Tap", "parse_cursor", "tapped"]
+__all__ = ["CURSORS", "Taken", "Tap", "parse_cursor", "tapped"]
 
 CURSORS = 4
 """So many of the last cursors that a client was given are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class Taken:
     """What a tap gave.
 
     Attributes:
@@ -65,7 +65,7 @@ class Tap:
         for pattern in claim.patterns():
             self._follow(pattern)
 
-    async def take(self, *, messages: int, size: int) -> Mail:
+    async def take(self, *, messages: int, size: int) -> Taken:
         """Take what is pending: at most so many messages, and about so many bytes.
 
         In automatic mode this confirms what was handed on before.
@@ -88,7 +88,7 @@ class Tap:
         self._hub.counters.lost += sum(loss.count for loss in reading.losses)
         cursor = self._hub.engine.cursor_of(reading.upto)
         self._cursors.append((cursor, self.claim.capped(reading.upto)))
-        return Mail(reading.entries, reading.redelivered, reading.losses, f"{cursor:x}")
+        return Taken(reading.entries, reading.redelivered, reading.losses, f"{cursor:x}")
 
     async def wait(self) -> None:
         """Wait until there may be more to take.
@@ -130,7 +130,7 @@ class Tap:
         """See `Holder`."""
         return Delivered(self.claim.capped(self._confirmed), self._sent, self._cursors)
 
-    def on_mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+    def on_published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `Follower`."""
         self._news.set()
 
@@ -138,7 +138,7 @@ class Tap:
         """See `Follower`. The next read finds out by itself."""
         self._news.set()
 
-    def on_own_mail(self, entry: Entry) -> None:
+    def on_queued(self, entry: Entry) -> None:
         """See `Holder`."""
         self._news.set()
 

@@ -4,9 +4,9 @@ Common to all operations:
 
 - Atomic: an operation happens wholly or, when it raises, not at all. What it raises is a `PixiedError`.
 - Arguments are valid: names, sizes and ranges were checked at the edge. Engines check only what needs their state.
-- Mail and events are announced to the listener in the order in which they happened: before the operation that caused
-  them returns, or, where an engine waits for a store, as soon as the store tells of them. The listener's methods are
-  plain functions that do not fail and must not call the engine back.
+- An engine announces messages and events to the listener in the order in which they happened: before the operation that
+  caused them returns, or, where an engine waits for a store, as soon as the store tells of them. The listener's methods
+  are plain functions that do not fail and must not call the engine back.
 - How far a reader is, is a `Progress`: one sequence for each of the engine's partitions. It means the same in every
   process over one store, for as long as the store has its messages.
 - A cursor is a number below 2^53 that names a progress of one client, for the client itself to confirm.
@@ -237,7 +237,7 @@ class Delivered:
 
 
 class Claim(Protocol):
-    """The mail of a client that someone has claimed: a reader of its logs from what it has confirmed on."""
+    """The messages of a client that someone has claimed: a reader of its logs from what it has confirmed on."""
 
     client_id: str
     number: int
@@ -256,7 +256,7 @@ class Claim(Protocol):
         ...
 
     def join(self) -> None:
-        """A read was done: beyond its `upto` the client gets its mail as it is announced."""
+        """A read was done: beyond its `upto` the client gets its messages as they are announced."""
         ...
 
     def seek(self, progress: Progress) -> Progress:
@@ -300,15 +300,15 @@ class Listener(Protocol):
         """How far a client that is held here is."""
         ...
 
-    def mail(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+    def published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """A message was appended to the logs of one or more patterns, at an offset in each.
 
         Called in the order of each partition's sequences.
         """
         ...
 
-    def mail_for(self, client_id: str, entry: Entry) -> None:
-        """A message was appended to a client's inbox. Called in the order of sequences, with `mail`."""
+    def queued(self, client_id: str, entry: Entry) -> None:
+        """A message was appended to a client's inbox. Called in the order of sequences, with `published`."""
         ...
 
     def missed(self, loss: Loss) -> None:
@@ -320,7 +320,7 @@ class Listener(Protocol):
         ...
 
     def behind(self, client_id: str) -> None:
-        """A client has mail, or may have, that is not announced to it: it has to read on."""
+        """A client has messages, or may have, that are not announced to it: it has to read on."""
         ...
 
     def unsubscribed(self, client_id: str, pattern: str) -> None:
@@ -361,7 +361,7 @@ class Engine(Protocol):
     async def run(self) -> None:
         """Do what time demands, until cancelled.
 
-        Sessions end within 100 ms of their deadline, never before it; mail that is too old goes.
+        Sessions end within 100 ms of their deadline, never before it; messages that are too old go.
         """
         ...
 
@@ -424,7 +424,7 @@ class Engine(Protocol):
         ...
 
     async def destroy_client(self, client_id: str, reason: str) -> None:
-        """End a session: subscriptions, unread mail and identifier go, channels without subscribers too."""
+        """End a session: subscriptions, unread messages and identifier go, channels without subscribers too."""
         ...
 
     async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
@@ -436,7 +436,7 @@ class Engine(Protocol):
         ...
 
     async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
-        """End subscriptions and give up their pending mail. Returns those that existed. Idempotent."""
+        """End subscriptions and give up their pending messages. Returns those that existed. Idempotent."""
         ...
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:

@@ -1,14 +1,14 @@
-"""Deliver: one client's mail on a stream of its own."""
+"""Deliver: one client's messages on a stream of its own."""
 
 from pixied.v1 import operations_pb2 as ops
 from pixied_server.admin import Drain
 from pixied_server.delivery.hub import Hub
-from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
+from pixied_server.delivery.tap import Taken, Tap, parse_cursor, tapped
 from pixied_server.rpc.calls import Context, decode, first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import gaps_out
 from pixied_server.rpc.frames import closing_out, messages_field
-from pixied_server.rpc.operations import MAIL_BYTES
+from pixied_server.rpc.operations import MESSAGES_BYTES
 
 __all__ = ["DeliverServicer"]
 
@@ -16,7 +16,7 @@ _MESSAGES = 1_000
 
 
 class DeliverServicer:
-    """Streams one client's mail.
+    """Streams one client's messages.
 
     Args:
         hub: the hub.
@@ -44,17 +44,17 @@ class DeliverServicer:
     async def _stream(self, tap: Tap, context: Context) -> None:
         # Only the waiting is given up when the stop begins: a write that is cut short would break the stream.
         while not self._drain.begun:
-            mail = await tap.take(messages=_MESSAGES, size=MAIL_BYTES)
-            await context.write(_encoded(mail))
+            taken = await tap.take(messages=_MESSAGES, size=MESSAGES_BYTES)
+            await context.write(_encoded(taken))
             tap.all_taken()
             await first_of(tap.wait(), self._drain.wait())
 
 
-def _encoded(mail: Mail) -> bytes:
+def _encoded(taken: Taken) -> bytes:
     head = ops.DeliverResponse(
-        cursor=mail.cursor,
-        redelivered=mail.redelivered,
-        lost=sum(loss.count for loss in mail.losses),
-        gaps=gaps_out(mail.losses),
+        cursor=taken.cursor,
+        redelivered=taken.redelivered,
+        lost=sum(loss.count for loss in taken.losses),
+        gaps=gaps_out(taken.losses),
     )
-    return head.SerializeToString() + messages_field(mail.entries)
+    return head.SerializeToString() + messages_field(taken.entries)

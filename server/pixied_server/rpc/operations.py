@@ -6,17 +6,17 @@ from pixied.v1 import operations_pb2 as ops
 from pixied_server.admin import Drain
 from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
-from pixied_server.delivery.tap import Mail, Tap, parse_cursor, tapped
+from pixied_server.delivery.tap import Taken, Tap, parse_cursor, tapped
 from pixied_server.errors import Draining
 from pixied_server.rpc.calls import first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import fill_client, gaps_out, timestamp_out
 from pixied_server.rpc.frames import messages_field
 
-__all__ = ["MAIL_BYTES", "Operations"]
+__all__ = ["MESSAGES_BYTES", "Operations"]
 
-# One answer with mail ends at about so many bytes.
-MAIL_BYTES = 1_000_000
+# One answer with messages ends at about so many bytes.
+MESSAGES_BYTES = 1_000_000
 _DESTROYED = "destroyed by request"
 
 
@@ -133,15 +133,15 @@ class Operations:
         explicit = self._valid.ack_mode(request.ack_mode)
         cursor = parse_cursor(request.ack_cursor)
         async with tapped(self._hub, client_id, "DequeueFor", explicit=explicit, cursor=cursor) as tap:
-            mail = await self._dequeue(tap, count, wait)
+            taken = await self._dequeue(tap, count, wait)
             tap.all_taken()
         response = ops.DequeueForResponse(
-            cursor=mail.cursor,
-            redelivered=mail.redelivered,
-            lost=sum(loss.count for loss in mail.losses),
-            gaps=gaps_out(mail.losses),
+            cursor=taken.cursor,
+            redelivered=taken.redelivered,
+            lost=sum(loss.count for loss in taken.losses),
+            gaps=gaps_out(taken.losses),
         )
-        response.MergeFromString(messages_field(mail.entries))
+        response.MergeFromString(messages_field(taken.entries))
         return response
 
     async def publish(self, request: ops.PublishRequest) -> ops.PublishResponse:
@@ -160,14 +160,14 @@ class Operations:
         if self._drain.begun:
             raise Draining
 
-    async def _dequeue(self, tap: Tap, count: int, wait: float) -> Mail:
-        """Take mail, and if there is none wait for some."""
-        mail = await tap.take(messages=count, size=MAIL_BYTES)
+    async def _dequeue(self, tap: Tap, count: int, wait: float) -> Taken:
+        """Take messages, and if there are none wait for some."""
+        taken = await tap.take(messages=count, size=MESSAGES_BYTES)
         try:
             async with asyncio.timeout(wait):
-                while wait and not mail.entries and not mail.losses and not self._drain.begun:
+                while wait and not taken.entries and not taken.losses and not self._drain.begun:
                     await first_of(tap.wait(), self._drain.wait())
-                    mail = await tap.take(messages=count, size=MAIL_BYTES)
+                    taken = await tap.take(messages=count, size=MESSAGES_BYTES)
         except TimeoutError:
             pass
-        return mail
+        return taken

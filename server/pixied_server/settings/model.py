@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     max_batch_items: Annotated[
         int, Setting(Count(1, 1_000_000), "How many messages, channels, clients or operations one request may have")
     ] = 1_000
-    max_wait: Annotated[float, Setting(Duration(0, DAY), "How long DequeueFor may wait for mail")] = 300.0
+    max_wait: Annotated[float, Setting(Duration(0, DAY), "How long DequeueFor may wait for messages")] = 300.0
 
     max_log_messages: Annotated[
         int, Setting(Count(1, BILLION), "How many messages the log of one channel, pattern or inbox keeps")

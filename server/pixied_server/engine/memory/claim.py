@@ -1,4 +1,4 @@
-"""Reading the mail of a client of the memory engine."""
+"""Reading the messages of a client of the memory engine."""
 
 from bisect import bisect_right
 from typing import Protocol

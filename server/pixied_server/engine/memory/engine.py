@@ -290,7 +290,7 @@ class MemoryEngine:
         topics = self._topics
         return [topics[pattern] for pattern in logs_of(channel) if pattern in topics]
 
-    # Mail
+    # Messages
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
@@ -312,7 +312,7 @@ class MemoryEngine:
             matched += topic.subscribers
         if topics:
             entry = self._append(message, topics, now)
-            self.listener.mail(entry, [(topic.pattern, topic.next - 1) for topic in topics])
+            self.listener.published(entry, [(topic.pattern, topic.next - 1) for topic in topics])
             self._retention.trim(topics, now)
         self.counters.published += 1
         if key:
@@ -338,7 +338,7 @@ class MemoryEngine:
         if session.inbox is None:
             session.inbox = Log(INBOX)
         entry = self._append(message, [session.inbox], now)
-        self.listener.mail_for(session.client_id, entry)
+        self.listener.queued(session.client_id, entry)
         self._retention.trim([session.inbox], now)
         self.counters.queued += 1
         if key:

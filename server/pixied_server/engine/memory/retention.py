@@ -1,4 +1,4 @@
-"""How long the memory engine keeps mail: trimming each log to its bounds, and all of them to the memory there is."""
+"""How long the memory engine keeps messages: trimming each log to its bounds, and all to the memory there is."""
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
@@ -10,7 +10,7 @@ from pixied_server.errors import LimitMemory
 
 __all__ = ["Retention"]
 
-# A heap with this many places and more than twice as many as there are logs with mail is built anew.
+# A heap with this many places and more than twice as many as there are logs with messages is built anew.
 _CROWDED = 1024
 
 
@@ -27,8 +27,8 @@ class Retention:
         self._total = total
         self.bytes = 0
         self.messages = 0
-        # Each log with mail has one place here, under the sequence its oldest entry had when it was put there. The true
-        # sequence can only be higher, so who comes up first is looked at again: trimming itself never touches the heap.
+        # Each log with messages has one place here, under the sequence its oldest entry had when it was put there. The
+        # true sequence can only be higher, so who comes up first is looked at again: trimming never touches the heap.
         self._by_age: list[tuple[int, int, Log]] = []
         self._placed: set[Log] = set()
         self._filled = 0
@@ -107,7 +107,7 @@ class Retention:
         return None
 
     def _rebuild(self) -> None:
-        """Leave out the logs that have no mail any more."""
+        """Leave out the logs that have no messages any more."""
         places = [(log.oldest.sequence, next(self._serial), log) for log in self._placed if log.oldest]
         self._placed = {log for _, _, log in places}
         heapify(places)

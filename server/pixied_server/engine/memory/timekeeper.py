@@ -1,4 +1,4 @@
-"""What time demands of the memory engine: ending sessions, and taking away old mail."""
+"""What time demands of the memory engine: ending sessions, and taking away old messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ __all__ = ["Timekeeper"]
 _SLICE = 500
 # The deadlines of sessions that ended before them are forgotten when they are so many, and half of all.
 _ENDED = 1_000
-# How often old mail is looked for, in seconds. Nothing depends on its precision.
+# How often old messages are looked for, in seconds. Nothing depends on its precision.
 _SWEEP = 1.0
 
 

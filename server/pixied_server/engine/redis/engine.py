@@ -348,11 +348,11 @@ class RedisEngine:
 
     def message(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `Receiver`."""
-        self.listener.mail(entry, appended)
+        self.listener.published(entry, appended)
 
     def own_message(self, client_id: str, entry: Entry) -> None:
         """See `Receiver`."""
-        self.listener.mail_for(client_id, entry)
+        self.listener.queued(client_id, entry)
 
     def missed(self, loss: Loss) -> None:
         """See `Receiver`."""

@@ -37,7 +37,7 @@ class Severity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong (it can't work, or will lose mail) or risky.
+    """Something that is wrong (it can't work, or will lose messages) or risky.
 
     Attributes:
         text: which server, what it is, and what would be right.
@@ -140,9 +140,7 @@ def _about_policy(about: Mapping[str, str]) -> Sequence[Finding]:
         return [_risk("it does not tell its maxmemory-policy; it has to be noeviction")]
     if policy != "noeviction":
         return [
-            _wrong(
-                f"maxmemory-policy is {policy}: it would delete mail and clients without a word; set it to noeviction"
-            )
+            _wrong(f"maxmemory-policy is {policy}: it would delete messages and clients silently; set it to noeviction")
         ]
     return []
 

@@ -1,4 +1,4 @@
-"""The store as the engine sees it: scripts run where their keys are, and live mail comes in feeds.
+"""The store as the engine sees it: scripts run where their keys are, and live messages come in feeds.
 
 Whatever Redis answers about itself (a script that it has forgotten, a slot that moves, a failover) ends here: what was
 not done is tried again for as long as the store's timeout lasts; what may have been done never is.

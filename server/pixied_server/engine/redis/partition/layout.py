@@ -2,8 +2,8 @@
 
 All of a partition's keys bear its hash tag, so they are in one slot, and a script may use any of them. A client's own
 keys are in the partition of its id. The log of a channel is in the partition of its name. The logs of a pattern that
-ends in `/*` or `/**` are in all partitions: each has the mail of the channels that are in that partition. So everything
-that happens to a message happens in one partition, in one script, and gets one place in one order.
+ends in `/*` or `/**` are in all partitions: each has the messages of the channels that are in that partition. So
+everything that happens to a message happens in one partition, in one script, and gets one place in one order.
 """
 
 from binascii import crc_hqx

@@ -64,7 +64,7 @@ class MemoryClaim:
 
     def patterns(self) -> list[str]:
         """See `engine.abc.Claim`."""
-        return [topic.pattern for topic in self._session.topics]
+        return [log.pattern for log in self._session.logs]
 
     def _wanted(self, message: Message) -> bool:
         return not message.skips(self.client_id)

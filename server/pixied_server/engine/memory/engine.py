@@ -35,7 +35,7 @@ from pixied_server.engine.abc import (
 from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.memory.claim import MemoryClaim
 from pixied_server.engine.memory.retention import Retention
-from pixied_server.engine.memory.session import INBOX, Session, Topic
+from pixied_server.engine.memory.session import INBOX, PatternLog, Session
 from pixied_server.engine.memory.timekeeper import Timekeeper
 from pixied_server.errors import (
     ClientUnknown,
@@ -78,7 +78,7 @@ class MemoryEngine:
         self._limits = limits
         self._now = clock
         self._sessions: dict[str, Session] = {}
-        self._topics: dict[str, Topic] = {}
+        self._logs: dict[str, PatternLog] = {}
         self._namespaces: set[str] = set()
         self._letters = identifiers.Letters()
         self._subscriptions = 0
@@ -206,8 +206,8 @@ class MemoryEngine:
     def _end(self, session: Session, parting: Parting, detail: str) -> None:
         # One moment for all of it, so that a watcher can tell which subscriptions ended with the session.
         now = self._now()
-        for topic in session.topics:
-            self._leave(session, topic, now)
+        for log in session.logs:
+            self._leave(session, log, now)
         if session.inbox is not None:
             self._retention.clear(session.inbox)
         del self._sessions[session.client_id]
@@ -220,7 +220,7 @@ class MemoryEngine:
     async def subscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """See `engine.abc.Engine`."""
         session = self._session(client_id)
-        added = [pattern for pattern in dict.fromkeys(patterns) if not session.subscribes_to(self._topics.get(pattern))]
+        added = [pattern for pattern in dict.fromkeys(patterns) if not session.subscribes_to(self._logs.get(pattern))]
         if session.subscriptions + len(added) > self._limits.subscriptions_per_client:
             raise LimitSubscriptions(self._limits.subscriptions_per_client)
         now = self._now()
@@ -231,34 +231,34 @@ class MemoryEngine:
     async def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """See `engine.abc.Engine`."""
         session = self._session(client_id)
-        topics = [self._topics.get(pattern) for pattern in dict.fromkeys(patterns)]
-        removed = [topic for topic in topics if topic is not None and session.subscribes_to(topic)]
+        logs = [self._logs.get(pattern) for pattern in dict.fromkeys(patterns)]
+        removed = [log for log in logs if log is not None and session.subscribes_to(log)]
         now = self._now()
-        for topic in removed:
-            self._leave(session, topic, now)
-        return [topic.pattern for topic in removed]
+        for log in removed:
+            self._leave(session, log, now)
+        return [log.pattern for log in removed]
 
     def _join(self, session: Session, pattern: str, now: float) -> None:
-        topic = self._topics.get(pattern)
-        if topic is None:
-            topic = self._topics[pattern] = Topic(pattern)
+        log = self._logs.get(pattern)
+        if log is None:
+            log = self._logs[pattern] = PatternLog(pattern)
             self._tell(EventKind.CHANNEL_CREATED, now, channel=pattern)
-        topic.add(session)
-        session.add(topic)
+        log.add(session)
+        session.add(log)
         self._subscriptions += 1
         self.listener.subscribed(session.client_id, pattern, self.head)
         self._tell(EventKind.SUBSCRIBED, now, client_id=session.client_id, channel=pattern)
 
-    def _leave(self, session: Session, topic: Topic, now: float) -> None:
-        topic.remove(session)
-        session.remove(topic)
+    def _leave(self, session: Session, log: PatternLog, now: float) -> None:
+        log.remove(session)
+        session.remove(log)
         self._subscriptions -= 1
-        self.listener.unsubscribed(session.client_id, topic.pattern)
-        self._tell(EventKind.UNSUBSCRIBED, now, client_id=session.client_id, channel=topic.pattern)
-        if not topic.subscribers:
-            self._retention.clear(topic)
-            del self._topics[topic.pattern]
-            self._tell(EventKind.CHANNEL_DESTROYED, now, channel=topic.pattern)
+        self.listener.unsubscribed(session.client_id, log.pattern)
+        self._tell(EventKind.UNSUBSCRIBED, now, client_id=session.client_id, channel=log.pattern)
+        if not log.subscribers:
+            self._retention.clear(log)
+            del self._logs[log.pattern]
+            self._tell(EventKind.CHANNEL_DESTROYED, now, channel=log.pattern)
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
         """See `engine.abc.Engine`."""
@@ -266,29 +266,29 @@ class MemoryEngine:
 
     async def subscribed_to(self, client_id: str) -> list[str]:
         """See `engine.abc.Engine`."""
-        return sorted(topic.pattern for topic in self._session(client_id).topics)
+        return sorted(log.pattern for log in self._session(client_id).logs)
 
     async def client_subscribed(self, client_id: str, pattern: str) -> bool:
         """See `engine.abc.Engine`."""
-        return self._session(client_id).subscribes_to(self._topics.get(pattern))
+        return self._session(client_id).subscribes_to(self._logs.get(pattern))
 
     def _subscribers(self, pattern: str) -> set[str]:
         now = self._now()
         return {
             session.client_id
-            for topic in self._topics_that_meet(pattern)
-            for session in topic.members
+            for log in self._logs_that_meet(pattern)
+            for session in log.members
             if not session.is_over(now)
         }
 
-    def _topics_that_meet(self, pattern: str) -> Iterable[Topic]:
+    def _logs_that_meet(self, pattern: str) -> Iterable[PatternLog]:
         if is_pattern(pattern):
-            return (topic for topic in self._topics.values() if meets(topic.pattern, pattern))
-        return self._topics_of(pattern)
+            return (log for log in self._logs.values() if meets(log.pattern, pattern))
+        return self._logs_matching(pattern)
 
-    def _topics_of(self, channel: str) -> list[Topic]:
-        topics = self._topics
-        return [topics[pattern] for pattern in logs_of(channel) if pattern in topics]
+    def _logs_matching(self, channel: str) -> list[PatternLog]:
+        logs = self._logs
+        return [logs[pattern] for pattern in logs_of(channel) if pattern in logs]
 
     # Messages
 
@@ -306,14 +306,14 @@ class MemoryEngine:
         if key in known:
             self.counters.duplicates += 1
             return PublishOutcome(known[key], duplicate=True)
-        topics = self._topics_of(message.channel)
+        logs = self._logs_matching(message.channel)
         matched = 0
-        for topic in topics:
-            matched += topic.subscribers
-        if topics:
-            entry = self._append(message, topics, now)
-            self.listener.published(entry, [(topic.pattern, topic.next - 1) for topic in topics])
-            self._retention.trim(topics, now)
+        for log in logs:
+            matched += log.subscribers
+        if logs:
+            entry = self._append(message, logs, now)
+            self.listener.published(entry, [(log.pattern, log.next - 1) for log in logs])
+            self._retention.trim(logs, now)
         self.counters.published += 1
         if key:
             known[key] = matched
@@ -410,10 +410,10 @@ class MemoryEngine:
     ) -> Stretch:
         """See `engine.abc.Engine`."""
         del after  # In this engine offsets tell all.
-        found = {name: topic for name in logs if (topic := self._topics.get(name[0])) is not None}
-        backlog = Backlog(lambda: [Source(topic, logs[name]) for name, topic in found.items()], lambda _: True)
+        found = {name: log for name in logs if (log := self._logs.get(name[0])) is not None}
+        backlog = Backlog(lambda: [Source(log, logs[name]) for name, log in found.items()], lambda _: True)
         portion = backlog.read(upto[0], messages=messages, size=size)
-        offsets = {name: backlog.offset_of(topic) for name, topic in found.items()}
+        offsets = {name: backlog.offset_of(log) for name, log in found.items()}
         return Stretch(portion.entries, portion.losses, (portion.upto,), offsets)
 
     # Looking inside
@@ -428,14 +428,14 @@ class MemoryEngine:
 
     async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
         """See `engine.abc.Engine`."""
-        topics = self._topics_that_meet(pattern) if pattern else self._topics.values()
-        return _page(page, (topic.pattern for topic in topics), self._described_channel)
+        logs = self._logs_that_meet(pattern) if pattern else self._logs.values()
+        return _page(page, (log.pattern for log in logs), self._described_channel)
 
     async def holdings(self) -> Holdings:
         """See `engine.abc.Engine`."""
         return Holdings(
             clients=len(self._sessions),
-            channels=len(self._topics),
+            channels=len(self._logs),
             subscriptions=self._subscriptions,
             messages=self._retention.messages,
             bytes=self._retention.bytes,
@@ -443,8 +443,8 @@ class MemoryEngine:
         )
 
     def _described_channel(self, pattern: str) -> Channel:
-        topic = self._topics[pattern]
-        return Channel(pattern, topic.subscribers, len(topic), topic.bytes)
+        log = self._logs[pattern]
+        return Channel(pattern, log.subscribers, len(log), log.bytes)
 
     def _described(self, session: Session) -> Client:
         return Client(

@@ -9,13 +9,13 @@ from types import MappingProxyType
 from pixied_server.core.backlog import Source
 from pixied_server.core.log import Log
 
-__all__ = ["INBOX", "NO_ATTRIBUTES", "Session", "Topic"]
+__all__ = ["INBOX", "NO_ATTRIBUTES", "PatternLog", "Session"]
 
 INBOX = ""
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
-class Topic(Log):
+class PatternLog(Log):
     """A subscribed pattern: its log and who reads it."""
 
     __slots__ = ("_members", "_only")
@@ -33,7 +33,7 @@ class Topic(Log):
 
     @property
     def members(self) -> Iterator["Session"]:
-        """The clients, as they are now; the topic may change meanwhile."""
+        """The clients, as they are now; the log may change meanwhile."""
         if self._members is not None:
             return iter(tuple(self._members))
         return iter(() if self._only is None else (self._only,))
@@ -69,9 +69,9 @@ class Session:
     """
 
     __slots__ = (
+        "_log",
         "_offset",
         "_offsets",
-        "_topic",
         "attributes",
         "claim",
         "client_id",
@@ -95,9 +95,9 @@ class Session:
         self.attributes = dict(attributes) if attributes else NO_ATTRIBUTES
         # What it subscribes to, and the offset in each log of the first entry it has not confirmed. Most clients of a
         # large site have one subscription, and a dictionary of one takes 232 bytes.
-        self._topic: Topic | None = None
+        self._log: PatternLog | None = None
         self._offset: int
-        self._offsets: dict[Topic, int] | None = None
+        self._offsets: dict[PatternLog, int] | None = None
         self.inbox: Log | None = None
         self.inbox_offset = 0
         self.sent = 0
@@ -117,44 +117,44 @@ class Session:
     @property
     def subscriptions(self) -> int:
         """How many channels and patterns it subscribes to."""
-        return len(self._offsets) if self._offsets is not None else int(self._topic is not None)
+        return len(self._offsets) if self._offsets is not None else int(self._log is not None)
 
     @property
-    def topics(self) -> tuple[Topic, ...]:
+    def logs(self) -> tuple[PatternLog, ...]:
         """What it subscribes to, in the order in which it began to."""
         if self._offsets is not None:
             return tuple(self._offsets)
-        return () if self._topic is None else (self._topic,)
+        return () if self._log is None else (self._log,)
 
-    def subscribes_to(self, topic: Topic | None) -> bool:
-        """Whether it subscribes to exactly this; to None, which stands for a topic that nobody has, nobody does."""
+    def subscribes_to(self, log: PatternLog | None) -> bool:
+        """Whether it subscribes to exactly this; to None, which stands for a log that nobody has, nobody does."""
         if self._offsets is not None:
-            return topic in self._offsets
-        return topic is not None and topic is self._topic
+            return log in self._offsets
+        return log is not None and log is self._log
 
-    def add(self, topic: Topic) -> None:
+    def add(self, log: PatternLog) -> None:
         """Subscribe it to what it does not subscribe to yet: it gets what is appended from now on."""
         if self._offsets is not None:
-            self._offsets[topic] = topic.next
-        elif self._topic is None:
-            self._topic, self._offset = topic, topic.next
+            self._offsets[log] = log.next
+        elif self._log is None:
+            self._log, self._offset = log, log.next
         else:
-            self._offsets, self._topic = {self._topic: self._offset, topic: topic.next}, None
+            self._offsets, self._log = {self._log: self._offset, log: log.next}, None
 
-    def remove(self, topic: Topic) -> None:
+    def remove(self, log: PatternLog) -> None:
         """End a subscription."""
         if self._offsets is not None:
-            del self._offsets[topic]
+            del self._offsets[log]
         else:
-            self._topic = None
+            self._log = None
 
     def sources(self) -> Iterator[Source]:
         """The logs it reads."""
-        if self._topic is not None:
-            yield Source(self._topic, self._offset)
+        if self._log is not None:
+            yield Source(self._log, self._offset)
         elif self._offsets is not None:
-            for topic, offset in self._offsets.items():
-                yield Source(topic, offset)
+            for log, offset in self._offsets.items():
+                yield Source(log, offset)
         if self.inbox is not None:
             yield Source(self.inbox, self.inbox_offset)
 
@@ -174,12 +174,12 @@ class Session:
 
     def confirm(self, sequence: int) -> None:
         """It has got everything up to a sequence."""
-        if self._topic is not None:
-            self._offset = max(self._offset, self._topic.offset_after(sequence))
+        if self._log is not None:
+            self._offset = max(self._offset, self._log.offset_after(sequence))
         elif self._offsets is not None:
-            for topic, offset in self._offsets.items():
-                if offset < topic.next:
-                    self._offsets[topic] = max(offset, topic.offset_after(sequence))
+            for log, offset in self._offsets.items():
+                if offset < log.next:
+                    self._offsets[log] = max(offset, log.offset_after(sequence))
         if self.inbox is not None:
             self.inbox_offset = max(self.inbox_offset, self.inbox.offset_after(sequence))
 

@@ -8,7 +8,7 @@ from tests.distributed.pair import Pair
 
 def _wires(pair: Pair) -> list[object]:
     """The connections on which `here` receives."""
-    return list({ear.feed._wire for ear in pair.here.engine.subscriber._all})  # type: ignore[attr-defined]
+    return list({ear.pubsub._wire for ear in pair.here.engine.subscriber._all})  # type: ignore[attr-defined]
 
 
 async def test_who_was_asked_for_a_client_long_ago_keeps_it_when_it_has_it_again(pair: Pair) -> None:

@@ -34,10 +34,10 @@ async def _misses(pair: Pair, messages: int = 5) -> None:
     """Who is here is notified of none of these messages of /a: it gets what is left of them when it looks."""
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     for ear in subscriber._all:
-        ear.feed._wire.pause()
+        ear.pubsub._wire.pause()
     await pair.there.publish("/a", *map(str, range(messages)))
     for ear in subscriber._all:
-        ear.feed.abort()
+        ear.pubsub.abort()
     await until(lambda: subscriber.receives)
     await pair.settle()
 

@@ -89,7 +89,7 @@ async def test_a_gap_in_a_channel_that_was_never_heard_is_as_large_as_it_is(*, b
                 await pair.there.publish("/a", "old")
                 await pair.read(front)
             for ear in subscriber._all:
-                ear.feed._wire.pause()
+                ear.pubsub._wire.pause()
             if began_anew:
                 home = pair.there.engine.process.partitions[pair.there.engine.process.layout.of("/a")]  # type: ignore[attr-defined]
                 await home.part("/a", pair.there.ids["ann"], wild=False)
@@ -181,7 +181,7 @@ async def test_mail_that_comes_while_a_partition_is_read_is_not_taken_for_read()
                 # From here on nothing is heard, and what is read was there before this.
                 await until(lambda: read.held == len(ears))
                 for ear in ears:
-                    ear.feed._wire.pause()
+                    ear.pubsub._wire.pause()
                 await pair.there.queue_for("ann", "1")
                 attaching = asyncio.create_task(pair.here.attach("ann", front))
                 taking = asyncio.create_task(front.link.take())
@@ -190,7 +190,7 @@ async def test_mail_that_comes_while_a_partition_is_read_is_not_taken_for_read()
             # For what must not happen: who was attached too early would have read, and be live, by then.
             await asyncio.sleep(0.05)
             for ear in ears:
-                ear.feed._wire.resume()
+                ear.pubsub._wire.resume()
             async with asyncio.timeout(PATIENCE):
                 await attaching
                 front._flight += await taking
@@ -211,7 +211,7 @@ async def test_a_connection_that_is_silent_is_given_up() -> None:
             await pair.read(front)
             subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
             for ear in subscriber._all:
-                ear.feed._wire.pause()
+                ear.pubsub._wire.pause()
             await pair.there.publish("/a", "1")
             for number in subscriber.silent(float("inf"), 15.0):
                 subscriber.distrust(number)
@@ -225,14 +225,14 @@ async def test_who_waits_to_hear_is_not_kept_for_ever(pair: Pair) -> None:
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     subscriber._barriers.timeout = 0.1
     for ear in subscriber._all:
-        ear.feed._wire.pause()
+        ear.pubsub._wire.pause()
     gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
     await until(lambda: any(ear.barriers for ear in subscriber._all))
     gives_up.cancel()
     refused = await asyncio.gather(*wait, return_exceptions=True)
     assert [isinstance(one, EngineUnavailable) for one in refused] == [True, True]
     for ear in subscriber._all:
-        ear.feed._wire.resume()
+        ear.pubsub._wire.resume()
     gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
     await asyncio.sleep(0)
     gives_up.cancel()
@@ -301,12 +301,12 @@ async def test_a_connection_that_breaks_before_it_is_confirmed_is_replaced_at_on
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     subscriber._timeout = 10 * PATIENCE
     for ear in subscriber._all:
-        ear.feed.abort()
+        ear.pubsub.abort()
     async with asyncio.timeout(PATIENCE):
         # Nothing tells of a moment that passes.
-        while not any(ear.feed is not None and ear.unconfirmed for ear in subscriber._all):  # noqa: ASYNC110
+        while not any(ear.pubsub is not None and ear.unconfirmed for ear in subscriber._all):  # noqa: ASYNC110
             await asyncio.sleep(0)
     for ear in subscriber._all:
-        if ear.feed is not None:
-            ear.feed.abort()
+        if ear.pubsub is not None:
+            ear.pubsub.abort()
     await until(lambda: subscriber.receives)

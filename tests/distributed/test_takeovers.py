@@ -168,7 +168,7 @@ async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair
     first, last = pair.here.front_end("first"), pair.here.front_end("last")
     following = pair.here.engine.subscriber  # type: ignore[attr-defined]
     following._barriers.timeout = 2 * PATIENCE
-    wires = {ear.feed._wire for ear in following._all}
+    wires = {ear.pubsub._wire for ear in following._all}
     for wire in wires:
         wire.pause()
     attaching = asyncio.create_task(pair.here.attach("ann", first))
@@ -275,7 +275,7 @@ async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a")
     front = await _live(pair.here, pair)
-    wires = {ear.feed._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
+    wires = {ear.pubsub._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
     for wire in wires:
         wire.pause()
     for _ in range(2):
@@ -311,11 +311,11 @@ async def test_news_that_was_told_to_nobody_is_looked_up(pair: Pair) -> None:
     front = await _live(pair.here, pair)
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     for ear in subscriber._all:
-        ear.feed._wire.pause()
+        ear.pubsub._wire.pause()
     await reason_of(pair.there.unsubscribe("ann", "/a"))
     await pair.there.subscribe("ann", "/b")
     for ear in subscriber._all:
-        ear.feed.abort()
+        ear.pubsub.abort()
     await until(lambda: subscriber.receives)
     await pair.settle()
     await pair.there.publish("/a", "1")
@@ -353,7 +353,7 @@ async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, b
     front = await _live(pair.here, pair)
     await pair.here.attach("bob", front)
     await pair.read(front)
-    wires = {ear.feed._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
+    wires = {ear.pubsub._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
     for wire in wires:
         wire.pause()
     await pair.there.publish("/a", "1")

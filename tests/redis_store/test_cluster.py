@@ -13,15 +13,15 @@ SLOTS = (0, 5_000, 6_000, 10_000, 12_000, 16_383)
 
 
 async def test_each_key_where_it_is(a_cluster: Cluster, opened: Opened) -> None:
-    """Scripts run, and feeds are, on the server that has their keys' slot."""
+    """Scripts run, and pub/sub connections are, on the server that has their keys' slot."""
     async with opened(a_cluster.url) as store:
         for slot in SLOTS:
             keys = keys_in(slot)
             assert await store.run(keys, COUNT, []) >= 1
             assert await store.node_of(keys[0]) == a_cluster.serving(slot).address
-            feed = await store.feed(keys[0])
-            assert feed.node == a_cluster.serving(slot).address
-            await feed.close()
+            pubsub = await store.pubsub(keys[0])
+            assert pubsub.node == a_cluster.serving(slot).address
+            await pubsub.close()
         assert set(await store.info()) == {one.address for one in a_cluster.masters}
 
 
@@ -41,31 +41,31 @@ async def test_a_slot_that_moves(a_cluster: Cluster, opened: Opened) -> None:
         await found_at(store, keys, target)
 
 
-async def test_a_feed_whose_slot_moves(a_cluster: Cluster, opened: Opened) -> None:
-    """A feed tells when its server gives a channel's slot away, and when it is asked for one that it has not."""
+async def test_a_pubsub_whose_slot_moves(a_cluster: Cluster, opened: Opened) -> None:
+    """Pub/sub tells when a server gives a channel's slot away, and when it is asked for one that it has not."""
     keys = keys_in(7)
     async with opened(a_cluster.url) as store:
-        feed = await store.feed(keys[0])
-        feed.subscribe(keys[0])
-        messages = feed.messages()
+        pubsub = await store.pubsub(keys[0])
+        pubsub.subscribe(keys[0])
+        messages = pubsub.messages()
         assert await anext(messages) == (b"ssubscribe", keys[0], 1)
         source = a_cluster.serving(7)
         target = next(one for one in a_cluster.masters if one is not source)
         await asyncio.to_thread(a_cluster.move, 7, target)
         assert (await anext(messages))[:2] == (b"sunsubscribe", keys[0])
         elsewhere = next(keys_in(slot)[0] for slot in SLOTS if a_cluster.serving(slot) is source)
-        feed.subscribe(keys[0], elsewhere)
+        pubsub.subscribe(keys[0], elsewhere)
         assert (await anext(messages))[:2] == (b"sunsubscribe", keys[0])
         assert (await anext(messages))[:2] == (b"ssubscribe", elsewhere)
         await found_at(store, keys, target)
-        another = await store.feed(keys[0])
+        another = await store.pubsub(keys[0])
         assert another.node == target.address
         another.subscribe(keys[0])
         others = another.messages()
         await anext(others)
         await store.run(keys[:1], TELL, [b"here"])
         assert await anext(others) == (b"smessage", keys[0], b"here")
-        await feed.close()
+        await pubsub.close()
         await another.close()
 
 

@@ -11,7 +11,7 @@ from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
 
 
 async def test_a_failover_that_is_asked_for(trio: Trio, opened: Opened) -> None:
-    """When the Sentinels name another master, calls and feeds go there, and a call's count says it was done once."""
+    """When the Sentinels name another master, calls and pub/sub go there, and a call's count says it was done once."""
     async with opened(trio.url, timeout=20) as store:
         before = await store.node_of(KEYS[0])
         counted = await store.run(KEYS, COUNT, [])
@@ -19,14 +19,14 @@ async def test_a_failover_that_is_asked_for(trio: Trio, opened: Opened) -> None:
         assert trio.master.address != before
         await found_at(store, KEYS, trio.master)
         assert await _surely_counted(store) == int(trio.master("GET", KEYS[0])) > counted
-        feed = await store.feed(KEYS[0])
-        assert feed.node == trio.master.address
-        feed.subscribe(KEYS[0])
-        messages = feed.messages()
+        pubsub = await store.pubsub(KEYS[0])
+        assert pubsub.node == trio.master.address
+        pubsub.subscribe(KEYS[0])
+        messages = pubsub.messages()
         await anext(messages)
         await store.run(KEYS[:1], TELL, [b"here"])
         assert await anext(messages) == (b"smessage", KEYS[0], b"here")
-        await feed.close()
+        await pubsub.close()
 
 
 async def test_a_master_that_dies(trio: Trio, opened: Opened) -> None:

@@ -14,7 +14,7 @@ from tests.engine.benches import Clock, Limits, RedisBench
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.connection.address import Address
 from pixied_server.engine.redis.connection.failures import StoreUnavailable
-from pixied_server.engine.redis.connection.store import Feed, Script, Store
+from pixied_server.engine.redis.connection.store import PubSub, Script, Store
 from pixied_server.engine.redis.connection.wire import Wire
 from pixied_server.engine.redis.partition.layout import Layout
 from pixied_server.errors import EngineUnavailable
@@ -45,7 +45,7 @@ class FaultyStore(Store):
         super().__init__(address, timeout=timeout)
         self.notifications_late = 0.0
         self.answers_late = 0.0
-        self._feeds: list[_FaultyFeed] = []
+        self._pubsubs: list[_FaultyPubSub] = []
         self._runs = asyncio.Event()
         self._runs.set()
 
@@ -54,7 +54,7 @@ class FaultyStore(Store):
     @property
     def silent(self) -> bool:
         """Whether a connection for notifications is silent."""
-        return any(feed.silent for feed in self._feeds)
+        return any(pubsub.silent for pubsub in self._pubsubs)
 
     @property
     def hangs(self) -> bool:
@@ -63,18 +63,18 @@ class FaultyStore(Store):
 
     def silence(self) -> None:
         """Let the connections for notifications that there are bring nothing, until `resume` or until they are cut."""
-        for feed in self._feeds:
-            feed.silence()
+        for pubsub in self._pubsubs:
+            pubsub.silence()
 
     def resume(self) -> None:
         """Let them bring what has come, and bring on."""
-        for feed in self._feeds:
-            feed.resume()
+        for pubsub in self._pubsubs:
+            pubsub.resume()
 
     def cut(self) -> None:
         """Break them; what they have not brought is gone."""
-        for feed in list(self._feeds):
-            feed.abort()
+        for pubsub in list(self._pubsubs):
+            pubsub.abort()
 
     def hang(self) -> None:
         """Stop the process: it takes no notification and no answer, and asks nothing."""
@@ -101,27 +101,27 @@ class FaultyStore(Store):
         await self.may_take(self.answers_late)
         return answer
 
-    async def feed(self, key: bytes) -> Feed:
+    async def pubsub(self, key: bytes) -> PubSub:
         """See `Store`."""
         await self._runs.wait()
-        feed = _FaultyFeed(await super().feed(key), self)
-        self._feeds.append(feed)
-        return cast("Feed", feed)
+        pubsub = _FaultyPubSub(await super().pubsub(key), self)
+        self._pubsubs.append(pubsub)
+        return cast("PubSub", pubsub)
 
-    def closed(self, feed: "_FaultyFeed") -> None:
+    def closed(self, pubsub: "_FaultyPubSub") -> None:
         """Forget a connection for notifications that is closed."""
-        if feed in self._feeds:
-            self._feeds.remove(feed)
+        if pubsub in self._pubsubs:
+            self._pubsubs.remove(pubsub)
 
 
-class _FaultyFeed:
-    """A connection for notifications that can be silent. See `Feed`."""
+class _FaultyPubSub:
+    """A connection for notifications that can be silent. See `PubSub`."""
 
-    def __init__(self, feed: Feed, store: FaultyStore) -> None:
-        self.node = feed.node
-        self.subscribe = feed.subscribe
-        self.unsubscribe = feed.unsubscribe
-        self._feed = feed
+    def __init__(self, pubsub: PubSub, store: FaultyStore) -> None:
+        self.node = pubsub.node
+        self.subscribe = pubsub.subscribe
+        self.unsubscribe = pubsub.unsubscribe
+        self._pubsub = pubsub
         self._store = store
         self._cut = False
         self._brings = asyncio.Event()
@@ -138,7 +138,7 @@ class _FaultyFeed:
         self._brings.set()
 
     async def messages(self) -> AsyncIterator[tuple[bytes, bytes, Any]]:
-        async with aclosing(cast("Any", self._feed.messages())) as messages:
+        async with aclosing(cast("Any", self._pubsub.messages())) as messages:
             async for message in messages:
                 await self._store.may_take(self._store.notifications_late)
                 await self._brings.wait()
@@ -148,12 +148,12 @@ class _FaultyFeed:
 
     def abort(self) -> None:
         self._cut = True
-        self._feed.abort()
+        self._pubsub.abort()
         self._brings.set()
 
     async def close(self) -> None:
         self._store.closed(self)
-        await self._feed.close()
+        await self._pubsub.close()
 
 
 class FaultyBench(RedisBench):

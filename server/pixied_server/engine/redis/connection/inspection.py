@@ -10,7 +10,7 @@ from pixied_server.engine.redis.connection.wire import Command, Refusal
 __all__ = ["COMMANDS", "Finding", "Severity", "facts", "inspected"]
 
 _OLDEST = (7, 0)
-# What scripts and feeds use.
+# What scripts and pub/sub connections use.
 COMMANDS = tuple(
     """DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HSCAN HSET HSETNX SADD SCARD SET
     SISMEMBER SPUBLISH SRANDMEMBER SREM TIME UNLINK XADD XLEN XRANGE XTRIM ZADD ZCARD

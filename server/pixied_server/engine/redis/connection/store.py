@@ -1,4 +1,4 @@
-"""The store as the engine sees it: scripts run where their keys are, and live messages come in feeds.
+"""The store as the engine sees it: scripts run where their keys are, and live messages come by pub/sub.
 
 Whatever Redis answers about itself (a script that it has forgotten, a slot that moves, a failover) ends here: what was
 not done is tried again for as long as the store's timeout lasts; what may have been done never is.
@@ -20,15 +20,15 @@ from pixied_server.engine.redis.connection.failures import (
     StoreRefuses,
     StoreUnavailable,
 )
-from pixied_server.engine.redis.connection.feed import Feed
 from pixied_server.engine.redis.connection.inspection import Finding, Severity, facts, inspected
 from pixied_server.engine.redis.connection.node import Node
+from pixied_server.engine.redis.connection.pubsub import PubSub
 from pixied_server.engine.redis.connection.topology import pointed_to, topology
 from pixied_server.engine.redis.connection.wire import Command, Refusal, Terms, Wire
 
 __all__ = [
-    "Feed",
     "Finding",
+    "PubSub",
     "Script",
     "ScriptError",
     "Severity",
@@ -98,7 +98,7 @@ class Store:
                 await attempts.pause(failure)
 
     async def close(self) -> None:
-        """Close all connections but those of feeds."""
+        """Close all connections but those for pub/sub."""
         nodes, self._nodes = self._nodes, {}
         for node in nodes.values():
             await node.close()
@@ -144,7 +144,7 @@ class Store:
             # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
             name = (b"EVAL", script.source)
 
-    async def feed(self, key: bytes) -> Feed:
+    async def pubsub(self, key: bytes) -> PubSub:
         """Open a connection to the server that has a key, for the messages of channels.
 
         Raises:
@@ -155,7 +155,7 @@ class Store:
             try:
                 async with attempts.limit(self.address):
                     # A slot that has moved would be told to a command, but not to a connection that only listens.
-                    return Feed(await self._open(await self._topology.find(key)))
+                    return PubSub(await self._open(await self._topology.find(key)))
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from pixied_server.engine.redis.connection.failures import StoreUnavailable
-from pixied_server.engine.redis.connection.store import Feed, Store
+from pixied_server.engine.redis.connection.store import PubSub, Store
 from pixied_server.engine.redis.partition.protocol import Partition
 
 __all__ = ["Connections"]
@@ -26,17 +26,17 @@ class Connections:
     def __init__(
         self,
         store: Store,
-        received: Callable[[Feed, bytes, bytes, bytes], None],
-        lost: Callable[[Feed, str], None],
+        received: Callable[[PubSub, bytes, bytes, bytes], None],
+        lost: Callable[[PubSub, str], None],
     ) -> None:
         self._store = store
         self._received = received
         self._lost = lost
-        self._feeds: dict[str, Feed] = {}
+        self._pubsubs: dict[str, PubSub] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._readers: set[asyncio.Task[None]] = set()
 
-    async def of(self, partition: Partition) -> Feed:
+    async def of(self, partition: Partition) -> PubSub:
         """Return the connection to the server that has a partition; open it, if there is none.
 
         Raises:
@@ -44,14 +44,14 @@ class Connections:
         """
         node = await self._store.node_of(partition.key)
         async with self._opening.setdefault(node, asyncio.Lock()):
-            feed = self._feeds.get(node)
-            if feed is None:
-                feed = await self._store.feed(partition.key)
-                self._feeds[feed.node] = feed
-                reader = asyncio.get_running_loop().create_task(self._read(feed))
+            pubsub = self._pubsubs.get(node)
+            if pubsub is None:
+                pubsub = await self._store.pubsub(partition.key)
+                self._pubsubs[pubsub.node] = pubsub
+                reader = asyncio.get_running_loop().create_task(self._read(pubsub))
                 self._readers.add(reader)
                 reader.add_done_callback(self._readers.discard)
-        return feed
+        return pubsub
 
     async def close(self) -> None:
         """Close all connections."""
@@ -59,21 +59,21 @@ class Connections:
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        for feed in list(self._feeds.values()):
-            await feed.close()
+        for pubsub in list(self._pubsubs.values()):
+            await pubsub.close()
 
-    async def _read(self, feed: Feed) -> None:
+    async def _read(self, pubsub: PubSub) -> None:
         """Receive from one connection to its end."""
         why = "the connection ended"
         try:
-            async for kind, channel, data in feed.messages():
-                self._received(feed, kind, channel, data)
+            async for kind, channel, data in pubsub.messages():
+                self._received(pubsub, kind, channel, data)
         except StoreUnavailable as error:
             why = str(error)
         except Exception:  # noqa: BLE001 - the next connection is to be received all the same
             _log.exception("what the store published could not be dealt with")
             why = "see the error before"
         finally:
-            self._feeds.pop(feed.node, None)
-            await feed.close()
-            self._lost(feed, why)
+            self._pubsubs.pop(pubsub.node, None)
+            await pubsub.close()
+            self._lost(pubsub, why)

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from pixied_server.core.backlog import Loss
-from pixied_server.engine.redis.connection.store import Feed
+from pixied_server.engine.redis.connection.store import PubSub
 from pixied_server.engine.redis.partition.codec import Announcement
 from pixied_server.engine.redis.partition.protocol import Partition
 
@@ -66,7 +66,7 @@ class Notifications:
         barriers: those that were asked for, by name.
         next: one that will be asked for.
         held: what was received while the partition is being read; None if it is not.
-        feed: the connection, or None while there is none.
+        pubsub: the pub/sub connection, or None while there is none.
     """
 
     def __init__(self, partition: Partition, process: str) -> None:
@@ -86,7 +86,7 @@ class Notifications:
         # Barriers that came while messages were held.
         self.deferred: list[Barrier] = []
         self.deferred_upto = 0
-        self.feed: Feed | None = None
+        self.pubsub: PubSub | None = None
         self.recovering: asyncio.Task[None] | None = None
         self.last_barrier = monotonic()
 
@@ -136,8 +136,8 @@ class Notifications:
             if not log.ready.done():
                 # Who waits for it has changed its mind.
                 log.ready.set_result(None)
-            if self.feed is not None and name.startswith("/"):
-                self.feed.unsubscribe(self.channel(name))
+            if self.pubsub is not None and name.startswith("/"):
+                self.pubsub.unsubscribe(self.channel(name))
 
     def has_hole(self, announced: Announcement) -> bool:
         """Whether a message of a followed log is missing before this."""

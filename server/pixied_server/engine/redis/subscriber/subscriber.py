@@ -19,7 +19,7 @@ from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import LogName
 from pixied_server.engine.redis.connection.failures import StoreUnavailable
-from pixied_server.engine.redis.connection.store import Feed, Store
+from pixied_server.engine.redis.connection.store import PubSub, Store
 from pixied_server.engine.redis.partition.codec import Announcement, announcement
 from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.subscriber.barriers import Barriers, Late
@@ -128,7 +128,7 @@ class Subscriber:
         log = one.logs.get(pattern)
         if log is None:
             log = one.logs[pattern] = FollowedLog()
-            if one.feed is not None:
+            if one.pubsub is not None:
                 self._subscribe(one, [one.channel(pattern)])
         log.followers += 1
         return log.ready
@@ -137,11 +137,11 @@ class Subscriber:
         """Receive the events of other processes, or no longer."""
         self._watching = watching
         one = self._all[0]
-        if one.feed is not None:
+        if one.pubsub is not None:
             if watching:
                 self._subscribe(one, [one.events])
             else:
-                one.feed.unsubscribe(one.events)
+                one.pubsub.unsubscribe(one.events)
 
     def appended(self, partition: int, sequence: int, offsets: Mapping[str, int]) -> None:
         """This process has appended to logs, followed or not, and was answered that it did.
@@ -176,9 +176,9 @@ class Subscriber:
         """Give up a partition's connection: it is alive but silent."""
         one = self._all[partition]
         one.last_barrier = monotonic()
-        if one.feed is not None:
-            _log.warning("store connection is silent, opening another", node=one.feed.node)
-            one.feed.abort()
+        if one.pubsub is not None:
+            _log.warning("store connection is silent, opening another", node=one.pubsub.node)
+            one.pubsub.abort()
 
     def _passed(self, one: Notifications, name: str, sequence: int) -> None:
         one.last_barrier = monotonic()
@@ -239,7 +239,7 @@ class Subscriber:
             self._receiver.restored(one.partition.number)
 
     async def _connect(self, one: Notifications) -> None:
-        one.feed = await self._connections.of(one.partition)
+        one.pubsub = await self._connections.of(one.partition)
         one.unconfirmed.clear()
         one.all_confirmed.clear()
         channels = one.channels
@@ -247,31 +247,31 @@ class Subscriber:
             channels.append(one.events)
         self._subscribe(one, channels)
         await asyncio.wait_for(one.all_confirmed.wait(), self._timeout)
-        if one.feed is None:
+        if one.pubsub is None:
             raise StoreUnavailable("the connection broke before it was confirmed")
 
     def _subscribe(self, one: Notifications, channels: list[bytes]) -> None:
         for channel in channels:
             one.unconfirmed[channel] = one.unconfirmed.get(channel, 0) + 1
-        if one.feed is not None:
-            one.feed.subscribe(*channels)
+        if one.pubsub is not None:
+            one.pubsub.subscribe(*channels)
 
-    def _received(self, feed: Feed, kind: bytes, channel: bytes, data: bytes) -> None:
+    def _received(self, pubsub: PubSub, kind: bytes, channel: bytes, data: bytes) -> None:
         """Take what came on a connection."""
         if kind == b"smessage":
             self._receive(data, channel)
-        elif (one := self._by_base.get(channel[: channel.index(b":") + 1])) is not None and one.feed is feed:
+        elif (one := self._by_base.get(channel[: channel.index(b":") + 1])) is not None and one.pubsub is pubsub:
             if kind == b"ssubscribe":
                 self._confirmed(one, channel)
             elif channel == one.process_channel:
                 # Nobody here ends this subscription.
                 self._recover(one, "its server gave it away")
 
-    def _lost(self, feed: Feed, why: str) -> None:
+    def _lost(self, pubsub: PubSub, why: str) -> None:
         """A connection has ended."""
         for one in self._all:
-            if one.feed is feed and not self._closed:
-                one.feed = None
+            if one.pubsub is pubsub and not self._closed:
+                one.pubsub = None
                 # Who waits for confirmations sees that there will be none.
                 one.all_confirmed.set()
                 self._recover(one, why)
@@ -363,7 +363,7 @@ class Subscriber:
             _log.error("the store went back in time", partition=one.partition.number, logs=noted)
             upto = await one.partition.head()
         found, losses = await one.read(upto)
-        if one.feed is None:
+        if one.pubsub is None:
             raise StoreUnavailable("the connection broke again")
         one.missed(losses)
         for loss in losses:

@@ -1,4 +1,4 @@
-"""Feeds: live messages of a server."""
+"""Pub/sub connections: live messages of a server."""
 
 import asyncio
 import gc
@@ -15,58 +15,58 @@ A, B = b"test{a}:one", b"test{b}:two"
 
 
 async def test_messages_of_subscribed_channels(server: Server, opened: Opened) -> None:
-    """A feed tells what it is subscribed to, and then its messages in order, and then that it no longer is."""
+    """A pub/sub connection tells what it is subscribed to, then its messages in order, then that it no longer is."""
     async with opened(server.url) as store:
-        feed = await store.feed(A)
-        assert feed.node == await store.node_of(A)
-        messages = feed.messages()
-        feed.subscribe(A, B)
+        pubsub = await store.pubsub(A)
+        assert pubsub.node == await store.node_of(A)
+        messages = pubsub.messages()
+        pubsub.subscribe(A, B)
         assert [await anext(messages) for _ in range(2)] == [(b"ssubscribe", A, 1), (b"ssubscribe", B, 2)]
         await store.run([A], TELL, [b"1", b"\xff\r\n"])
         await store.run([B], TELL, [b"3"])
         got = [await anext(messages) for _ in range(3)]
         assert got == [(b"smessage", A, b"1"), (b"smessage", A, b"\xff\r\n"), (b"smessage", B, b"3")]
-        feed.unsubscribe(A)
+        pubsub.unsubscribe(A)
         assert await anext(messages) == (b"sunsubscribe", A, 1)
-        await feed.close()
+        await pubsub.close()
 
 
 async def test_broken(server: Server, opened: Opened) -> None:
-    """Whoever reads a feed is told when its connection breaks, after all that came before."""
+    """Whoever reads a pub/sub connection is told when its connection breaks, after all that came before."""
     async with opened(server.url) as store:
-        feed = await store.feed(A)
-        feed.subscribe(A)
-        messages = feed.messages()
+        pubsub = await store.pubsub(A)
+        pubsub.subscribe(A)
+        messages = pubsub.messages()
         assert await anext(messages) == (b"ssubscribe", A, 1)
         await store.run([A], TELL, [b"last"])
         server("CLIENT", "KILL", "TYPE", "pubsub")
         assert await anext(messages) == (b"smessage", A, b"last")
         with pytest.raises(StoreUnavailable, match="broke"):
             await anext(messages)
-        await feed.close()
+        await pubsub.close()
 
 
 async def test_a_reader_that_is_late_holds_the_server_back(server: Server, opened: Opened) -> None:
     """What nobody reads stays in Redis beyond some thousand messages, and nothing of it is lost."""
     async with opened(server.url) as store:
-        feed = await store.feed(A)
-        feed.subscribe(A)
-        messages = feed.messages()
+        pubsub = await store.pubsub(A)
+        pubsub.subscribe(A)
+        messages = pubsub.messages()
         await anext(messages)
         text = b"x" * 500
         for _ in range(50):
             await store.run([A], TELL, [text] * 1000)
-        assert len(feed._came) < 20_000
+        assert len(pubsub._came) < 20_000
         assert [await anext(messages) for _ in range(50_000)] == [(b"smessage", A, text)] * 50_000
-        await feed.close()
+        await pubsub.close()
 
 
 async def test_fast_enough(server: Server, opened: Opened) -> None:
-    """A feed gives well over 10,000 messages a second, so that it is not what limits a process."""
+    """A pub/sub connection gives well over 10,000 messages a second, so that it is not what limits a process."""
     async with opened(server.url) as store:
-        feed = await store.feed(A)
-        feed.subscribe(A)
-        messages = feed.messages()
+        pubsub = await store.pubsub(A)
+        pubsub.subscribe(A)
+        messages = pubsub.messages()
         await anext(messages)
         gc.collect()
         began = time.monotonic()
@@ -75,15 +75,15 @@ async def test_fast_enough(server: Server, opened: Opened) -> None:
             await anext(messages)
         assert time.monotonic() - began < 0.5
         await telling
-        await feed.close()
+        await pubsub.close()
 
 
 async def test_given_up(server: Server, opened: Opened) -> None:
-    """A feed that is aborted ends its reading."""
+    """A pub/sub connection that is aborted ends its reading."""
     async with opened(server.url) as store:
-        feed = await store.feed(A)
-        messages = feed.messages()
-        asyncio.get_running_loop().call_soon(feed.abort)
+        pubsub = await store.pubsub(A)
+        messages = pubsub.messages()
+        asyncio.get_running_loop().call_soon(pubsub.abort)
         with pytest.raises(StoreUnavailable):
             await anext(messages)
-        await feed.close()
+        await pubsub.close()

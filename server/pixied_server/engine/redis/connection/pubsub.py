@@ -1,4 +1,4 @@
-"""A feed: a connection of its own for the live messages of one server's channels."""
+"""A pub/sub connection: the live messages of one server's channels."""
 
 import asyncio
 from collections import deque
@@ -8,15 +8,15 @@ from typing import Any
 from pixied_server.engine.redis.connection.answers import meaning
 from pixied_server.engine.redis.connection.wire import Refusal, Wire
 
-__all__ = ["Feed"]
+__all__ = ["PubSub"]
 
-# Messages of a feed that nobody has read yet. Then Redis keeps them, and drops the connection when they are too many.
+# So many unread messages may wait. Beyond, Redis keeps them, and drops the connection when they are too many.
 _MOST_UNREAD = 10_000
 _ELSEWHERE = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
 
 
-class Feed:
-    """A connection of its own for messages. Close it when it is no longer read.
+class PubSub:
+    """A pub/sub connection to one server. Close it when it is no longer read.
 
     Attributes:
         node: the server's name; the same for all keys of a server.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tests.engine.benches import Bench, Clock
 
 from pixied_server.core.progress import Progress
-from pixied_server.engine.abc import Claim, Delivered, Engine, Keeper, LogName, Reading, Stretch
+from pixied_server.engine.abc import Checkpoint, Claim, Delivered, Engine, LogName, Reading, Stretch
 from pixied_server.errors import PixiedError
 
 __all__ = ["LINK", "SlowBench", "SlowEngine", "claim_by", "confirm_of", "release_of"]
@@ -84,10 +84,10 @@ class SlowEngine:
         return outcomes
 
     async def claim(
-        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> "_SlowClaim":
         """See `Engine`."""
-        claim = await self.engine.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
+        claim = await self.engine.claim(client_id, front_end, expires=expires, cursor=cursor, checkpoint=checkpoint)
         await self.passed(claim_by(front_end))
         return _SlowClaim(self, claim)
 

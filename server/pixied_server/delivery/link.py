@@ -157,7 +157,7 @@ class Link:
         return self.ledger.progress_at(number)
 
     def confirmed(self) -> Progress:
-        """See `Keeper`."""
+        """See `Checkpoint`."""
         return self.progress_at(self.ledger.acked) if self.ledger.acked else NOTHING
 
     def cursor_of(self, progress: Progress) -> int:
@@ -178,9 +178,9 @@ class Link:
             if len(self) + len(self._asked) >= self._limits.clients:
                 raise LimitClients("on one link", self._limits.clients)
             self._asked.add(handle)
-            keeper = None if terms.explicit else self
+            checkpoint = None if terms.explicit else self
             claim = await self._hub.engine.claim(
-                client_id, self.front_end, expires=terms.expires, cursor=terms.cursor, keeper=keeper
+                client_id, self.front_end, expires=terms.expires, cursor=terms.cursor, checkpoint=checkpoint
             )
         except PixiedError as error:
             self.notify(AttachFailed(handle, error))

@@ -29,6 +29,7 @@ from pixied_server.errors import PixiedError
 __all__ = [
     "NOT_HANDED_OUT",
     "Channel",
+    "Checkpoint",
     "Claim",
     "Client",
     "Counters",
@@ -37,7 +38,6 @@ __all__ = [
     "Event",
     "EventKind",
     "Holdings",
-    "Keeper",
     "Listener",
     "LogName",
     "Parting",
@@ -280,8 +280,8 @@ class Claim(Protocol):
         ...
 
 
-class Keeper(Protocol):
-    """Who holds many clients at once, and confirms for all of them that have joined."""
+class Checkpoint(Protocol):
+    """What a link has confirmed: it counts for all of its clients that have joined."""
 
     def confirmed(self) -> Progress:
         """Everything up to here is confirmed for every client that had joined by then."""
@@ -468,7 +468,7 @@ class Engine(Protocol):
         ...
 
     async def claim(
-        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> Claim:
         """Take a client; whoever held it before no longer does. Begins its session timeout anew.
 
@@ -480,7 +480,7 @@ class Engine(Protocol):
             expires: the session timeout runs on although the client is held.
             cursor: the client has got everything up to what this stands for; 0 for nothing. One that was handed out
                 once and is forgotten confirms nothing.
-            keeper: whoever confirms for the client and others together; None if each confirms by itself.
+            checkpoint: the link's, which confirms for all of its clients; None if the client confirms by itself.
 
         Raises:
             FieldInvalid: the cursor was not handed out for this client. Nothing is changed, whoever holds it keeps it.

@@ -17,6 +17,7 @@ from pixied_server.core.rate import TokenBucket
 from pixied_server.engine.abc import (
     NOT_HANDED_OUT,
     Channel,
+    Checkpoint,
     Claim,
     Client,
     Counters,
@@ -24,7 +25,6 @@ from pixied_server.engine.abc import (
     Event,
     EventKind,
     Holdings,
-    Keeper,
     Listener,
     LogName,
     Parting,
@@ -357,10 +357,10 @@ class MemoryEngine:
     # Delivery
 
     async def claim(
-        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> MemoryClaim:
         """See `engine.abc.Engine`."""
-        del keeper
+        del checkpoint
         session = self._session(client_id)
         delivered = self.listener.delivered(client_id) or Delivered()
         if cursor > max((session.sent, *delivered.sent)):

@@ -14,13 +14,13 @@ from pixied_server.core.paging import Page, PageRequest
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import (
     Channel,
+    Checkpoint,
     Claim,
     Client,
     Delivered,
     Event,
     EventKind,
     Holdings,
-    Keeper,
     Listener,
     LogName,
     Parting,
@@ -274,10 +274,10 @@ class RedisEngine:
         return await self._publishing.queue_for(client_id, messages)
 
     async def claim(
-        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> RedisClaim:
         """See `engine.abc.Engine`."""
-        return await self._ownership.claim(client_id, front_end, expires=expires, cursor=cursor, keeper=keeper)
+        return await self._ownership.claim(client_id, front_end, expires=expires, cursor=cursor, checkpoint=checkpoint)
 
     def cursor_of(self, progress: Progress) -> int:
         """See `engine.abc.Engine`."""

@@ -179,7 +179,7 @@ class Changes:
             claim.number,
             claim.front_end,
             expires=claim.expires,
-            link=self._checkpoints.name_of(claim.keeper),
+            link=self._checkpoints.name_of(claim.checkpoint),
         )
 
 

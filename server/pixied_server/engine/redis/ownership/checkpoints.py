@@ -7,7 +7,7 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from pixied_server.core.progress import Progress, reaches
-from pixied_server.engine.abc import Delivered, Keeper
+from pixied_server.engine.abc import Checkpoint, Delivered
 from pixied_server.engine.redis.ownership.claim import RedisClaim
 from pixied_server.engine.redis.partition.codec import progress_text
 from pixied_server.engine.redis.partition.protocol import Answer, Settled
@@ -26,7 +26,7 @@ class Checkpoints:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._names: WeakKeyDictionary[Keeper, str] = WeakKeyDictionary()
+        self._names: WeakKeyDictionary[Checkpoint, str] = WeakKeyDictionary()
         self._named = 0
         self._changed: dict[str, RedisClaim] = {}
         self._written: dict[str, str] = {}
@@ -34,19 +34,19 @@ class Checkpoints:
         self._unconfirmed: dict[str, RedisClaim] = {}
         self._unreleased: dict[str, Settled] = {}
 
-    def name_of(self, keeper: Keeper | None) -> str:
+    def name_of(self, checkpoint: Checkpoint | None) -> str:
         """How a link is called in the store; "" for none."""
-        if keeper is None:
+        if checkpoint is None:
             return ""
-        name = self._names.get(keeper)
+        name = self._names.get(checkpoint)
         if name is None:
             self._named += 1
-            name = self._names[keeper] = str(self._named)
+            name = self._names[checkpoint] = str(self._named)
         return name
 
     def note(self, claim: RedisClaim) -> None:
         """A client has joined its link's live messages, or left them."""
-        if claim.keeper is not None:
+        if claim.checkpoint is not None:
             self._changed[claim.client_id] = claim
 
     def forget(self, claim: RedisClaim) -> None:
@@ -100,7 +100,7 @@ class Checkpoints:
         await self.release(*self._unreleased)
         await self._confirm()
         changed, self._changed = self._changed, {}
-        links = {name: progress_text(keeper.confirmed()) for keeper, name in list(self._names.items())}
+        links = {name: progress_text(checkpoint.confirmed()) for checkpoint, name in list(self._names.items())}
         try:
             await asyncio.gather(*[self._write_claim(claim).result for claim in changed.values()])
         except PixiedError:

@@ -32,7 +32,7 @@ from pixied_server.core.backlog import Loss
 from pixied_server.core.channels import logs_of
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import NOTHING, Progress, earlier, later
-from pixied_server.engine.abc import Keeper, LogName, Reading
+from pixied_server.engine.abc import Checkpoint, LogName, Reading
 from pixied_server.engine.redis.partition.codec import Start
 from pixied_server.engine.redis.partition.protocol import Partition, Read
 
@@ -72,7 +72,7 @@ class RedisClaim:
         starts: its subscriptions, and its inbox.
         progress: what the client has confirmed.
         sent: up to where messages may have been delivered.
-        keeper: whoever confirms for it, or None.
+        checkpoint: its link's; None if it confirms by itself.
 
     Attributes:
         front_end: the owner's name.
@@ -94,11 +94,11 @@ class RedisClaim:
         starts: Starts,
         progress: Progress,
         sent: Progress,
-        keeper: Keeper | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.client_id = client_id
         self.number = number
-        self.keeper = keeper
+        self.checkpoint = checkpoint
         self.sent = sent
         self.front_end = ""
         self.expires = False

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pixied_server.core.progress import NOTHING, Progress, later
-from pixied_server.engine.abc import Claim, Delivered, Keeper, Parting
+from pixied_server.engine.abc import Checkpoint, Claim, Delivered, Parting
 from pixied_server.engine.redis.ownership.changes import Changes, Notified, starts_of
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints, confirmed
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
@@ -69,14 +69,14 @@ class Ownership:
     # Claiming
 
     async def claim(
-        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, keeper: Keeper | None = None
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> RedisClaim:
         """See `engine.abc.Engine`."""
         notified = self.notified.setdefault(client_id, Notified())
         notified.claims += 1
         # A task of its own: once the store was asked the client is this process's, whatever becomes of the caller.
         claiming = asyncio.get_running_loop().create_task(
-            self._claim(client_id, front_end, notified, cursor, expires=expires, keeper=keeper)
+            self._claim(client_id, front_end, notified, cursor, expires=expires, checkpoint=checkpoint)
         )
         claiming.add_done_callback(lambda _: self._claimed(client_id, notified))
         try:
@@ -115,15 +115,15 @@ class Ownership:
         cursor: int,
         *,
         expires: bool,
-        keeper: Keeper | None,
+        checkpoint: Checkpoint | None,
     ) -> RedisClaim:
         try:
-            claimed = await self._ask(client_id, front_end, cursor, expires=expires, keeper=keeper)
+            claimed = await self._ask(client_id, front_end, cursor, expires=expires, checkpoint=checkpoint)
         except EngineUnavailable as error:
             if error.ambiguous:
                 self._doubtful.add(client_id)
             raise
-        claim = self._begin(client_id, claimed, keeper)
+        claim = self._begin(client_id, claimed, checkpoint)
         claim.front_end, claim.expires = front_end, expires
         if notified.gone:
             self._forget(client_id)
@@ -141,7 +141,7 @@ class Ownership:
         return claim
 
     async def _ask(
-        self, client_id: str, front_end: str, cursor: int, *, expires: bool, keeper: Keeper | None
+        self, client_id: str, front_end: str, cursor: int, *, expires: bool, checkpoint: Checkpoint | None
     ) -> Claimed:
         """Claim a client in the store; where another process owns it, that one has a moment to yield it."""
         yielded = asyncio.Event()
@@ -154,7 +154,7 @@ class Ownership:
                     client_id,
                     front_end,
                     expires=expires,
-                    link=self._checkpoints.name_of(keeper),
+                    link=self._checkpoints.name_of(checkpoint),
                     force=force,
                     cursor=cursor,
                     settled=settled,
@@ -179,7 +179,7 @@ class Ownership:
             return self._checkpoints.unreleased(client_id) or Settled(0)
         return _settled(mine, self._process.listener.delivered(client_id) or Delivered())
 
-    def _begin(self, client_id: str, claimed: Claimed, keeper: Keeper | None) -> RedisClaim:
+    def _begin(self, client_id: str, claimed: Claimed, checkpoint: Checkpoint | None) -> RedisClaim:
         """Redis lists this process as owner now: what it is notified of from now on concerns this claim.
 
         Raises:
@@ -200,7 +200,7 @@ class Ownership:
             starts,
             progress_in(fields.get("progress", ""), count),
             progress_in(fields.get("sent", ""), count),
-            keeper,
+            checkpoint,
         )
         if other is not None:
             # Its link went on until this moment, while the store was asked.
@@ -252,7 +252,7 @@ class Ownership:
             self._checkpoints.forget(claim)
             self._follows.unfollow(claim, claim.followed)
             # Its link may be gone, and all that waited there is not to be kept with it.
-            claim.keeper = None
+            claim.checkpoint = None
 
     def gone(self, client_id: str, parting: Parting, reason: str) -> None:
         """A session ended: whoever holds it here is told."""

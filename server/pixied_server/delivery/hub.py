@@ -9,7 +9,7 @@ from pixied_server.core.progress import Progress
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.holder import Follower, Holder
 from pixied_server.delivery.watch import Watchers
-from pixied_server.engine.abc import Delivered, Engine, Event, EventKind, Parting
+from pixied_server.engine.abc import Delivered, EndReason, Engine, Event, EventKind
 
 __all__ = ["Deliveries", "Hub"]
 
@@ -142,11 +142,11 @@ class Hub:
         if holder is not None:
             holder.on_unsubscribed(pattern)
 
-    def gone(self, client_id: str, parting: Parting, detail: str) -> None:
+    def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
         """See `engine.abc.Listener`."""
         holder = self._holders.pop(client_id, None)
         if holder is not None:
-            expired = parting is Parting.EXPIRED
+            expired = reason is EndReason.EXPIRED
             holder.on_gone(DetachReason.EXPIRED if expired else DetachReason.DESTROYED, detail)
 
     def claimed(self, client_id: str) -> None:

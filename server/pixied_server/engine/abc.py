@@ -34,13 +34,13 @@ __all__ = [
     "Client",
     "Counters",
     "Delivered",
+    "EndReason",
     "Engine",
     "Event",
     "EventKind",
     "Holdings",
     "Listener",
     "LogName",
-    "Parting",
     "PublishOutcome",
     "QueueOutcome",
     "Reading",
@@ -92,7 +92,7 @@ class Event:
         )
 
 
-class Parting(Enum):
+class EndReason(Enum):
     """Why a session ended."""
 
     DESTROYED = auto()
@@ -327,7 +327,7 @@ class Listener(Protocol):
         """A client gets nothing more through the pattern."""
         ...
 
-    def gone(self, client_id: str, parting: Parting, detail: str) -> None:
+    def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
         """A session ended."""
         ...
 

@@ -22,12 +22,12 @@ from pixied_server.engine.abc import (
     Client,
     Counters,
     Delivered,
+    EndReason,
     Event,
     EventKind,
     Holdings,
     Listener,
     LogName,
-    Parting,
     PublishOutcome,
     QueueOutcome,
     Stretch,
@@ -188,7 +188,7 @@ class MemoryEngine:
         """See `engine.abc.Engine`."""
         session = self._session(client_id)
         self.counters.clients_destroyed += 1
-        self._end(session, Parting.DESTROYED, reason)
+        self._end(session, EndReason.DESTROYED, reason)
 
     def _session(self, client_id: str) -> Session:
         session = self._sessions.get(client_id)
@@ -201,9 +201,9 @@ class MemoryEngine:
 
     def _expire(self, session: Session) -> None:
         self.counters.clients_expired += 1
-        self._end(session, Parting.EXPIRED, "timed out")
+        self._end(session, EndReason.EXPIRED, "timed out")
 
-    def _end(self, session: Session, parting: Parting, detail: str) -> None:
+    def _end(self, session: Session, reason: EndReason, detail: str) -> None:
         # One moment for all of it, so that a watcher can tell which subscriptions ended with the session.
         now = self._now()
         for log in session.logs:
@@ -212,7 +212,7 @@ class MemoryEngine:
             self._retention.clear(session.inbox)
         del self._sessions[session.client_id]
         self._time.ended(session)
-        self.listener.gone(session.client_id, parting, detail)
+        self.listener.gone(session.client_id, reason, detail)
         self._tell(EventKind.CLIENT_DESTROYED, now, client_id=session.client_id, reason=detail)
 
     # Subscriptions

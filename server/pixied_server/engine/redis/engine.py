@@ -18,12 +18,12 @@ from pixied_server.engine.abc import (
     Claim,
     Client,
     Delivered,
+    EndReason,
     Event,
     EventKind,
     Holdings,
     Listener,
     LogName,
-    Parting,
     PublishOutcome,
     QueueOutcome,
     Stretch,
@@ -375,6 +375,6 @@ class RedisEngine:
         """See `Receiver`."""
         self._notifications[kind](*words)
 
-    def _on_gone(self, client_id: str, parting: str, *reason: str) -> None:
-        ended = Parting.EXPIRED if parting == "expired" else Parting.DESTROYED
-        self._ownership.gone(client_id, ended, "\n".join(reason))
+    def _on_gone(self, client_id: str, reason: str, *detail: str) -> None:
+        ended = EndReason.EXPIRED if reason == "expired" else EndReason.DESTROYED
+        self._ownership.gone(client_id, ended, "\n".join(detail))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pixied_server.core import identifiers
 from pixied_server.core.progress import Progress
 from pixied_server.core.rate import TokenBucket
-from pixied_server.engine.abc import Client, EventKind, Parting
+from pixied_server.engine.abc import Client, EndReason, EventKind
 from pixied_server.engine.redis.operations.events import Events
 from pixied_server.engine.redis.operations.subscriptions import Subscriptions
 from pixied_server.engine.redis.ownership.ownership import Ownership
@@ -116,7 +116,7 @@ class Clients:
         """See `engine.abc.Engine`."""
         patterns, owner = await self._process.home(client_id).destroy(client_id, reason)
         self._process.counters.clients_destroyed += 1
-        self._ownership.gone(client_id, Parting.DESTROYED, reason)
+        self._ownership.gone(client_id, EndReason.DESTROYED, reason)
         await self._subscriptions.leave(client_id, patterns, reason)
         with suppress(ClientUnknown):
             await self._ownership.changes.make_known(owner, client_id, _ENDED)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pixied_server.engine.abc import LogName, Parting
+from pixied_server.engine.abc import EndReason, LogName
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
 from pixied_server.engine.redis.ownership.follow import Follows
@@ -55,7 +55,7 @@ class Owned(Protocol):
         """Someone else has claimed a client."""
         ...
 
-    def gone(self, client_id: str, parting: Parting, reason: str) -> None:
+    def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
         """A session ended."""
         ...
 
@@ -160,7 +160,7 @@ class Changes:
                 else:
                     self._clients.lose(claim)
         except ClientUnknown:
-            self._clients.gone(claim.client_id, Parting.DESTROYED, "the store has lost it")
+            self._clients.gone(claim.client_id, EndReason.DESTROYED, "the store has lost it")
         if claim.lost or record.changes < claim.changes:
             return
         claim.changes = record.changes

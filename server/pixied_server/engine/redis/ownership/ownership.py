@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pixied_server.core.progress import NOTHING, Progress, later
-from pixied_server.engine.abc import Checkpoint, Claim, Delivered, Parting
+from pixied_server.engine.abc import Checkpoint, Claim, Delivered, EndReason
 from pixied_server.engine.redis.ownership.changes import Changes, Notified, starts_of
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints, confirmed
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
@@ -254,14 +254,14 @@ class Ownership:
             # Its link may be gone, and all that waited there is not to be kept with it.
             claim.checkpoint = None
 
-    def gone(self, client_id: str, parting: Parting, reason: str) -> None:
+    def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
         """A session ended: whoever holds it here is told."""
         if (notified := self.notified.get(client_id)) is not None:
             notified.gone = True
         if (claim := self.owned.get(client_id)) is not None:
             claim.ended = True
         self._forget(client_id)
-        self._process.listener.gone(client_id, parting, reason)
+        self._process.listener.gone(client_id, reason, detail)
 
     async def confirm(self, claim: Claim, progress: Progress) -> None:
         """See `engine.abc.Engine`."""

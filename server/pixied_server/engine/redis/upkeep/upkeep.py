@@ -11,7 +11,7 @@ from time import monotonic
 import structlog
 
 from pixied_server.core import idempotency
-from pixied_server.engine.abc import Parting
+from pixied_server.engine.abc import EndReason
 from pixied_server.engine.redis.operations.events import Events
 from pixied_server.engine.redis.operations.subscriptions import Subscriptions
 from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
@@ -192,7 +192,7 @@ class Upkeep:
             nexts += [] if next_one is None else [max(0.0, next_one)]
             for one in ended:
                 self._process.counters.clients_expired += 1
-                self._ownership.gone(one.client_id, Parting.EXPIRED, "timed out")
+                self._ownership.gone(one.client_id, EndReason.EXPIRED, "timed out")
                 self._process.spawn(self._subscriptions.leave(one.client_id, one.patterns, "timed out"))
         for result in results:
             if isinstance(result, BaseException):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tests.engine.benches import Bench, Clock
 
 from pixied_server.core.progress import Progress
-from pixied_server.engine.abc import Checkpoint, Claim, Delivered, Engine, LogName, Reading, Stretch
+from pixied_server.engine.abc import Checkpoint, Claim, Delivered, Engine, LogName, LogsRead, Reading
 from pixied_server.errors import PixiedError
 
 __all__ = ["LINK", "SlowBench", "SlowEngine", "claim_by", "confirm_of", "release_of"]
@@ -103,11 +103,11 @@ class SlowEngine:
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
-    ) -> Stretch:
+    ) -> LogsRead:
         """See `Engine`."""
-        stretch = await self.engine.read(logs, after, upto, messages=messages, size=size)
+        read = await self.engine.read(logs, after, upto, messages=messages, size=size)
         await self.passed(LINK)
-        return stretch
+        return read
 
     async def passed(self, what: str) -> None:
         """Wait until what was read for a client or a link, or something else, is answered."""

@@ -107,15 +107,15 @@ class Outbox:
     async def _read_on(self, size: int) -> Sequence[Loss]:
         asked = dict(self._beyond)
         self._taken = list(self._kept)
-        stretch = await self._hub.engine.read(
+        read = await self._hub.engine.read(
             asked, tuple(self._kept), self._hub.head, messages=self._limits.messages, size=size
         )
-        self._waiting.extend(stretch.entries)
-        self._bytes += sum(entry.message.size for entry in stretch.entries)
-        self._kept = list(stretch.upto)
-        for log, offset in stretch.offsets.items():
+        self._waiting.extend(read.entries)
+        self._bytes += sum(entry.message.size for entry in read.entries)
+        self._kept = list(read.upto)
+        for log, offset in read.offsets.items():
             if log in self._beyond:
                 self._beyond[log] = offset
-        if reaches(stretch.upto, self._hub.head):
+        if reaches(read.upto, self._hub.head):
             self._beyond.clear()
-        return [loss for loss in stretch.losses if (loss.pattern, loss.partition) in asked]
+        return [loss for loss in read.losses if (loss.pattern, loss.partition) in asked]

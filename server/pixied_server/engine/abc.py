@@ -41,10 +41,10 @@ __all__ = [
     "Holdings",
     "Listener",
     "LogName",
+    "LogsRead",
     "PublishOutcome",
     "QueueOutcome",
     "Reading",
-    "Stretch",
 ]
 
 
@@ -205,7 +205,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LogsRead:
     """What one read of logs gave; see `Engine.read`.
 
     Attributes:
@@ -508,7 +508,7 @@ class Engine(Protocol):
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
-    ) -> Stretch:
+    ) -> LogsRead:
         """What logs hold beyond what a reader has: each message once, those of each partition in order.
 
         Args:

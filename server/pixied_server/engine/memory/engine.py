@@ -28,9 +28,9 @@ from pixied_server.engine.abc import (
     Holdings,
     Listener,
     LogName,
+    LogsRead,
     PublishOutcome,
     QueueOutcome,
-    Stretch,
 )
 from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.memory.claim import MemoryClaim
@@ -407,14 +407,14 @@ class MemoryEngine:
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
-    ) -> Stretch:
+    ) -> LogsRead:
         """See `engine.abc.Engine`."""
         del after  # In this engine offsets tell all.
         found = {name: log for name in logs if (log := self._logs.get(name[0])) is not None}
         backlog = Backlog(lambda: [Source(log, logs[name]) for name, log in found.items()], lambda _: True)
         portion = backlog.read(upto[0], messages=messages, size=size)
         offsets = {name: backlog.offset_of(log) for name, log in found.items()}
-        return Stretch(portion.entries, portion.losses, (portion.upto,), offsets)
+        return LogsRead(portion.entries, portion.losses, (portion.upto,), offsets)
 
     # Looking inside
 

@@ -24,9 +24,9 @@ from pixied_server.engine.abc import (
     Holdings,
     Listener,
     LogName,
+    LogsRead,
     PublishOutcome,
     QueueOutcome,
-    Stretch,
 )
 from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.redis.connection.store import Store
@@ -294,7 +294,7 @@ class RedisEngine:
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
-    ) -> Stretch:
+    ) -> LogsRead:
         """See `engine.abc.Engine`."""
         return await read_logs(self.process.partitions, logs, after, upto, messages=messages, size=size)
 

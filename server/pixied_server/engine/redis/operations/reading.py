@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
-from pixied_server.engine.abc import LogName, Stretch
+from pixied_server.engine.abc import LogName, LogsRead
 from pixied_server.engine.redis.partition.protocol import Partition
 
 __all__ = ["read_logs"]
@@ -20,7 +20,7 @@ async def read_logs(
     *,
     messages: int,
     size: int,
-) -> Stretch:
+) -> LogsRead:
     """See `engine.abc.Engine.read`."""
     by_partition: dict[int, list[LogName]] = {}
     for log in logs:
@@ -50,7 +50,7 @@ async def read_logs(
             for place, offset in places:
                 offsets[some[place]] = max(offset + 1, offsets[some[place]])
     entries.sort(key=_order)
-    return Stretch(entries, losses, tuple(reached), offsets)
+    return LogsRead(entries, losses, tuple(reached), offsets)
 
 
 def _order(entry: Entry) -> tuple[int, int]:

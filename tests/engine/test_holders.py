@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from tests.engine.benches import Limits
 from tests.engine.conftest import OpenSite
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, texts
-from tests.engine.slow_store import SlowBench, release_of
+from tests.engine.slow_store import SlowBench
 from tests.support.memory import traced
 
 from pixied_server.core.backlog import Loss
@@ -120,12 +119,12 @@ async def test_a_client_that_does_not_confirm_by_itself_may_name_its_links_last_
 
 async def test_a_link_tells_an_engine_what_it_has_confirmed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine is told who confirms for a client: its link, or nobody where the client does by itself."""
-    keepers: list[Any] = []
+    checkpoints: list[Any] = []
     claim = site.engine.claim
 
-    async def noted(*args: Any, keeper: Any = None, **named: Any) -> Any:
-        keepers.append(keeper)
-        return await claim(*args, keeper=keeper, **named)
+    async def noted(*args: Any, checkpoint: Any = None, **named: Any) -> Any:
+        checkpoints.append(checkpoint)
+        return await claim(*args, checkpoint=checkpoint, **named)
 
     monkeypatch.setattr(site.engine, "claim", noted)
     await site.create("ann", "eve")
@@ -133,7 +132,7 @@ async def test_a_link_tells_an_engine_what_it_has_confirmed(site: Site, monkeypa
     async with site.attached("ann") as front:
         await site.attach("eve", front, explicit=True)
         await front.read()
-        link, nobody = keepers
+        link, nobody = checkpoints
         assert nobody is None
         assert link.confirmed() == NOTHING
         for text in "12":
@@ -365,26 +364,6 @@ async def test_a_client_that_is_behind_has_got_no_more_than_its_claim_says(
     assert [ends_with(progress, seen[1], seen[2]) for _, progress in now.cursors] == [False, True, True]
     assert ends_with(now.sent, seen[2])
     await front.lose()
-
-
-async def test_a_caller_that_is_gone_lets_go_of_its_client_all_the_same(slow_site: _SlowSite) -> None:
-    """Though it is cut off while the store has not answered."""
-    site = slow_site
-    await site.create("ann")
-
-    async def deliver() -> None:
-        async with site.tapped("ann"):
-            pass
-
-    ended = False
-    with suppress(asyncio.CancelledError):
-        async with site.bench.holding_back(release_of(site.ids["ann"]), deliver()) as delivering:
-            delivering.cancel()
-            await site.bench.settle()
-            ended = delivering.done()
-    assert not ended
-    assert delivering.cancelled()
-    assert site.hub.held == 0
 
 
 async def test_a_caller_that_is_behind_follows_what_its_claim_says(

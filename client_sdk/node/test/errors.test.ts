@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { status as Code } from '@grpc/grpc-js';
+import { Metadata, status as Code, type ServiceError } from '@grpc/grpc-js';
 
 import { BadRequest, ErrorInfo, RetryInfo } from '../generated/google/rpc/error_details';
-import type { Status } from '../generated/google/rpc/status';
+import { Status } from '../generated/google/rpc/status';
 import { ErrorReason } from '../generated/pixied/v1/errors';
-import { ChannelInvalid, CLASSES, fromStatus, PixiedError } from '../src/errors';
+import { ChannelInvalid, CLASSES, DeadlineExceeded, fromServiceError, fromStatus } from '../src/errors';
+import { PixiedError, TooManyOperations, Unavailable } from '../src/errors';
 
 const any = (type: string, value: Uint8Array) => ({ typeUrl: `type.googleapis.com/google.rpc.${type}`, value });
 
@@ -40,5 +41,44 @@ describe('errors', () => {
     assert.equal(fromStatus(status('BRAND_NEW')).reason, 'BRAND_NEW');
     assert.equal(fromStatus(status('CLIENT_UNKNOWN', 'elsewhere')).reason, 'INVALID_ARGUMENT');
     assert.equal(fromStatus(status('CLIENT_UNKNOWN', 'elsewhere')).constructor, PixiedError);
+  });
+
+  it('say nothing that a status does not carry', () => {
+    const blame = BadRequest.encode({ fieldViolations: [] }).finish();
+    for (const details of [[], [any('BadRequest', blame)]]) {
+      const error = fromStatus({ code: 99, message: 'odd', details });
+      assert.deepEqual(
+        [error.reason, error.message, error.code, error.field, error.retryAfterMs],
+        ['UNKNOWN', 'odd', 99, undefined, undefined],
+      );
+    }
+  });
+
+  it('of a failed call are those that the server said, or say where it was going', () => {
+    const call = { address: 'host:1', name: 'publish', timeoutMs: 70 };
+    const failure = (code: number, metadata?: Metadata) => ({ code, details: 'it broke', metadata }) as ServiceError;
+    const metadata = new Metadata();
+    metadata.set('grpc-status-details-bin', Buffer.from(Status.encode(status('CHANNEL_INVALID')).finish()));
+    assert.deepEqual(fromServiceError(failure(Code.INVALID_ARGUMENT, metadata), call), fromStatus(status('CHANNEL_INVALID')));
+    const shown = (code: number, timeoutMs?: number) => {
+      const error = fromServiceError(failure(code, new Metadata()), { ...call, timeoutMs: timeoutMs! });
+      return [error.constructor, error.reason, error.code, error.message];
+    };
+    for (const [actual, kind, reason, code, message] of [
+      [shown(Code.UNAVAILABLE, 70), Unavailable, 'UNAVAILABLE', 14, 'pixied at host:1 cannot be reached: it broke'],
+      [shown(Code.DEADLINE_EXCEEDED, 70), DeadlineExceeded, 'DEADLINE_EXCEEDED', 4, 'publish was not answered within 70 ms'],
+      [shown(Code.DEADLINE_EXCEEDED), PixiedError, 'DEADLINE_EXCEEDED', 4, 'publish: it broke'],
+      [shown(Code.INTERNAL, 70), PixiedError, 'INTERNAL', 13, 'publish: it broke'],
+      [shown(99), PixiedError, 'UNKNOWN', 99, 'publish: it broke'],
+    ] as const) {
+      assert.deepEqual(actual, [kind, reason, code, message]);
+    }
+    assert.equal(fromServiceError(failure(Code.CANCELLED), call).reason, 'CANCELLED');
+  });
+
+  it('of a full front-end name the limit', () => {
+    const { name, reason, code, message } = new TooManyOperations('7');
+    assert.deepEqual([name, reason, code], ['TooManyOperations', 'TOO_MANY_OPERATIONS', Code.RESOURCE_EXHAUSTED]);
+    assert.match(message, /^7 of operations wait/);
   });
 });

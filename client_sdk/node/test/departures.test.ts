@@ -99,4 +99,61 @@ describe('departures', () => {
     end(0);
     assert.equal(told.length, 20_001);
   });
+
+  it('that are known are claimed by nobody, and those that were ended here are told once', () => {
+    departures.found({ clientId: 'alice', reason: 'gone', channels: [] });
+    assert.equal(departures.claim('alice'), false);
+    assert.equal(departures.claim('bob'), true);
+    departures.settle({ clientId: 'bob', reason: '', channels: ['/a'] });
+    assert.equal(departures.claim('bob'), false);
+    departures.found({ clientId: 'bob', reason: 'gone', channels: [] });
+    departures.disclaim('bob');
+    assert.deepEqual(told.slice(1), [{ clientId: 'bob', reason: '', channels: ['/a'] }]);
+  });
+
+  it('are told by no other events', () => {
+    for (const kind of [EventKind.CLIENT_CREATED, EventKind.SUBSCRIBED, EventKind.PUBLISHED]) {
+      departures.happened(event(kind, 'alice', SECOND, { channel: '/a' }));
+    }
+    departures.happened(destroyed('bob', 'x', SECOND));
+    assert.deepEqual(told, [{ clientId: 'bob', reason: 'x', channels: [] }]);
+  });
+
+  it('carry subscriptions that ended less than 100 ms before', () => {
+    for (const [clientId, earlier, later, channels] of [
+      ['alice', 950, 1_049, ['/a']],
+      ['bob', 950, 1_050, []],
+    ] as const) {
+      departures.happened(unsubscribed(clientId, '/a', earlier));
+      departures.happened(destroyed(clientId, 'x', later));
+      assert.deepEqual(told.pop()?.channels, channels);
+    }
+    departures.happened(unsubscribed('carol', '/a', SECOND));
+    departures.happened(destroyed('dave', 'x', SECOND));
+    departures.happened(destroyed('carol', 'x', SECOND));
+    assert.deepEqual(told.map(({ channels }) => channels), [[], []]);
+  });
+
+  it('are remembered ten thousand at a time', () => {
+    const end = (i: number): void => departures.found({ clientId: `client${i}`, reason: 'gone', channels: [] });
+    for (let i = 0; i < 10_000; i += 1) end(i);
+    end(0);
+    assert.equal(told.length, 10_000);
+    end(10_000);
+    end(0);
+    assert.equal(told.length, 10_002);
+  });
+
+  it('that turn out are told after a second where no event comes', ({ mock }) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    departures = new Departures(
+      (departure) => void told.push(departure),
+      () => undefined,
+    );
+    departures.missed('alice');
+    mock.timers.tick(999);
+    assert.deepEqual(told, []);
+    mock.timers.tick(1);
+    assert.deepEqual(told, [{ clientId: 'alice', reason: 'gone', channels: [] }]);
+  });
 });

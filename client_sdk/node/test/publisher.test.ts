@@ -7,6 +7,7 @@ import { status as Code } from '@grpc/grpc-js';
 
 import { EngineUnavailable, jsonMessage, LimitMemory, Unavailable, valueOf, type NewMessage } from '../src';
 import { Publisher } from '../src/faye/publisher';
+import type { CallOptions } from '../src/operations';
 
 const AWAY = new EngineUnavailable('ENGINE_UNAVAILABLE', 'no store', { code: Code.UNAVAILABLE, retryAfterMs: 1 });
 /** More than the first pause. */
@@ -17,15 +18,18 @@ const FULL = new LimitMemory('LIMIT_MEMORY', 'no room', { code: Code.RESOURCE_EX
 function stage(patienceMs = 60_000) {
   const tried: NewMessage[] = [];
   const answers: (Error | undefined)[] = [];
+  /** How long each attempt might have taken, in milliseconds. */
+  const timeouts: (number | undefined)[] = [];
   const frontEnd = {
-    async publish([message]: readonly NewMessage[]) {
+    async publish([message]: readonly NewMessage[], options?: CallOptions) {
       tried.push(message!);
+      timeouts.push(options?.timeoutMs);
       const answer = answers.shift();
       if (answer) throw answer;
       return [];
     },
   };
-  return { publisher: new Publisher(frontEnd, patienceMs), tried, answers };
+  return { publisher: new Publisher(frontEnd, patienceMs), tried, answers, timeouts };
 }
 
 const message = (value: unknown, idempotencyKey?: string): NewMessage => jsonMessage('/a', value, { idempotencyKey });
@@ -90,4 +94,60 @@ test('only so much waits for the store, and nothing when the server stops', asyn
   const waiting = Promise.allSettled(publishing);
   publisher.dispose();
   assert((await waiting).every(({ status }) => status === 'rejected'));
+});
+
+test('a message is tried until its time is over, with what is left of it', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.method(Math, 'random', () => 1);
+  let now = 1_000;
+  mock.method(performance, 'now', () => now);
+  const { publisher, answers, timeouts } = stage(1_000);
+  answers.push(...Array<Error>(10).fill(AWAY));
+  const outcome = assert.rejects(publisher.publish(message(1)), AWAY);
+  for (const pause of [51, 101, 201, 401]) {
+    await turn();
+    now += pause - 1;
+    mock.timers.tick(pause - 1);
+    await turn();
+    const { length } = timeouts;
+    now += 1;
+    mock.timers.tick(1);
+    await turn();
+    assert.equal(timeouts.length, length + 1);
+  }
+  assert.deepEqual(timeouts, [1_000, 949, 848, 647, 246]);
+  now = 1_999;
+  mock.timers.tick(801);
+  now = 2_000;
+  await outcome;
+  assert.deepEqual(timeouts.slice(5), [1]);
+});
+
+test('the pauses are short again after a success', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.method(Math, 'random', () => 1);
+  const { publisher, answers, tried } = stage();
+  for (const pause of [51, 51]) {
+    answers.push(AWAY);
+    const published = publisher.publish(message(1));
+    await turn();
+    mock.timers.tick(pause);
+    await published;
+  }
+  assert.equal(tried.length, 4);
+});
+
+test('a refusal that passes is tried again though it asks for no delay, and anything else is final', async ({ mock }) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.method(Math, 'random', () => 1);
+  const { publisher, answers, tried } = stage();
+  answers.push(new EngineUnavailable('ENGINE_UNAVAILABLE', 'no store', { code: Code.UNAVAILABLE }));
+  const published = publisher.publish(message(1));
+  await turn();
+  mock.timers.tick(50);
+  await published;
+  assert.equal(tried.length, 2);
+  const defect = Object.assign(new Error('of another package'), { code: Code.UNAVAILABLE });
+  answers.push(defect);
+  await assert.rejects(publisher.publish(message(1)), defect);
 });

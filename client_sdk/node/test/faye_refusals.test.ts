@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { status as Code } from '@grpc/grpc-js';
 
 import { ErrorInfo } from '../generated/google/rpc/error_details';
+import type { Status } from '../generated/google/rpc/status';
 import type { Client } from '../generated/pixied/v1/operations';
 import { EventKind, type Event } from '../generated/pixied/v1/watch';
 import { create, type FayeEngine, type FayeEngineOptions, type FayeMessage, type FayeServer } from '../src/faye';
@@ -325,6 +326,25 @@ describe('the Faye engine', () => {
     host.engine.emptyQueue('bob');
     host.engine.emptyQueue('ann');
     await untilEqual(() => puppet.link.commands, ['hello', 'attach 1']);
+  });
+
+  it('looks for the end of a session that turns out to be over', async () => {
+    await host.createClient();
+    host.events.length = 0;
+    host.connections.add('ann');
+    host.engine.emptyQueue('ann');
+    await untilEqual(() => puppet.link.commands, ['hello', 'attach 1']);
+    const answer = refusal('CLIENT_UNKNOWN', Code.NOT_FOUND);
+    puppet.link.tell({ $case: 'attachFailed', value: { handle: 1, error: answer.value as Status } });
+    await untilEqual(() => host.events, [['disconnect', 'ann'], ['close', 'ann']]);
+    assert.deepEqual(host.log, []);
+  });
+
+  it('asks nothing more once it is disconnected', async () => {
+    await host.createClient();
+    await host.engine.disconnect();
+    assert.equal(await host.createClient(), undefined);
+    assert.match(host.log[0]!, /this front-end has been closed$/);
   });
 
   it('tells once that pixied is away, refuses what is asked meanwhile, and tells that it is back', async () => {

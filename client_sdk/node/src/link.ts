@@ -110,7 +110,6 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     }
     clearInterval(this.silenceTimer);
     this.stream.close();
-    this.isUp = false;
     for (const attachment of [...this.attachments.values()]) {
       this.finish(attachment, attachment.wish ?? CLOSED);
     }
@@ -264,7 +263,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     this.stream.returnAfter(closing.reconnectAfterMs);
     const stream = this.streams;
     setImmediate(() => {
-      if (stream === this.streams) void this.writer.idle().then(() => stream === this.streams && this.writer.hangUp());
+      void this.writer.idle().then(() => stream === this.streams && this.writer.hangUp());
     });
   }
 

@@ -55,7 +55,8 @@ describe('a link', () => {
     now = 1_000;
     mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
     mock.method(performance, 'now', () => now);
-    mock.method(Math, 'random', () => 1);
+    // The shortest of the pauses that chance may choose.
+    mock.method(Math, 'random', () => 0);
     isClosed = false;
     await begin();
     await say(WELCOME);
@@ -246,6 +247,18 @@ describe('a link', () => {
     );
   });
 
+  it('keeps the first reason for which a client is given up', async () => {
+    let fail = (_error: Error): void => undefined;
+    const { attachment, partings } = attach('ann', () => new Promise((_, reject) => (fail = reject)));
+    await say(attached(1), delivery(1, 1));
+    attachment.detach();
+    fail(new Error('no'));
+    await flush();
+    await say(detached(1, DetachReason.REQUESTED));
+    assert.deepEqual(partings.map(({ reason }) => reason), ['requested']);
+    assert.deepEqual(commands(), ['attach 1', 'detach 1', 'ack 1']);
+  });
+
   it('hands nothing more to a client that is about to leave or has left', async () => {
     const got: string[] = [];
     const ann = attach('ann', ([message]) => void got.push(message!.data));
@@ -377,6 +390,20 @@ describe('a link', () => {
     assert.deepEqual(commands(), ['attach 2', 'attach 3']);
   });
 
+  it('tries again on the next stream where that refuses a client for now', async () => {
+    attach('ann');
+    await say(attached(1));
+    await renew();
+    await say(refused(1, Code.UNAVAILABLE));
+    await pass(1_000);
+    assert.deepEqual(commands(), ['attach 1', 'attach 1']);
+  });
+
+  it('says what ended its stream', () => {
+    scripted.call.break(Code.INTERNAL, 'a defect');
+    assert.deepEqual(news, ['down: Attach: a defect']);
+  });
+
   it('uses the handle of a client that has left again', async () => {
     const { attachment } = attach('ann');
     attach('bob');
@@ -477,9 +504,7 @@ describe('a link', () => {
     assert.equal(call.isCancelled, false);
     await pass(39_990);
     scripted.call.break(Code.UNAVAILABLE);
-    now += 100;
-    mock.timers.tick(100);
-    await flush();
+    await pass(0);
     await pass(10);
     assert.deepEqual([scripted.calls.length, scripted.call.isCancelled], [2, false]);
   });
@@ -552,10 +577,20 @@ describe('a link', () => {
     isClosed = true;
     await link.close(2_000);
     assert.deepEqual(partings.map(({ reason }) => reason), ['closed']);
+    await link.close(2_000);
     const late = attach('bob');
     assert.deepEqual(late.partings, []);
     await turn();
     assert.deepEqual(late.partings, [{ reason: 'closed', detail: 'this front-end has been closed' }]);
+  });
+
+  it('is closed at once while it is not welcomed', async () => {
+    scripted.call.break(Code.UNAVAILABLE);
+    await pass(100);
+    assert.equal(scripted.calls.length, 2);
+    isClosed = true;
+    await link.close(2_000);
+    assert.equal(scripted.call.isCancelled, true);
   });
 
   it('wants a handler, of each client or for all', async () => {

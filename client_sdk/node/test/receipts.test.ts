@@ -28,6 +28,17 @@ describe('receipts', () => {
     await turn();
     assert.deepEqual(handled, [2, 4]);
   });
+
+  it('wait for what is still to come of a delivery', async () => {
+    const handled: number[] = [];
+    const receipts = new Receipts((number) => void handled.push(number));
+    const receipt = receipts.open(1);
+    receipt.wait(Promise.resolve());
+    await turn();
+    assert.deepEqual(handled, []);
+    receipt.seal();
+    assert.deepEqual(handled, [1]);
+  });
 });
 
 describe('backoff', () => {

@@ -348,14 +348,14 @@ describe('the Faye engine', () => {
   });
 
   it('tells once that pixied is away, refuses what is asked meanwhile, and tells that it is back', async () => {
-    await begin({ operationTimeout: 50 });
-    await host.createClient();
-    host.events.length = 0;
+    await begin({ operationTimeout: 1_500 });
+    await until('it serves', async () => (await host.createClient()) === 'ann');
+    host.events.length = host.log.length = 0;
     const port = Number(puppet.address.split(':')[1]);
     puppet.dispose();
-    // Until it is known to be away this waits, and fails with everything else.
+    // Until pixied is known to be away this waits, and fails with everything else.
     host.engine.ping('ann');
-    await until('it is away', () => host.log.length > 0);
+    await until('it is away', () => host.log.some((line) => line.includes('is away')));
     assert(host.log[0]!.startsWith(`error|pixied at ? is away: ?|${puppet.address}|`));
     assert.equal(await host.createClient(), undefined);
     assert.equal(await host.clientExists('ann'), true);
@@ -371,7 +371,7 @@ describe('the Faye engine', () => {
     assert.equal(incoming.error, AWAY);
     puppet = await Puppet.start(port);
     puppet.answer = succeed;
-    await until('it is back', () => host.log.length > 1);
+    await until('it is back', () => host.log.some((line) => line.includes('is back')));
     assert.deepEqual([host.log[1], host.log.length, host.events], [`info|pixied at ? is back|${puppet.address}`, 2, []]);
     await until('it serves again', async () => (await host.createClient()) === 'ann');
     assert.deepEqual(requests('pingClient'), []);

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import nullcontext
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -45,16 +46,18 @@ class Breaking(Receiving):
         """They bring all that has come, and bring on."""
         self.peers[at].bench.store.resume()
 
-    @step(at=PEERS, meanwhile=MEANWHILE)
-    def cut(self, at: int, meanwhile: Meanwhile) -> None:
-        """They are cut, with all that they had not brought, while messages are sent."""
+    @step(at=PEERS, meanwhile=MEANWHILE, for_long=st.booleans())
+    def cut(self, at: int, meanwhile: Meanwhile, *, for_long: bool) -> None:
+        """They are cut, with all that they had not brought, while messages are sent; others come at once, or later."""
+        store = self.peers[at].bench.store
 
         async def cutting() -> None:
             await asyncio.sleep(_SOON)
-            self.peers[at].bench.store.cut()
+            store.cut()
 
         self.broken["cut"] += 1
-        self.run_both(cutting(), self.sending(meanwhile))
+        with store.unreached() if for_long else nullcontext():
+            self.run_both(cutting(), self.sending(meanwhile))
 
     @step(at=PEERS, notifications=_LATE, answers=_LATE)
     def delay(self, at: int, notifications: float, answers: float) -> None:

@@ -5,8 +5,8 @@ of two processes can be struck alone. What is held back had come in time: when t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any, cast
 
 from tests.engine.benches import Clock, Limits, RedisBench
@@ -48,6 +48,8 @@ class FaultyStore(Store):
         self._pubsubs: list[_FaultyPubSub] = []
         self._runs = asyncio.Event()
         self._runs.set()
+        self._reached = asyncio.Event()
+        self._reached.set()
 
     # What befalls the process
 
@@ -75,6 +77,15 @@ class FaultyStore(Store):
         """Break them; what they have not brought is gone."""
         for pubsub in list(self._pubsubs):
             pubsub.abort()
+
+    @contextmanager
+    def unreached(self) -> Iterator[None]:
+        """Let no new one be opened while the context lasts."""
+        self._reached.clear()
+        try:
+            yield
+        finally:
+            self._reached.set()
 
     def hang(self) -> None:
         """Stop the process: it takes no notification and no answer, and asks nothing."""
@@ -104,6 +115,7 @@ class FaultyStore(Store):
     async def pubsub(self, key: bytes) -> PubSub:
         """See `Store`."""
         await self._runs.wait()
+        await self._reached.wait()
         pubsub = _FaultyPubSub(await super().pubsub(key), self)
         self._pubsubs.append(pubsub)
         return cast("PubSub", pubsub)

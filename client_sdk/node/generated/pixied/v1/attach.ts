@@ -73,8 +73,8 @@ export interface Hello {
 }
 
 /**
- * Takes a client onto this link: its pending mail first, then live. Answered by `attached` or `attach_failed`, before any
- * of its mail. Whoever held the client loses it.
+ * Takes a client onto this link: its pending messages first, then live ones. Answered by `attached` or `attach_failed`,
+ * before any of its messages. Whoever held the client loses it.
  */
 export interface AttachClient {
   /** The client; required. CLIENT_UNKNOWN if there is none such. */
@@ -93,16 +93,16 @@ export interface AttachClient {
    */
   expires: boolean;
   /**
-   * Confirms the client's mail up to and with the batch that carried this cursor, whichever link that was on, before any
-   * mail is sent; in either mode. Default (0): confirms nothing, and mail that was sent before comes again, marked. One
-   * that was not handed out is FIELD_INVALID, and changes nothing. One that was confirmed before is no error.
+   * Confirms the client's messages up to and with the batch that carried this cursor, whichever link that was on, before
+   * any are sent; in either mode. Default (0): confirms nothing, and messages that were sent before come again, marked.
+   * One that was not handed out is FIELD_INVALID, and changes nothing. One that was confirmed before is no error.
    */
   ackCursor: number;
 }
 
 /**
- * Gives a client up: its mail stays with pixied, its session timeout begins to run (unless it ran all the time), and what
- * this link did not confirm before will be delivered again. Answered by `detached`.
+ * Gives a client up: its messages stay with pixied, its session timeout begins to run (unless it ran all the time), and
+ * what this link did not confirm before will be delivered again. Answered by `detached`.
  */
 export interface DetachClient {
   /** The handle of an attached client. One that has just been lost to another is no error. */
@@ -153,13 +153,13 @@ export interface AttachEvent {
     /** A client could not be attached. */
     { $case: "attachFailed"; value: AttachFailed }
     | //
-    /** Mail. */
+    /** Messages. */
     { $case: "delivery"; value: Delivery }
     | //
     /** A client is no longer on this link. */
     { $case: "detached"; value: Detached }
     | //
-    /** Clients lost mail. */
+    /** Clients lost messages. */
     { $case: "gap"; value: ClientGap }
     | //
     /** Please answer. */
@@ -192,7 +192,7 @@ export interface Welcome {
   maxMessageBytes: number;
 }
 
-/** Clients were attached; their mail follows. */
+/** Clients were attached; their messages follow. */
 export interface Attached {
   /** Their handles. */
   handles: number[];
@@ -206,7 +206,7 @@ export interface AttachFailed {
   error: Status | undefined;
 }
 
-/** Mail for some of the link's clients. Confirm it by its number. */
+/** Messages for some of the link's clients. Confirm the delivery by its number. */
 export interface Delivery {
   /** 1, 2, 3 ... on this link. */
   number: number;
@@ -243,8 +243,8 @@ export interface Detached {
 }
 
 /**
- * Clients lost mail, for a log was cut before it was read. A `delivery` follows: until it is confirmed, the loss is told
- * again wherever the client attaches next.
+ * Clients lost messages, for a log was cut before it was read. A `delivery` follows: until it is confirmed, the loss is
+ * announced again wherever the client attaches next.
  */
 export interface ClientGap {
   /** Their handles. */

@@ -134,8 +134,8 @@ export const BackendServiceService = {
   },
   /**
    * Ends a session: unsubscribes it everywhere, destroys channels that no one subscribes to any more, drops its queued
-   * mail, releases its id, and tells the front-end that holds it. After the answer nothing is delivered to it. Errors:
-   * CLIENT_UNKNOWN.
+   * messages, releases its id, and tells the front-end that holds it. After the answer nothing is delivered to it.
+   * Errors: CLIENT_UNKNOWN.
    */
   destroyClient: {
     path: "/pixied.v1.BackendService/DestroyClient" as const,
@@ -225,8 +225,8 @@ export const BackendServiceService = {
     responseDeserialize: (value: Buffer): QueueForResponse => QueueForResponse.decode(value),
   },
   /**
-   * Takes a client's pending mail, oldest first; waits for some if asked to (a long poll). Counts as a ping, and takes
-   * the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
+   * Takes a client's pending messages, oldest first; waits for some if asked to (a long poll). Counts as a ping, and
+   * takes the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
    * CLIENT_UNKNOWN, FIELD_INVALID, TIMEOUT_OUT_OF_RANGE (wait), TAKEN_OVER.
    */
   dequeueFor: {
@@ -253,9 +253,9 @@ export const BackendServiceService = {
     responseDeserialize: (value: Buffer): PublishResponse => PublishResponse.decode(value),
   },
   /**
-   * Streams one client's mail: what is pending first, then live. Holds the client as an attach does: its session does not
-   * expire, the last to take it wins. Ends with TAKEN_OVER, with CLIENT_UNKNOWN when the client is destroyed, or after
-   * `closing`. Errors: CLIENT_UNKNOWN, FIELD_INVALID.
+   * Streams one client's messages: what is pending first, then live. Holds the client as an attach does: its session
+   * does not expire, the last to take it wins. Ends with TAKEN_OVER, with CLIENT_UNKNOWN when the client is destroyed, or
+   * after `closing`. Errors: CLIENT_UNKNOWN, FIELD_INVALID.
    */
   deliver: {
     path: "/pixied.v1.BackendService/Deliver" as const,
@@ -267,7 +267,7 @@ export const BackendServiceService = {
     responseDeserialize: (value: Buffer): DeliverResponse => DeliverResponse.decode(value),
   },
   /**
-   * A front-end's link: the mail of all its clients on one stream. See `AttachRequest`. A violation of the stream's
+   * A front-end's link: the messages of all its clients on one stream. See `AttachRequest`. A violation of the stream's
    * protocol ends it with STREAM_PROTOCOL.
    */
   attach: {
@@ -326,8 +326,8 @@ export interface BackendServiceServer extends UntypedServiceImplementation {
   pingClient: handleUnaryCall<PingClientRequest, PingClientResponse>;
   /**
    * Ends a session: unsubscribes it everywhere, destroys channels that no one subscribes to any more, drops its queued
-   * mail, releases its id, and tells the front-end that holds it. After the answer nothing is delivered to it. Errors:
-   * CLIENT_UNKNOWN.
+   * messages, releases its id, and tells the front-end that holds it. After the answer nothing is delivered to it.
+   * Errors: CLIENT_UNKNOWN.
    */
   destroyClient: handleUnaryCall<DestroyClientRequest, DestroyClientResponse>;
   /**
@@ -356,8 +356,8 @@ export interface BackendServiceServer extends UntypedServiceImplementation {
    */
   queueFor: handleUnaryCall<QueueForRequest, QueueForResponse>;
   /**
-   * Takes a client's pending mail, oldest first; waits for some if asked to (a long poll). Counts as a ping, and takes
-   * the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
+   * Takes a client's pending messages, oldest first; waits for some if asked to (a long poll). Counts as a ping, and
+   * takes the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
    * CLIENT_UNKNOWN, FIELD_INVALID, TIMEOUT_OUT_OF_RANGE (wait), TAKEN_OVER.
    */
   dequeueFor: handleUnaryCall<DequeueForRequest, DequeueForResponse>;
@@ -368,13 +368,13 @@ export interface BackendServiceServer extends UntypedServiceImplementation {
    */
   publish: handleUnaryCall<PublishRequest, PublishResponse>;
   /**
-   * Streams one client's mail: what is pending first, then live. Holds the client as an attach does: its session does not
-   * expire, the last to take it wins. Ends with TAKEN_OVER, with CLIENT_UNKNOWN when the client is destroyed, or after
-   * `closing`. Errors: CLIENT_UNKNOWN, FIELD_INVALID.
+   * Streams one client's messages: what is pending first, then live. Holds the client as an attach does: its session
+   * does not expire, the last to take it wins. Ends with TAKEN_OVER, with CLIENT_UNKNOWN when the client is destroyed, or
+   * after `closing`. Errors: CLIENT_UNKNOWN, FIELD_INVALID.
    */
   deliver: handleServerStreamingCall<DeliverRequest, DeliverResponse>;
   /**
-   * A front-end's link: the mail of all its clients on one stream. See `AttachRequest`. A violation of the stream's
+   * A front-end's link: the messages of all its clients on one stream. See `AttachRequest`. A violation of the stream's
    * protocol ends it with STREAM_PROTOCOL.
    */
   attach: handleBidiStreamingCall<AttachRequest, AttachResponse>;
@@ -479,8 +479,8 @@ export interface BackendServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Ends a session: unsubscribes it everywhere, destroys channels that no one subscribes to any more, drops its queued
-   * mail, releases its id, and tells the front-end that holds it. After the answer nothing is delivered to it. Errors:
-   * CLIENT_UNKNOWN.
+   * messages, releases its id, and tells the front-end that holds it. After the answer nothing is delivered to it.
+   * Errors: CLIENT_UNKNOWN.
    */
   destroyClient(
     request: DestroyClientRequest,
@@ -607,8 +607,8 @@ export interface BackendServiceClient extends Client {
     callback: (error: ServiceError | null, response: QueueForResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Takes a client's pending mail, oldest first; waits for some if asked to (a long poll). Counts as a ping, and takes
-   * the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
+   * Takes a client's pending messages, oldest first; waits for some if asked to (a long poll). Counts as a ping, and
+   * takes the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
    * CLIENT_UNKNOWN, FIELD_INVALID, TIMEOUT_OUT_OF_RANGE (wait), TAKEN_OVER.
    */
   dequeueFor(
@@ -647,9 +647,9 @@ export interface BackendServiceClient extends Client {
     callback: (error: ServiceError | null, response: PublishResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Streams one client's mail: what is pending first, then live. Holds the client as an attach does: its session does not
-   * expire, the last to take it wins. Ends with TAKEN_OVER, with CLIENT_UNKNOWN when the client is destroyed, or after
-   * `closing`. Errors: CLIENT_UNKNOWN, FIELD_INVALID.
+   * Streams one client's messages: what is pending first, then live. Holds the client as an attach does: its session
+   * does not expire, the last to take it wins. Ends with TAKEN_OVER, with CLIENT_UNKNOWN when the client is destroyed, or
+   * after `closing`. Errors: CLIENT_UNKNOWN, FIELD_INVALID.
    */
   deliver(request: DeliverRequest, options?: Partial<CallOptions>): ClientReadableStream<DeliverResponse>;
   deliver(
@@ -658,7 +658,7 @@ export interface BackendServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<DeliverResponse>;
   /**
-   * A front-end's link: the mail of all its clients on one stream. See `AttachRequest`. A violation of the stream's
+   * A front-end's link: the messages of all its clients on one stream. See `AttachRequest`. A violation of the stream's
    * protocol ends it with STREAM_PROTOCOL.
    */
   attach(): ClientDuplexStream<AttachRequest, AttachResponse>;

@@ -13,7 +13,7 @@ export const protobufFileName = "pixied/v1/message.proto";
 
 /** What travels: one Bayeux message, and the sentence that says that some were lost. */
 
-/** Who confirms what was delivered. Unconfirmed mail is delivered again, marked as redelivered. */
+/** Who confirms what was delivered. Unconfirmed messages are delivered again, marked as redelivered. */
 export enum AckMode {
   /** UNSPECIFIED - The default: the same as ACK_MODE_AUTO. */
   UNSPECIFIED = 0,
@@ -71,8 +71,8 @@ export interface Message {
 }
 
 /**
- * Mail that a client should have got and will not: its log outgrew `max_log_messages`, `max_log_bytes`, `max_log_age` or
- * `max_total_bytes` before the client confirmed it.
+ * Messages that a client should have got and will not: their log outgrew `max_log_messages`, `max_log_bytes`,
+ * `max_log_age` or `max_total_bytes` before the client confirmed them.
  */
 export interface Gap {
   /** The subscribed channel or pattern whose log was cut; empty for the client's own inbox (QueueFor). */

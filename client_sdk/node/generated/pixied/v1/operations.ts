@@ -14,7 +14,7 @@ export const protobufPackage = "pixied.v1";
 
 export const protobufFileName = "pixied/v1/operations.proto";
 
-/** The requests and responses of the operations: one session, its subscriptions, its mail. */
+/** The requests and responses of the operations: one session, its subscriptions, its messages. */
 
 /** One session, as the backend knows it. */
 export interface Client {
@@ -238,7 +238,7 @@ export interface QueueForResponse {
   duplicates: number;
 }
 
-/** Takes a client's mail. */
+/** Takes a client's messages. */
 export interface DequeueForRequest {
   /** Required. */
   clientId: string;
@@ -257,7 +257,7 @@ export interface DequeueForRequest {
   ackCursor: string;
 }
 
-/** A client's mail. */
+/** A client's messages. */
 export interface DequeueForResponse {
   /** Oldest first; empty if there was nothing before the wait was over. */
   messages: Message[];
@@ -294,7 +294,7 @@ export interface PublishResult {
   duplicate: boolean;
 }
 
-/** Opens the stream of one client's mail. */
+/** Opens the stream of one client's messages. */
 export interface DeliverRequest {
   /** Required. */
   clientId: string;
@@ -308,8 +308,8 @@ export interface DeliverRequest {
 }
 
 /**
- * Some of the client's mail. The first answer comes at once, empty if nothing was pending: from then on the stream holds
- * the client.
+ * Some of the client's messages. The first answer comes at once, empty if nothing was pending: from then on the stream
+ * holds the client.
  */
 export interface DeliverResponse {
   /** In order. */

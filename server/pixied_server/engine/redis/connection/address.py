@@ -27,7 +27,7 @@ _HIGHEST_PORT = 65_535
 
 
 class AddressInvalid(ValueError):
-    """What is written is no address of a store. The text does not repeat it: there may be a password in it."""
+    """The text is not the address of a store. The error does not repeat it: there may be a password in it."""
 
 
 class Kind(Enum):
@@ -55,7 +55,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a server is told about who we are; nothing of it is needed everywhere."""
+    """The user and password to log in with; some servers need neither."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -63,7 +63,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Whom to trust, and what to show: paths of PEM files, or "" for the system's authorities and for nothing."""
+    """Authorities to trust and a certificate to show: paths of PEM files. "" is the system's authorities, or none."""
 
     ca: str = ""
     certificate: str = ""
@@ -73,7 +73,7 @@ class Tls:
         """Read the files.
 
         Raises:
-            AddressInvalid: if one can't be read or is not what it should be.
+            AddressInvalid: a file can't be read or is not what it should be.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca or None)
@@ -89,9 +89,9 @@ class Address:
     """A store's address. Neither `str` nor `repr` shows a password.
 
     Attributes:
-        endpoints: where it is, or for Sentinel and Cluster, whom to ask.
+        endpoints: the server, or the Sentinels or servers of a cluster to ask.
         master_name: what Sentinels call the master.
-        tls: None where TLS is not spoken.
+        tls: None without TLS.
     """
 
     kind: Kind
@@ -116,10 +116,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address.
+        """Parse an address.
 
         Raises:
-            AddressInvalid: if it is none; its text says what would be right.
+            AddressInvalid: the text is not an address; the error says what would be right.
         """
         try:
             url = urlsplit(text)

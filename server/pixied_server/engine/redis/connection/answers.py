@@ -1,4 +1,4 @@
-"""What Redis's error replies mean: which are of what was not done and may be done later, and what the others say."""
+"""The meaning of Redis's error replies: which commands to try again, and which error the others become."""
 
 from pixied_server.engine.redis.connection.failures import ScriptError, StoreFault, StoreFull, StoreRefuses
 from pixied_server.engine.redis.connection.wire import Refusal
@@ -10,18 +10,18 @@ _PASSING = frozenset(
     {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "BUSY", "NOREPLICAS"}
 )
 _FORBIDDEN = frozenset({"NOAUTH", "NOPERM", "WRONGPASS", "MISCONF", "DENIED"})
-# Redis ends the errors of a script's commands so: what the script did before them is done.
+# In an error of a script's command Redis writes this: the script's earlier commands took effect.
 _INSIDE = " script: "
 _OWN = "PIXIED"
 
 
 def was_not_done(refusal: Refusal) -> bool:
-    """Whether nothing was done now, and trying again may help, there or elsewhere."""
+    """Return whether the command did nothing and may succeed later, there or on another server."""
     return refusal.code in _PASSING and _INSIDE not in refusal.text
 
 
 def meaning(refusal: Refusal) -> Exception:
-    """The error that any other reply is to its caller."""
+    """Return the error to raise for any other reply."""
     text = refusal.text
     if refusal.code == _OWN:
         return ScriptError(text.removeprefix(f"{_OWN} "))

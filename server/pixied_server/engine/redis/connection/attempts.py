@@ -1,4 +1,4 @@
-"""How long one call to the store goes on trying."""
+"""How long one call to the store is tried again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,14 +33,14 @@ class Attempts:
 
     @property
     def left(self) -> float:
-        """Seconds that there still are."""
+        """Seconds until the deadline."""
         return max(0.0, self.deadline - self._loop.time())
 
     async def pause(self, failure: StoreUnavailable) -> None:
-        """Wait a moment, each time longer.
+        """Wait before the next attempt, each time longer.
 
         Raises:
-            StoreUnavailable: if trying again can't help, or the time is up.
+            StoreUnavailable: another attempt can't help, or the time is up.
         """
         if isinstance(failure, StoreRefuses):
             raise failure
@@ -52,10 +52,10 @@ class Attempts:
 
     @asynccontextmanager
     async def limit(self, where: object) -> AsyncIterator[None]:
-        """A context that takes no longer than there is time.
+        """End the context at the deadline.
 
         Raises:
-            StoreUnavailable: in place of a TimeoutError.
+            StoreUnavailable: the deadline came first.
         """
         try:
             async with asyncio.timeout_at(self.deadline):

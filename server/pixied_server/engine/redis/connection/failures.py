@@ -1,14 +1,14 @@
-"""What can go wrong between this process and its store. No text has a password, an argument or a message in it."""
+"""Failures between this process and its store. No text contains a password, an argument or a message."""
 
 __all__ = ["ScriptError", "StoreFault", "StoreFull", "StoreRefuses", "StoreUnavailable"]
 
 
 class StoreUnavailable(Exception):
-    """The store did not do it, or did not say in time that it did.
+    """The store did not execute a command, or did not answer in time.
 
     Args:
         why: what is wrong, for people.
-        ambiguous: whether it may have been done all the same. Else nothing was done.
+        ambiguous: whether the store may have executed the command. Otherwise nothing was done.
     """
 
     def __init__(self, why: str, *, ambiguous: bool = False) -> None:
@@ -21,11 +21,11 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreRefuses(StoreUnavailable):
-    """The store does not let us: a password, a permission, or a disk that it can't write to. Nothing was done."""
+    """The store refuses: a password, a permission, or a disk that it can't write to. Nothing was done."""
 
 
 class ScriptError(Exception):
-    """A refusal by a script itself: `redis.error_reply('PIXIED …')`.
+    """A script's own error reply: `redis.error_reply('PIXIED …')`.
 
     Attributes:
         text: what follows `PIXIED `.
@@ -37,4 +37,4 @@ class ScriptError(Exception):
 
 
 class StoreFault(Exception):
-    """An answer that no working store and script give: a defect of this program, or of the installation."""
+    """An answer that a working store and script never give: a defect of this program, or of the installation."""

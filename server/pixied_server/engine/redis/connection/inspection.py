@@ -16,7 +16,7 @@ COMMANDS = tuple(
     SISMEMBER SPUBLISH SRANDMEMBER SREM TIME UNLINK XADD XLEN XRANGE XTRIM ZADD ZCARD
     ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREM ZSCORE""".split()  # noqa: SIM905 - easier to read than 40 strings
 )
-# A command that is unknown, renamed or forbidden; how a server answers for its own users, which no INFO tells.
+# Finds commands that are unknown, renamed or forbidden to this user; INFO does not list them.
 _MISSING = """#!lua
 local key, missing = table.remove(ARGV), {}
 for _, name in ipairs(ARGV) do
@@ -37,10 +37,10 @@ class Severity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong (it can't work, or will lose messages) or risky.
+    """Something wrong (the server can't work as a store, or will lose messages) or risky.
 
     Attributes:
-        text: which server, what it is, and what would be right.
+        text: which server, what is wrong with it, and what would be right.
     """
 
     severity: Severity
@@ -48,7 +48,7 @@ class Finding:
 
 
 def facts(info: bytes) -> Mapping[str, str]:
-    """The lines of INFO."""
+    """Return the fields of INFO."""
     lines = (line.partition(":") for line in info.decode(errors="replace").splitlines() if ":" in line)
     return {name: value for name, _, value in lines}
 
@@ -62,13 +62,13 @@ async def inspected(
         node: its name.
         ask: sends it a command.
         key: one of ours.
-        has_key: whether it has that key, or would: in a cluster only one server runs a script that names it.
+        has_key: whether the key's slot is on this server: in a cluster only that server runs a script that names it.
         cluster: whether it is used as one of a cluster.
-        replicas: so many replicas it should have.
-        room: so many bytes of messages it may have to hold.
+        replicas: how many replicas it should have.
+        room: how many bytes of messages it may have to hold.
 
     Raises:
-        StoreUnavailable: if it does not answer.
+        StoreUnavailable: it does not answer.
     """
     found = list(await _about_commands(ask, key, has_key=has_key))
     info = await ask((b"INFO",))
@@ -103,7 +103,7 @@ async def _about_commands(ask: Ask, key: bytes, *, has_key: bool) -> Sequence[Fi
 
 
 def _about_version(about: Mapping[str, str]) -> Sequence[Finding]:
-    # Valkey tells Redis's version that it is compatible with as redis_version.
+    # Valkey's redis_version is the version of Redis that it is compatible with.
     version = about.get("redis_version", "")
     if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < _OLDEST:
         return [_wrong(f"its version is {version or 'unknown'}; Redis 7.0 or newer, or Valkey, is needed")]

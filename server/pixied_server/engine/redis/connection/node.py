@@ -10,7 +10,7 @@ from pixied_server.engine.redis.connection.wire import Refusal, Wire
 __all__ = ["Node"]
 
 
-# A server that has no memory left refuses SET itself: then nothing could be taken away from it either.
+# Without allow-oom a server that has no memory left refuses SET: then nothing could be deleted from it either.
 _WRITE = b"#!lua flags=allow-oom\nredis.call('SET', KEYS[1], '')"
 
 
@@ -36,10 +36,10 @@ class Node:
         return self._wire if self._wire and self._wire.alive else None
 
     async def connect(self) -> Wire:
-        """Give the connection; make it, if nobody else does already.
+        """Return the connection; open it if there is none.
 
         Raises:
-            StoreUnavailable: if the server can't be reached, or could not a moment ago.
+            StoreUnavailable: the server can't be reached, or could not a moment ago.
         """
         async with self._connecting:
             if wire := self.wire:
@@ -53,12 +53,12 @@ class Node:
             return self._wire
 
     async def replicated(self, key: bytes, replicas: int, timeout: float) -> None:
-        """Wait until what this server has answered before is on so many of its replicas.
+        """Wait until so many replicas have everything that this server has answered before.
 
-        Those who wait at the same time wait together.
+        Concurrent calls share one WAIT.
 
         Raises:
-            StoreUnavailable: if it is not, after so many seconds (`ambiguous`).
+            StoreUnavailable: the timeout came first (`ambiguous`).
         """
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._after(self._waiting, key, replicas, timeout))
@@ -69,12 +69,12 @@ class Node:
         if before is not None:
             await asyncio.wait([before])
         self._waiting, self._next = self._next, None
-        # It holds up all that follows it on its connection: so it has one where nothing else is.
+        # WAIT blocks all later commands of its connection, so it has a connection of its own.
         if self._second is None:
             self._second = Node(self._open)
         wire = await self._second.connect()
         deadline = asyncio.get_running_loop().time() + timeout
-        # Only the place of a connection's own last write can be waited for.
+        # WAIT waits for the connection's own last write, so there has to be one.
         written = wire.request((b"EVAL", _WRITE, 1, key), deadline)
         waited = wire.request((b"WAIT", replicas, max(1, round(timeout * 900))), deadline)
         for reply in (await written, await waited):
@@ -94,12 +94,12 @@ class Node:
             await self._wire.close()
 
     def _hold_back(self) -> None:
-        """However many wait for a server that is down, it is tried once per pause."""
+        """Try a server that is down once per pause, however many callers wait for it."""
         if self._failure and asyncio.get_running_loop().time() - self._failure[0] < FIRST_PAUSE:
             raise type(self._failure[1])(str(self._failure[1]))
 
 
 def _seen(one: "asyncio.Task[None]") -> None:
-    """Failures are told to those who wait; where nobody does any more, that is no fault."""
+    """Mark a failure as seen: that nobody waits for it any more is no fault."""
     if not one.cancelled():
         one.exception()

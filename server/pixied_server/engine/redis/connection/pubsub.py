@@ -32,20 +32,20 @@ class PubSub:
         wire.listen(self._take)
 
     def subscribe(self, *channels: bytes) -> None:
-        """Subscribe to channels; `messages` tells when it is so, or by a `sunsubscribe` that it can't be here."""
+        """Subscribe to channels; `messages` yields the confirmation, or a `sunsubscribe` if they are elsewhere."""
         self._say(b"SSUBSCRIBE", channels)
 
     def unsubscribe(self, *channels: bytes) -> None:
-        """Unsubscribe from channels; `messages` tells when it is so."""
+        """Unsubscribe from channels; `messages` yields the confirmation."""
         self._say(b"SUNSUBSCRIBE", channels)
 
     async def messages(self) -> AsyncIterator[tuple[bytes, bytes, Any]]:
-        """What comes, in order: `smessage`, `ssubscribe` or `sunsubscribe`, the channel, and the message or a number.
+        """Yield `smessage`, `ssubscribe` or `sunsubscribe`, the channel, and the message or a number, in order.
 
-        A `sunsubscribe` that nobody asked for says that the channel's slot is another server's now.
+        A `sunsubscribe` that nobody asked for means that the channel's slot has moved to another server.
 
         Raises:
-            StoreUnavailable: when the connection has broken.
+            StoreUnavailable: the connection has broken.
         """
         came = self._came
         while True:
@@ -59,7 +59,7 @@ class PubSub:
             await self._news.wait()
 
     def abort(self) -> None:
-        """Cut the connection: whoever reads it is told that it has broken."""
+        """Cut the connection: `messages` raises."""
         self._wire.abort()
 
     async def close(self) -> None:
@@ -67,7 +67,7 @@ class PubSub:
         await self._wire.close()
 
     def _say(self, verb: bytes, channels: Sequence[bytes]) -> None:
-        # One command each: those of several slots can't be in one, and a refusal then is of one channel.
+        # One command for each channel: one command can't name several slots, and a refusal then concerns one channel.
         for channel in channels:
             self._asked.append(channel)
             self._wire.send((verb, channel))
@@ -83,7 +83,7 @@ class PubSub:
         if type(reply) is not list:
             return self._refused(reply)
         kind, channel, data = reply
-        # What was asked for is answered in order; a `sunsubscribe` out of order is the server's own.
+        # The server confirms requests in their order; a `sunsubscribe` out of order is the server's own.
         if kind != b"smessage" and self._asked and self._asked[0] == channel:
             self._asked.popleft()
         return kind, channel, data

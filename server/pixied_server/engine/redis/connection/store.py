@@ -1,7 +1,7 @@
 """The store as the engine sees it: scripts run where their keys are, and live messages come by pub/sub.
 
-Whatever Redis answers about itself (a script that it has forgotten, a slot that moves, a failover) ends here: what was
-not done is tried again for as long as the store's timeout lasts; what may have been done never is.
+Redis's answers about itself (an unknown script, a slot that moves, a failover) end here: a command that was not
+executed is tried again within the store's timeout; one that may have been executed never is.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Script:
 
     Args:
         source: the script.
-        tells_server: its first argument, before those of its caller, is what the server has drawn when it was started.
+        tells_server: its first argument, before those of its caller, is the server's run id.
     """
 
     __slots__ = ("sha1", "source", "tells_server")
@@ -62,15 +62,15 @@ class Script:
 class Store:
     """A Redis installation.
 
-    Commands share one connection per server, and are written in the order of their calls. A call that had to be tried
-    again comes after those that were written meanwhile; who needs an order across failures has one call under way.
+    Commands share one connection per server, and are written in the order of their calls. A call that is tried again
+    comes after calls that were written meanwhile; a caller that needs an order across failures waits for each call.
 
     Args:
-        address: where it is.
-        timeout: seconds that a call takes at most, trying again included.
+        address: the store's.
+        timeout: seconds that a call takes at most, further attempts included.
 
     Raises:
-        AddressInvalid: if the address names TLS files that can't be used.
+        AddressInvalid: the address names TLS files that can't be used.
     """
 
     def __init__(self, address: Address, *, timeout: float) -> None:
@@ -85,7 +85,7 @@ class Store:
         """Connect to all servers that have keys.
 
         Raises:
-            StoreUnavailable: if one is not reached within the timeout.
+            StoreUnavailable: a server was not reached within the timeout.
         """
         attempts = Attempts(self._timeout)
         while True:
@@ -116,10 +116,10 @@ class Store:
             Its reply: bytes, ints, lists of such, or None.
 
         Raises:
-            ScriptError: if the script itself refused.
-            StoreFull: if the store has no memory for it.
-            StoreUnavailable: if the store did not do it in time, or may have done it (`ambiguous`).
-            StoreFault: if the store's answer makes no sense.
+            ScriptError: the script itself refused.
+            StoreFull: the store has no memory for it.
+            StoreUnavailable: the store did not run it in time, or may have run it (`ambiguous`).
+            StoreFault: the store's answer makes no sense.
         """
         reply, _ = await self.run_on(keys, script, args)
         return reply
@@ -127,7 +127,7 @@ class Store:
     async def run_on(
         self, keys: Sequence[bytes], script: Script, args: Sequence[bytes | int | str]
     ) -> tuple[Any, Wire]:
-        """As `run`. Returns the reply, and the connection that it came on."""
+        """Do as `run`. Return the reply, and its connection."""
         attempts = Attempts(self._timeout)
         name: Command = (b"EVALSHA", script.sha1)
 
@@ -141,45 +141,45 @@ class Store:
                 return reply, wire
             if reply.code != "NOSCRIPT":
                 raise meaning(reply)
-            # Unlike SCRIPT LOAD, this is one round trip, and nothing can be forgotten in between.
+            # Unlike SCRIPT LOAD and EVALSHA this is one round trip, and no SCRIPT FLUSH can come in between.
             name = (b"EVAL", script.source)
 
     async def pubsub(self, key: bytes) -> PubSub:
-        """Open a connection to the server that has a key, for the messages of channels.
+        """Open a pub/sub connection to the server that has a key.
 
         Raises:
-            StoreUnavailable: if it is not reached within the timeout.
+            StoreUnavailable: the server was not reached within the timeout.
         """
         attempts = Attempts(self._timeout)
         while True:
             try:
                 async with attempts.limit(self.address):
-                    # A slot that has moved would be told to a command, but not to a connection that only listens.
+                    # A command is answered MOVED where a slot has moved; a connection that only listens is not.
                     return PubSub(await self._open(await self._topology.find(key)))
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 
     async def replicated(self, wire: Wire, key: bytes, replicas: int) -> None:
-        """Wait until what a server answered before is on so many of its replicas.
+        """Wait until so many of a server's replicas have what it has answered before.
 
         Args:
-            wire: the connection that it answered on; see `run_on`.
-            key: one that the server has; it is written to, as only a write's place can be waited for.
+            wire: the connection of the answer; see `run_on`.
+            key: a key of the server; it is written to, because WAIT needs a write to wait for.
             replicas: how many.
 
         Raises:
-            StoreUnavailable: if it is not within the timeout; what was done is done all the same (`ambiguous`).
+            StoreUnavailable: the timeout came first; what was done stays done (`ambiguous`).
         """
         await self._node(wire.endpoint).replicated(key, replicas, self._timeout)
         if not wire.alive:
-            # A server that was started again meanwhile may not have it any more, nor what it has now from it.
+            # A server that restarted meanwhile may have lost it, and then its replicas lose it too.
             raise StoreUnavailable(f"{wire.endpoint} was left before its replicas had it", ambiguous=True)
 
     async def node_of(self, key: bytes) -> str:
-        """The name of the server that has a key, by what is known for at most a second.
+        """Return the name of the server that has a key, as of at most a second ago.
 
         Raises:
-            StoreUnavailable: if that can't be found out within the timeout.
+            StoreUnavailable: the server could not be found within the timeout.
         """
         attempts = Attempts(self._timeout)
         while True:
@@ -190,10 +190,10 @@ class Store:
                 await attempts.pause(failure)
 
     async def info(self) -> Mapping[str, Mapping[str, str]]:
-        """INFO of each server that has keys, by the server's name.
+        """Return INFO of each server that has keys, by the server's name.
 
         Raises:
-            StoreUnavailable: if one does not answer within the timeout.
+            StoreUnavailable: a server does not answer within the timeout.
         """
         attempts = Attempts(self._timeout)
         async with attempts.limit(self.address):
@@ -204,12 +204,12 @@ class Store:
         """Look for what is wrong or risky about the servers that have keys.
 
         Args:
-            key: one of ours: whether scripts may use it is looked at too.
-            replicas: so many replicas each should have.
-            total_bytes: so many bytes of messages they may have to hold together.
+            key: one of ours: it has to be allowed to scripts.
+            replicas: how many replicas each should have.
+            total_bytes: how many bytes of messages they may have to hold together.
 
         Raises:
-            StoreUnavailable: if one does not answer within the timeout.
+            StoreUnavailable: a server does not answer within the timeout.
         """
         attempts = Attempts(self._timeout)
         cluster = self.address.kind is Kind.CLUSTER
@@ -251,7 +251,7 @@ class Store:
         return reply
 
     async def _request(self, key: bytes, command: Callable[[Wire], Command], attempts: Attempts) -> tuple[Any, Wire]:
-        """Send a command until it is answered with something that only its author understands."""
+        """Send a command until the answer is not about the server itself."""
         while True:
             wire = self._ready(key) or await self._reach(key, attempts)
             reply = await wire.request(command(wire), attempts.deadline)
@@ -265,7 +265,7 @@ class Store:
                 return reply, wire
 
     def _passes(self, refusal: Refusal, wire: Wire) -> bool:
-        """Whether this is the answer of a server that did nothing now, and it or another one may a moment later."""
+        """Return whether the server did nothing now, and it or another one may a moment later."""
         if not was_not_done(refusal):
             return False
         if refusal.code == "MOVED":
@@ -279,7 +279,7 @@ class Store:
         return True
 
     def _asking_terms(self) -> Terms:
-        """How those are reached that are only asked: of several that are silent, some must fit into a call's time."""
+        """Return terms for servers that are only asked: several silent ones must fit into one call's timeout."""
         who = self.address.sentinel_credentials if self.address.kind is Kind.SENTINEL else self.address.credentials
         return replace(self._terms, patience=min(1.0, self._timeout / 4), credentials=who, db=0)
 
@@ -324,7 +324,7 @@ class Store:
         return wire
 
     async def _check(self, wire: Wire) -> None:
-        """See that a server has keys, and which start of it this is.
+        """Check that a server is a master, and learn its run id.
 
         Raises:
             StoreUnavailable: it is a replica, or does not answer.

@@ -1,4 +1,4 @@
-"""Which server has a key: one server, the master that Sentinels name, or the master of a slot of a cluster."""
+"""Which server has a key: the only one, the master that Sentinels name, or the master of a cluster's slot."""
 
 import asyncio
 from binascii import crc_hqx
@@ -19,63 +19,63 @@ _FRESH = 1.0
 
 
 def slot_of(key: bytes) -> int:
-    """A key's slot in a cluster: by its hash tag, if it has one."""
+    """Return a key's slot in a cluster: by its hash tag, if it has one."""
     start = key.find(b"{")
     end = key.find(b"}", start + 1) if start >= 0 else -1
     return crc_hqx(key[start + 1 : end] if end > start + 1 else key, 0) % SLOTS
 
 
 def pointed_to(host: bytes | str | None, port: int, asked: Endpoint) -> Endpoint:
-    """Where a server points to. One that does not know its own host leaves it out: then it is the one that we used."""
+    """Return where a server points to. One that does not know its own host leaves it out: then it is the one asked."""
     name = host.decode() if isinstance(host, bytes) else host
     return Endpoint(asked.host if name in {None, "", "?"} else name or "", port)
 
 
 class Topology(Protocol):
-    """What is known of a store's servers, and how more is found out."""
+    """The servers of a store, as far as they are known."""
 
     def endpoint(self, key: bytes) -> Endpoint | None:
-        """The server that has a key as far as is known; None: `find` it."""
+        """Return the server that has a key, as far as is known; None: `find` it."""
 
     async def find(self, key: bytes) -> Endpoint:
         """Ask which server has a key.
 
         Raises:
-            StoreUnavailable: if nobody knows.
+            StoreUnavailable: no server knows.
         """
 
     async def current(self, key: bytes) -> Endpoint:
-        """The server that has a key, by what is known for at most a second.
+        """Return the server that has a key, as of at most a second ago.
 
         Raises:
-            StoreUnavailable: if nobody knows.
+            StoreUnavailable: no server knows.
         """
 
     async def masters(self) -> Collection[Endpoint]:
         """Ask for all servers that have keys.
 
         Raises:
-            StoreUnavailable: if nobody knows.
+            StoreUnavailable: no server knows.
         """
 
     def accepts(self, wire: Wire) -> bool:
-        """Whether a server that was reached says of itself that it is one that has keys."""
+        """Return whether a server says of itself that it is a master."""
 
     def doubt(self, endpoint: Endpoint) -> None:
-        """A server can't be reached or no longer is what it was: ask before it is used again."""
+        """Forget a server that can't be reached or is no longer a master: ask before it is used again."""
 
     def moved(self, slot: int, to: Endpoint) -> None:
-        """A server said who has a slot."""
+        """Note a server's word that a slot is at another."""
 
     def uncovered(self) -> int:
-        """How many slots no server has."""
+        """Return how many slots no server has."""
 
     async def close(self) -> None:
-        """Close what was opened to ask."""
+        """Close the connections that were opened to ask."""
 
 
 class _Single:
-    """One server, which has all keys. What it is in a Sentinel's eyes is not asked."""
+    """One server, which has all keys."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -109,9 +109,9 @@ class _Single:
 
 
 class _Sentinels:
-    """The master of a name. While commands flow, Sentinels are asked each second whether it still is.
+    """The master of a name. While commands flow, Sentinels are asked each second whether it still is the master.
 
-    For a master that is cut off from them goes on answering, until they can tell it what it is.
+    A master that is cut off from the Sentinels goes on answering: only they know that it has been replaced.
     """
 
     def __init__(self, name: str, enquiry: "_Enquiry") -> None:
@@ -166,7 +166,7 @@ class _Sentinels:
         return self._loop.time() - self._asked > _FRESH
 
     async def _ask_meanwhile(self) -> None:
-        # Without an answer the master is believed on: Sentinels that are all gone don't make it another.
+        # Without an answer the master stays: Sentinels that are all gone do not replace it.
         with suppress(StoreUnavailable):
             await self.find(b"")
         self._asked = self._loop.time()
@@ -209,7 +209,7 @@ class _Cluster:
 
     def moved(self, slot: int, to: Endpoint) -> None:
         self._slots[slot] = to
-        # Slots seldom move alone; who wants to know where one is now shall ask.
+        # Slots seldom move alone: the next `current` asks again.
         self._asked = float("-inf")
 
     def uncovered(self) -> int:
@@ -219,7 +219,7 @@ class _Cluster:
         await self._enquiry.close()
 
     async def _ask(self, since: float) -> None:
-        """Have an answer that is not older than this."""
+        """Ask, unless there is an answer that is not older than this."""
         async with self._asking:
             if self._asked >= since:
                 return
@@ -234,11 +234,11 @@ class _Cluster:
 
 
 class _Enquiry:
-    """Questions to whichever of some servers answers first, one after the other.
+    """Questions to several servers, one after the other until one answers.
 
     Args:
-        endpoints: whom to ask; they stay, whatever is learnt.
-        terms: how they are reached.
+        endpoints: the servers to ask first; they are never forgotten.
+        terms: how to connect to them.
     """
 
     def __init__(self, endpoints: Collection[Endpoint], terms: Terms) -> None:
@@ -249,10 +249,10 @@ class _Enquiry:
         self._asking = asyncio.Lock()
 
     async def ask(self, command: Command) -> tuple[Endpoint, Any]:
-        """Give the answer and who gave it.
+        """Return the server that answered, and its answer.
 
         Raises:
-            StoreUnavailable: if none answers.
+            StoreUnavailable: none answers.
         """
         failures = []
         async with self._asking:
@@ -266,13 +266,13 @@ class _Enquiry:
         raise kind("; ".join(map(str, failures[:3])))
 
     def ask_another(self) -> None:
-        """What the first one said was not so, or it said nothing: ask it last."""
+        """Ask the first server last: its answer was wrong, or there was none."""
         self._endpoints.rotate(-1)
         if self._wire:
             self._wire.abort()
 
     def learn(self, endpoints: Collection[Endpoint]) -> None:
-        """There are others to ask, better than those whom we had."""
+        """Prefer these servers to those that were known before."""
         first = [one for one in endpoints if one == self._endpoints[0]]
         self._endpoints = deque(dict.fromkeys((*first, *endpoints, *self._always)))
 
@@ -297,11 +297,11 @@ class _Enquiry:
 
 
 def topology(address: Address, asking: Terms) -> Topology:
-    """How the servers of an address are found.
+    """Return the topology of an address.
 
     Args:
         address: the store's.
-        asking: how those are reached that are only asked where a key is.
+        asking: how to connect to servers that are only asked where a key is.
     """
     match address.kind:
         case Kind.SINGLE | Kind.UNIX:

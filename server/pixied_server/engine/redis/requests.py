@@ -1,4 +1,4 @@
-"""What one process asks another over the store, and the other answers."""
+"""Requests of one process to another over the store, and their answers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ class Requests:
         self._waiting: dict[str, asyncio.Future[Sequence[str]]] = {}
 
     async def ask(self, process: str, kind: str, *words: str) -> Sequence[str] | None:
-        """Ask a process something.
+        """Ask another process something.
 
         Args:
-            process: the other one, which receives kind, this process, the request's name and the words.
-            kind: one letter, that says what is asked.
+            process: the other process, which receives kind, this process, the request's name and the words.
+            kind: the kind of notification, one letter.
             words: without line ends.
 
         Returns:
-            Its answer, or None if it is no more, or does not answer in time.
+            Its answer, or None if it is gone or does not answer in time.
 
         Raises:
             EngineUnavailable: the store does not answer.
@@ -55,11 +55,11 @@ class Requests:
         await self._notify(process, "A", name, *words)
 
     def on_answer(self, name: str, *words: str) -> None:
-        """A request of this process is answered."""
+        """Take the answer to a request of this process."""
         waiting = self._waiting.get(name)
         if waiting is not None and not waiting.done():
             waiting.set_result(words)
 
     async def _notify(self, process: str, *words: str) -> int:
-        """Returns how many receive it."""
+        """Notify a process. Return how many receive it."""
         return await self._process.partitions[0].notify(process, "\n".join(words))

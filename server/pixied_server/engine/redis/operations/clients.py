@@ -1,4 +1,4 @@
-"""Clients and namespaces: what is in one partition each."""
+"""Clients and namespaces: each is in one partition."""
 
 import asyncio
 import json
@@ -21,9 +21,9 @@ __all__ = ["Clients"]
 
 # How often a draw may hit a taken namespace before its length counts as used up.
 _DRAWS = 100
-# So many messages are looked at to count those only once that came through several subscriptions.
+# Up to this many messages are read to count one that came through several subscriptions only once.
 _EXACT = 500
-# A change that no one can know of without looking.
+# A change that is later than any that a process knows: it has to look.
 _ENDED = 1 << 52
 
 
@@ -33,7 +33,7 @@ class Clients:
     Args:
         process: this process.
         ownership: the clients that it owns.
-        subscriptions: know who subscribes.
+        subscriptions: the members of patterns.
         events: shows what happens.
     """
 
@@ -78,7 +78,7 @@ class Clients:
         )
 
     async def pending(self, client_id: str, record: Record) -> int:
-        """How many messages the client has not confirmed, here or in the store."""
+        """Return how many messages the client has not confirmed, to its owner here or in the store."""
         progress = self._confirmed(client_id, record)
         home = self._process.layout.of(client_id)
         by_partition: dict[int, list[tuple[str, int]]] = {home: [(client_id, progress[home])]}

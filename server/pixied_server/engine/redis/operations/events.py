@@ -1,4 +1,4 @@
-"""Events, and how processes show them to each other: only those of kinds that somebody watches for."""
+"""Events, and how processes share them: only those of kinds that a watcher wants."""
 
 import asyncio
 import json
@@ -11,19 +11,19 @@ from pixied_server.engine.redis.requests import Requests
 
 __all__ = ["Events"]
 
-# So many go in one call.
+# How many go in one call.
 _SLICE = 500
 
 
 class Events:
-    """What watchers are shown, here and in other processes.
+    """The events that watchers see, here and in other processes.
 
     Args:
         process: this process.
-        requests: asks the others.
+        requests: asks other processes.
 
     Attributes:
-        others: which kinds other processes want, one bit each.
+        others: the kinds that other processes want, one bit each.
     """
 
     def __init__(self, process: Process, requests: Requests) -> None:
@@ -34,23 +34,23 @@ class Events:
 
     @property
     def own(self) -> int:
-        """Which kinds are wanted here, one bit each."""
+        """The kinds that are wanted here, one bit each."""
         return sum(_BITS[kind] for kind in self._process.listener.wanted)
 
     def watched(self, kind: EventKind) -> bool:
-        """Whether anyone wants events of this kind."""
+        """Return whether any watcher wants events of this kind."""
         wanted = self._process.listener.wanted
         return bool(wanted and kind in wanted) or bool(self.others and self.others & _BITS[kind])
 
     def show_if_watched(
         self, kind: EventKind, at: float, *, client_id: str = "", channel: str = "", reason: str = ""
     ) -> None:
-        """Something happened."""
+        """Make an event and show it, if any watcher wants its kind."""
         if self.watched(kind):
             self.show(Event(kind, at, client_id=client_id, channel=channel, reason=reason))
 
     def show(self, event: Event) -> None:
-        """Show an event to all who watch."""
+        """Show an event to all watchers."""
         self._process.listener.happened(event)
         if self.others & _BITS[event.kind]:
             if not self._waiting:
@@ -65,17 +65,17 @@ class Events:
             await self._process.partitions[0].events(self._process.name, some)
 
     async def ask_for(self) -> None:
-        """Somebody begins to watch here: once this returns, all processes that live show what is wanted."""
+        """Ask all live processes for the kinds that are wanted here. They send them once this returns."""
         others = set(await self._process.partitions[0].processes()) - {self._process.name}
         await asyncio.gather(*[self._requests.ask(process, "W", str(self.own)) for process in others])
 
     def on_watched(self, process: str, name: str, kinds: str) -> None:
-        """Somebody begins to watch at another process."""
+        """Send events of these kinds to a process where a watcher begins."""
         self.others |= int(kinds)
         self._process.spawn(self._requests.answer(process, name))
 
     def on_event(self, process: str, text: str) -> None:
-        """Something happened in a process."""
+        """Show an event of another process."""
         if process != self._process.name:
             self._process.listener.happened(_decoded(text))
 
@@ -84,7 +84,7 @@ _BITS = {kind: 1 << kind.value for kind in EventKind}
 
 
 def _encoded(event: Event) -> str:
-    """An event as a text; what is empty is left out."""
+    """Encode an event as text, without its empty fields."""
     fields: dict[str, Any] = {name: value for name, value in asdict(event).items() if value or name == "at"}
     return json.dumps({**fields, "kind": event.kind.name})
 

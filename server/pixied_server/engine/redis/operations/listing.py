@@ -1,4 +1,4 @@
-"""Lists in pages, put together from what each partition has. Nothing is read that is larger than a page."""
+"""Lists in pages, merged from all partitions. No read is larger than a page."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ from pixied_server.engine.redis.partition.protocol import Answer, LogState, Part
 
 __all__ = ["Listing"]
 
-# So many names are read at once where it is not known how many of them will do.
+# How many names are read at once where some of them may be filtered out.
 _CHUNK = 500
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Listing:
         self._partitions = partitions
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
-        """Those with a subscription that meets the pattern in at least one channel name."""
+        """List clients with a subscription that meets the pattern in at least one channel name."""
 
         async def item(client_id: str) -> str:
             return client_id
@@ -43,12 +43,12 @@ class Listing:
     async def clients(
         self, page: PageRequest, pattern: str, described: Callable[[str], Awaitable[Client | None]]
     ) -> Page[Client]:
-        """The clients that pass the filter and are described."""
+        """List the clients that pass the filter and have a description."""
         names = self._subscribers(pattern, page.after) if pattern else self._clients(page.after)
         return await self._page(page, names, described)
 
     async def channels(self, page: PageRequest, pattern: str) -> Page[Channel]:
-        """The channels that meet a pattern; "" for all."""
+        """List the channels that meet a pattern; "" for all."""
         names = self._patterns(page.after, pattern)
         return await self._page(page, names, self._channel)
 
@@ -62,7 +62,7 @@ class Listing:
     async def _page(
         self, page: PageRequest, names: AsyncIterator[str], item: Callable[[str], Awaitable[T | None]]
     ) -> Page[T]:
-        """The items of a page; names whose item is None are left out."""
+        """Make a page of items; names whose item is None are left out."""
         items: list[T] = []
         last = ""
         chunk: list[str] = []
@@ -78,7 +78,7 @@ class Listing:
         return Page(items, "")
 
     async def _fill(self, items: list[T], names: list[str], item: Callable[[str], Awaitable[T | None]]) -> str:
-        """Add items. Returns the name of the last one that was added."""
+        """Add items. Return the name of the last one that was added."""
         last = ""
         for name, found in zip(names, await asyncio.gather(*map(item, names)), strict=True):
             if found is not None:
@@ -109,7 +109,7 @@ class Listing:
             yield name
 
     async def _alive(self, names: AsyncIterator[str]) -> AsyncIterator[str]:
-        """Those whose sessions are not over, though nobody may have cleared them away yet."""
+        """Leave out sessions that are over and have yet to be reaped."""
         chunk: list[str] = []
         async for name in names:
             chunk.append(name)
@@ -142,7 +142,7 @@ async def _chunks(page: Callable[[str, int], Answer[list[str]]], after: str) -> 
 
 
 async def _merged(sources: Sequence[AsyncIterator[str]]) -> AsyncIterator[str]:
-    """Ascending sources as one ascending list, each name once."""
+    """Merge ascending sources into one ascending list, each name once."""
     firsts = await asyncio.gather(*[anext(source, None) for source in sources])
     heads = [(first, number) for number, first in enumerate(firsts) if first is not None]
     heapify(heads)

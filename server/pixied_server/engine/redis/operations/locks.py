@@ -1,4 +1,4 @@
-"""A lock for each name: what concerns one client is done one after the other."""
+"""A lock for each name: changes of one client happen one after the other."""
 
 import asyncio
 from collections.abc import AsyncIterator

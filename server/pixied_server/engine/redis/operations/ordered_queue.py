@@ -1,4 +1,4 @@
-"""Work that is prepared at the same time and done in the order in which it was begun."""
+"""Work that is prepared concurrently and done in the order of the calls."""
 
 import asyncio
 from collections import deque
@@ -19,7 +19,7 @@ class _Work(Generic[T]):
 
 
 class OrderedQueue(Generic[T]):
-    """Each piece of work is done once it and all before it are ready."""
+    """Does each piece of work when this one and all earlier ones are prepared."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Work[T]] = deque()
@@ -29,9 +29,9 @@ class OrderedQueue(Generic[T]):
         return bool(self._waiting)
 
     async def do(self, act: Callable[[], T], prepared: Awaitable[None] | None = None) -> T:
-        """Do work once it is prepared and all before it are done. Work that fails before that leaves the queue.
+        """Do work once it is prepared and all earlier work is done. Work whose preparation fails leaves the queue.
 
-        All whose turn has come act at once: what they ask of a store then goes to it in one call.
+        All work whose turn has come is done at once, so its requests go to the store in one call.
         """
         work: _Work[T] = _Work(act, asyncio.get_running_loop().create_future())
         self._waiting.append(work)

@@ -36,7 +36,7 @@ class _Reserved:
         self.answer = answer
 
     async def free(self) -> None:
-        """It was reserved in vain: it stands for nothing, unless it did before."""
+        """Free the key again, unless it stood for a message before."""
         try:
             known = await self.answer
         except (KeyReused, KeyFull):
@@ -51,7 +51,7 @@ class Publishing:
     Args:
         process: this process.
         subscriber: receives what is published.
-        clients: know what a client has pending.
+        clients: counts what a client has pending.
         events: shows what happens.
         retention: keeps all messages within their bounds.
     """
@@ -90,7 +90,7 @@ class Publishing:
 
     @contextmanager
     def _reserving(self) -> Iterator[list[_Reserved]]:
-        """Keys that are reserved meanwhile are free again if it comes to nothing. Nobody waits for that."""
+        """Free the keys that were reserved in the context if it raises, in the background."""
         reserved: list[_Reserved] = []
         try:
             yield reserved
@@ -100,10 +100,10 @@ class Publishing:
             raise
 
     async def _in_order(self, messages: Sequence[Message], reserved: list[_Reserved]) -> Sequence[Answer[Published]]:
-        """Publish as soon as the keys are seen to and those who came before have published.
+        """Publish once the keys are checked and all earlier calls have published.
 
-        So what a caller sends stays in order, and the keys of all who come at once are seen to at once: one after the
-        other each would wait for an answer of the store.
+        So a caller's messages stay in order, and concurrent calls check their keys concurrently: one after the other,
+        each would wait for the store.
         """
         preparing = self._prepare("", messages, reserved)
         if not preparing and not self._queue:
@@ -113,10 +113,10 @@ class Publishing:
     def _prepare(
         self, client_id: str, messages: Sequence[Message], reserved: list[_Reserved]
     ) -> Awaitable[None] | None:
-        """What has to be done about keys before messages are published or queued.
+        """Return what has to be done about keys before messages are published or queued.
 
-        The script that publishes a message checks its key. Of several messages each could be refused for its own after
-        others were published, so their keys are reserved first.
+        The script that publishes a message checks its key. Of several messages one could be refused after others were
+        published, so their keys are reserved first.
         """
         if not any(message.key for message in messages):
             return None
@@ -193,7 +193,7 @@ class Publishing:
             )
 
     async def _reserve(self, client_id: str, messages: Sequence[Message], reserved: list[_Reserved]) -> None:
-        """Have each key stand for its message, or, if one of them stands for another, none."""
+        """Reserve each key for its message, or none if one of them stands for another message."""
         if client_id:
             await self._process.home(client_id).look(client_id)
         for index, message in enumerate(messages):
@@ -209,10 +209,10 @@ class Publishing:
             await self._key_checked(answer, index)
 
     async def _key_checked(self, answer: Answer[T], index: int) -> T:
-        """An answer that is there.
+        """Return an answer that has come.
 
         Raises:
-            IdempotencyKeyReused, LimitMemory: what a key stands for, or that there are too many, forbids the message.
+            IdempotencyKeyReused, LimitMemory: the key stands for another message, or there are too many keys.
         """
         try:
             return await answer
@@ -233,8 +233,8 @@ class Publishing:
 def _fingerprint(message: Message) -> str:
     if not message.key:
         return ""
-    mark = blake2b(digest_size=12)
+    digest = blake2b(digest_size=12)
     for part in (message.channel.encode(), message.publisher.encode(), message.body):
-        mark.update(len(part).to_bytes(4, "big") + part)
-    mark.update(bytes([message.exclude_publisher]))
-    return mark.hexdigest()
+        digest.update(len(part).to_bytes(4, "big") + part)
+    digest.update(bytes([message.exclude_publisher]))
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Reading logs for a link that is behind: those of each partition in one call of it, put together by sequence."""
+"""Reading logs for a link that is behind: one call for each partition, merged by sequence."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

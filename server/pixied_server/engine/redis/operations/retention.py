@@ -13,23 +13,23 @@ __all__ = ["Retention"]
 _log = structlog.get_logger(__name__)
 
 _ALL = 1 << 53
-# So much more than it must is taken away at once, as a share of all: so this is not to be done for each message.
+# Trimming takes this share of all more than it must, so that not every message causes one.
 _SPARE = 64
-# Of less than this not a message more goes than must, and exactly the oldest of all.
+# With smaller limits only what must go goes, and exactly the oldest messages of all.
 _LARGE = 1_000_000
-# Else a partition gives so large a part of what must go at once, though others may have messages that are a little
-# older: where all are published to in turns, each call would take but one message away.
+# With larger ones a partition gives this part at once, though others may have slightly older messages: where publishes
+# go to all partitions in turns, each call would take only one message away.
 _PARTS = 8
-# So much of what a server holds goes when it has no memory left: its limit may be lower than ours.
+# This share of what a server holds goes when it has no memory left: its limit may be lower than ours.
 _SQUEEZED = 20
-# Where that was in vain, for others fill the server, it is not done again for so many seconds.
+# Seconds until the next attempt where that was in vain, because others fill the server.
 _VAIN = 1.0
-# It is logged once in so many seconds.
+# Seconds between two log lines about it.
 _TOLD = 60.0
 
 
 class Retention:
-    """Takes the oldest messages of all partitions away while there is too much.
+    """Takes the oldest messages of all partitions away while there are too many.
 
     Args:
         process: this process.
@@ -39,12 +39,12 @@ class Retention:
         self._process = process
         self._shrinking: asyncio.Task[None] | None = None
         self._squeezing: dict[str, asyncio.Task[bool]] = {}
-        # For each server, when messages made room there for the last time, and how much was held then.
+        # For each server, when messages last made room there, and how much it held then.
         self._squeezed: dict[str, tuple[float, int]] = {}
         self._told = -_TOLD
 
     async def keep_within(self) -> None:
-        """Wait until there is no more than may be, as far as this process has seen."""
+        """Wait until the messages are within their limit, as far as this process has seen."""
         while self._excess > 0 and await self._shrink():
             pass
 
@@ -56,7 +56,7 @@ class Retention:
         return self._process.held(lambda totals: totals.bytes)
 
     async def _shrink(self) -> bool:
-        """All who find that there is too much wait for the same. Returns whether anything went."""
+        """Trim once; concurrent callers wait for the same. Return whether anything went."""
         before = self._held()
         if self._shrinking is None:
             self._shrinking = asyncio.get_running_loop().create_task(self._shrink_once())
@@ -70,7 +70,7 @@ class Retention:
             task.exception()
 
     async def _shrink_once(self) -> None:
-        """Take away what is too much, and a little more."""
+        """Take away what exceeds the limit, and a little more."""
         await self._process.refresh()
         excess = self._excess
         if excess > 0:
@@ -81,7 +81,7 @@ class Retention:
     # A server without memory
 
     async def make_room(self, number: int, since: float) -> bool:
-        """See `MakeRoom`: the oldest messages of the server go, a few more than must."""
+        """See `MakeRoom`: the server's oldest messages go, a few more than must."""
         server = await self._process.partitions[number].server()
         if self._squeezed.get(server, (0.0, 0))[0] > since:
             return True
@@ -120,13 +120,13 @@ async def _look(partitions: Sequence[Partition], *, at_once: bool = False) -> di
 
 
 async def _take(oldest: Mapping[Partition, int | None], size: int, part: int, *, at_once: bool = False) -> int:
-    """Take the oldest messages of partitions away, until so many bytes are free. Returns how many are.
+    """Take the oldest messages of partitions away, until so many bytes are free. Return how many are.
 
     Args:
         oldest: the partitions, and the sequence of each one's oldest message.
-        size: so many bytes.
-        part: what a partition may give of that, though another one has older messages.
-        at_once: before all that waits.
+        size: how many bytes.
+        part: how many of these bytes a partition may give although another one has older messages.
+        at_once: ahead of operations that wait.
     """
     left = dict(oldest)
     taken = 0

@@ -1,8 +1,8 @@
-"""Who subscribes to what: a client's record in its own partition, a pattern's members in the pattern's.
+"""Who subscribes to what: a client's record in its own partition, a pattern's members in the pattern's partition.
 
-The client's record is the truth. A pattern's logs keep messages for it from before it says so until after. A Subscribe
-that is cut off between the two is found by `joins`, an Unsubscribe or the end of a session by `leaving`: what was begun
-is then undone or done by the process that has the lease, a few seconds later.
+The client's record is the truth. A client is a member of a pattern from before its record says so until after. `joins`
+finds a Subscribe that was cut off between the two, `leaving` an Unsubscribe or the end of a session: a few seconds
+later the process that has the lease undoes or completes it.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Subscriptions:
         events: shows what happens.
 
     Attributes:
-        locks: changes of one client's subscriptions are made one after the other.
+        locks: order the changes of one client's subscriptions.
     """
 
     def __init__(self, process: Process, ownership: Ownership, events: Events) -> None:
@@ -49,7 +49,7 @@ class Subscriptions:
     async def _subscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
         async with self.locks.of(client_id):
             joining = [self._join(client_id, pattern) for pattern in wanted]
-            # Most subscribe to one: that needs no task of its own.
+            # Most calls name one pattern: that needs no task of its own.
             joined = [await joining[0]] if len(joining) == 1 else await asyncio.gather(*joining)
             starts = {pattern: begins for pattern, (_, begins) in zip(wanted, joined, strict=True)}
             added = [pattern for pattern, (one, _) in zip(wanted, joined, strict=True) if one.added]
@@ -69,7 +69,7 @@ class Subscriptions:
             return new
 
     async def _join(self, client_id: str, pattern: str) -> tuple[Joined, dict[int, Start]]:
-        """Have a pattern's logs keep messages for a client. Returns from where on, for each partition."""
+        """Make a client a member of a pattern. Return also where its subscription begins in each partition."""
         home = self._process.home(pattern)
         wild = is_pattern(pattern)
         joined = await home.join(pattern, client_id, wild=wild)
@@ -99,10 +99,9 @@ class Subscriptions:
         await self._process.partitions[number].joined(members)
 
     async def rejoin(self, client_id: str, pattern: str) -> None:
-        """A pattern's logs keep messages again for a client whose subscription they did not know any more.
+        """Make a client a member again of a pattern that has lost it.
 
-        If it was their last subscriber, what was published meanwhile is missing, and nobody knows how much: that is a
-        loss of one.
+        If it is the only member, an unknown number of messages is missing from the logs: that is a loss of one.
         """
         joined, starts = await self._join(client_id, pattern)
         await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
@@ -126,7 +125,7 @@ class Subscriptions:
             return removed
 
     async def part(self, client_id: str, pattern: str) -> bool:
-        """A client is no longer a member. Returns whether it was the pattern's last one."""
+        """End a client's membership. Return whether it was the pattern's last member."""
         wild = is_pattern(pattern)
         parted = await self._process.home(pattern).part(pattern, client_id, wild=wild)
         if wild and parted.removed:
@@ -143,7 +142,7 @@ class Subscriptions:
         await self._process.home(client_id).left(client_id)
 
     async def leave(self, client_id: str, patterns: Sequence[str], reason: str) -> None:
-        """A session has ended: no log has it as a subscriber any more."""
+        """End all memberships of a client whose session has ended."""
         await self._part_all(client_id, patterns)
         now = self._process.now()
         self._events.show_if_watched(EventKind.CLIENT_DESTROYED, now, client_id=client_id, reason=reason)
@@ -151,12 +150,12 @@ class Subscriptions:
     # What was cut off
 
     async def finish_leaving(self, client_id: str, patterns: Sequence[str]) -> None:
-        """Whoever took subscriptions away, or ended a session, has died over it."""
+        """Complete an Unsubscribe, or the end of a session, whose process has died."""
         async with self.locks.of(client_id):
             await self._part_all(client_id, await self._not_subscribed(client_id, patterns))
 
     async def finish_joining(self, client_id: str, pattern: str) -> None:
-        """Whoever made a client a member of a pattern has not said that it subscribes."""
+        """Complete or undo a Subscribe that was cut off after the client became a member."""
         async with self.locks.of(client_id):
             if await self._not_subscribed(client_id, [pattern]):
                 await self.part(client_id, pattern)
@@ -164,7 +163,7 @@ class Subscriptions:
                 await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
 
     async def _not_subscribed(self, client_id: str, patterns: Sequence[str]) -> list[str]:
-        """Those of these patterns to which a client does not subscribe, be it that its session is over."""
+        """Return the patterns to which a client does not subscribe; all of them if its session is over."""
         try:
             subscribes = await self._process.home(client_id).subscribes(client_id, patterns)
         except ClientUnknown:

@@ -1,7 +1,7 @@
 """Changes of the subscriptions of clients that this process owns, whichever process makes them.
 
-Each change of a client has a number, one more than the last one's: so its owner knows when it has missed one, and
-looks.
+Each change of a client has a number, one more than the last change's: an owner that has missed a change notices, and
+reads the client's record.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ __all__ = ["Changes", "Notified", "Owned", "starts_of"]
 
 @dataclass(slots=True)
 class Notified:
-    """What this process was notified of while a client is being claimed: it may own it already, and not know yet.
+    """Notifications about a client that is being claimed: Redis may list this process as owner already.
 
     Attributes:
         claims: how many are under way.
-        changed: its subscriptions may have changed, or the claim may be lost.
+        changed: the client's subscriptions may have changed, or the claim may be lost.
         lost: claims up to this number are over.
-        gone: its session has ended.
-        wanted: processes that want it, and the claim that each wants to be given up.
+        gone: the client's session has ended.
+        wanted: processes that want the client, and the claim that each wants to be given up.
     """
 
     claims: int = 0
@@ -45,18 +45,18 @@ class Owned(Protocol):
 
     Attributes:
         owned: its claims, by client.
-        notified: what it was notified of clients that are being claimed.
+        notified: notifications about clients that are being claimed.
     """
 
     owned: dict[str, RedisClaim]
     notified: dict[str, Notified]
 
     def lose(self, claim: RedisClaim) -> None:
-        """Someone else has claimed a client."""
+        """End a claim: another process has claimed the client."""
         ...
 
     def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
-        """A session ended."""
+        """End a client's claim: its session has ended."""
         ...
 
 
@@ -65,7 +65,7 @@ class Changes:
 
     Args:
         process: this process.
-        clients: those that it owns.
+        clients: the clients that it owns.
         follows: follows logs for them.
         checkpoints: names their links.
         requests: asks other processes.
@@ -81,7 +81,7 @@ class Changes:
         self._requests = requests
 
     def subscribed(self, client_id: str, change: int, starts: Starts) -> None:
-        """This process has subscribed a client, whichever owns it."""
+        """Read further logs for a client that this process has subscribed, if it owns the client."""
         if (claim := self._concerned(client_id, change)) is None:
             return
         if change == claim.changes + 1:
@@ -91,13 +91,13 @@ class Changes:
             self._process.spawn(self.refresh(claim))
 
     def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str], *, known: bool = False) -> None:
-        """A client, whichever process owns it, does not subscribe to some patterns.
+        """Stop reading some patterns' logs for a client, if this process owns it.
 
         Args:
             client_id: the client.
             change: the number of its last change.
-            patterns: the patterns.
-            known: it was so before, and the change was another one.
+            patterns: the patterns that the client does not subscribe to.
+            known: the client did not subscribe to them before, and the last change was another one.
         """
         if (claim := self._concerned(client_id, change)) is None:
             return
@@ -108,19 +108,19 @@ class Changes:
             self._process.spawn(self.refresh(claim))
 
     def on_subscribed(self, client_id: str, change: str) -> None:
-        """Another process has subscribed a client that is owned here."""
+        """Refresh a client that is owned here: another process has subscribed it."""
         if (claim := self._concerned(client_id, int(change))) is not None:
             self._process.spawn(self.refresh(claim))
 
     def on_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
-        """Another process has unsubscribed a client that is owned here."""
+        """Do as `unsubscribed`: another process has unsubscribed a client that is owned here."""
         self.unsubscribed(client_id, int(change), patterns)
 
     async def make_known(self, owner: str, client_id: str, change: int) -> None:
-        """Wait until the process that owns a client, if there is one, knows of a change: a notification may be late.
+        """Wait until the owner of a client, if there is one, knows of a change: a notification may be late.
 
         Raises:
-            EngineUnavailable: it does not say so. It may receive nothing at the moment, and still deliver later.
+            EngineUnavailable: the owner does not answer. It may receive nothing now, and still deliver later.
         """
         if owner and await self._requests.ask(owner, "K", client_id, str(change)) is None:
             record = await self._process.home(client_id).look(client_id)
@@ -128,7 +128,7 @@ class Changes:
                 raise EngineUnavailable("it is done, but the pixied that owns the client does not answer")
 
     def on_change(self, process: str, name: str, client_id: str, change: str) -> None:
-        """Another process wants to be sure that this one knows of a change of a client."""
+        """Answer another process once this one knows of a client's change."""
 
         async def answer() -> None:
             if (claim := self._concerned(client_id, int(change))) is not None:
@@ -138,14 +138,14 @@ class Changes:
         self._process.spawn(answer())
 
     def _concerned(self, client_id: str, change: int) -> RedisClaim | None:
-        """The claim that does not know of a change yet."""
+        """Return the claim on a client, if it does not know of a change yet."""
         if (notified := self._clients.notified.get(client_id)) is not None:
             notified.changed = True
         claim = self._clients.owned.get(client_id)
         return claim if claim is not None and claim.changes < change else None
 
     async def refresh(self, claim: RedisClaim) -> None:
-        """See in the store whether a claim is still good, and what the client subscribes to.
+        """Read from the store whether a claim still holds, and what the client subscribes to.
 
         Raises:
             EngineUnavailable.
@@ -154,7 +154,7 @@ class Changes:
             record = await self._process.home(claim.client_id).look(claim.client_id)
             if int(record.fields["claim"]) != claim.number and not claim.lost:
                 if await self._resumed(claim):
-                    # Until now nobody was notified of its own messages.
+                    # Until now nobody was notified of messages that were queued for it.
                     self._process.listener.behind(claim.client_id)
                     self._checkpoints.note(claim)
                 else:
@@ -169,7 +169,7 @@ class Changes:
         self._follows.read(claim, {log: start for log, start in starts.items() if not claim.reads(log)})
 
     async def _resumed(self, claim: RedisClaim) -> bool:
-        """Whether a claim that the store does not know goes on, for nobody else has claimed the client.
+        """Resume a claim that the store has lost. Return False if another process has claimed the client.
 
         Raises:
             ClientUnknown, EngineUnavailable.
@@ -184,7 +184,7 @@ class Changes:
 
 
 def starts_of(record: Record) -> dict[LogName, Start]:
-    """Where a client's subscriptions begin, for each log."""
+    """Return where a client's subscriptions begin, for each log."""
     return {
         (pattern, partition): start for pattern, starts in record.starts.items() for partition, start in starts.items()
     }

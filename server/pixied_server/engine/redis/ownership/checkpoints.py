@@ -1,6 +1,6 @@
-"""How far clients are, as the store has to know it for the case that this process dies.
+"""Checkpoints of links: the store keeps how far clients are for the case that this process dies.
 
-Each link's progress is one line, however many clients it has; and for each client it is noted whether that counts.
+A checkpoint is one field for each link, however many clients it has; each client's record says whether it applies.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ class Checkpoints:
         self._named = 0
         self._changed: dict[str, RedisClaim] = {}
         self._written: dict[str, str] = {}
-        # What the store did not take when it was to be done, by client.
+        # Confirmations and releases that the store did not take, by client.
         self._unconfirmed: dict[str, RedisClaim] = {}
         self._unreleased: dict[str, Settled] = {}
 
     def name_of(self, checkpoint: Checkpoint | None) -> str:
-        """How a link is called in the store; "" for none."""
+        """Return a link's name in the store; "" for none."""
         if checkpoint is None:
             return ""
         name = self._names.get(checkpoint)
@@ -45,33 +45,33 @@ class Checkpoints:
         return name
 
     def note(self, claim: RedisClaim) -> None:
-        """A client has joined its link's live messages, or left them."""
+        """Note that a client has joined its link's live messages, or left them."""
         if claim.checkpoint is not None:
             self._changed[claim.client_id] = claim
 
     def forget(self, claim: RedisClaim) -> None:
-        """A claim is over."""
+        """Forget a claim that is over."""
         self._changed.pop(claim.client_id, None)
         self._unconfirmed.pop(claim.client_id, None)
 
     def forget_written(self) -> None:
-        """The store may have lost what was written."""
+        """Write all checkpoints anew next time: the store may have lost them."""
         self._written.clear()
 
     def confirm_later(self, claim: RedisClaim) -> None:
-        """What a client has confirmed could not be written: that is tried again."""
+        """Write later what a client has confirmed."""
         self._unconfirmed[claim.client_id] = claim
 
     def release_later(self, client_id: str, settled: Settled) -> None:
-        """A claim could not be released: that is tried again."""
+        """Release a claim later."""
         self._unreleased[client_id] = settled
 
     def unreleased(self, client_id: str) -> Settled | None:
-        """What is known of a client by a claim that could not be released yet."""
+        """Return what a claim that could not be released yet knows of a client."""
         return self._unreleased.get(client_id)
 
     async def release(self, *clients: str) -> None:
-        """Release claims that could not be released yet, if there are any on these clients.
+        """Release the claims on these clients that could not be released yet.
 
         Raises:
             EngineUnavailable: some are still not released.
@@ -87,15 +87,15 @@ class Checkpoints:
             self.released(client_id, waiting[client_id])
 
     def released(self, client_id: str, settled: Settled) -> None:
-        """The store knows of the end of a claim."""
+        """Forget to release a claim: the store knows that it is over."""
         if self._unreleased.get(client_id) is settled:
             del self._unreleased[client_id]
 
     async def write(self) -> None:
-        """Write what changed: first who has joined or left, then how far each link is, both as of this moment.
+        """Write what changed: first which clients have joined or left, then the checkpoints, both as of this moment.
 
-        In this order: a link's progress counts for those who have joined alone, so nobody's may be written before it
-        is known who has left.
+        The order matters: a checkpoint applies to clients that have joined, so the store has to know first which
+        clients have left.
         """
         await self.release(*self._unreleased)
         await self._confirm()
@@ -116,7 +116,7 @@ class Checkpoints:
 
     def _write_claim(self, claim: RedisClaim) -> Answer[None]:
         delivered = self._process.listener.delivered(claim.client_id) or Delivered()
-        # What it had to read first went by itself: until that is confirmed, its link's checkpoint says nothing of it.
+        # Catch-up messages are confirmed separately: until they are, the link's checkpoint does not apply.
         follows = claim.live and claim.complete and reaches(delivered.confirmed, claim.joined_at)
         if claim.live and not follows and not claim.lost:
             self._changed.setdefault(claim.client_id, claim)
@@ -139,7 +139,7 @@ class Checkpoints:
 
 
 async def confirmed(process: Process, claim: RedisClaim, progress: Progress) -> None:
-    """Write what a client has confirmed, and take that away from its inbox.
+    """Write what a client has confirmed, and trim its inbox.
 
     Raises:
         EngineUnavailable: it may be done, wholly or in part.

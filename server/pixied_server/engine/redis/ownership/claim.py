@@ -1,27 +1,26 @@
-"""A client that this process owns: what it reads, and how far it has come.
+"""A client that this process owns: what it reads, and how far it is.
 
-A client is in one of these states, as far as its owner is concerned:
+To its owner, a client is in one of these states:
 
 | state | what it means | and then |
 |---|---|---|
 | unclaimed | no process owns it: its messages stay in the logs | a process claims it: claiming |
-| claiming | the store has made this process its owner; its logs are not all followed yet | all are: catching up |
+| claiming | Redis lists this process as owner; not all of the client's logs are followed yet | all are: catching up |
 | catching up | it reads its logs, from its progress on | it has read everything that was received: live |
 | live | it gets what its link gets | it has to read by itself: behind. It has a new subscription: behind |
 | behind | as catching up; its progress goes back to where a new subscription begins | as catching up |
-| yielding | another process wants it: what is known of it is written down | that is done: unclaimed |
+| yielding | another process wants it: this one writes what it knows of it | that is written: unclaimed |
 | lost | another process, or another claim of this one, owns it | nothing: this claim is over |
 | ended | its session is over | nothing |
 
-`Ownership` moves it through claiming, yielding, lost and ended, its link through the others (`join`, `seek`). What
-makes this hard is that one number for a partition says how far a client is in all of its logs there. Two rules keep
-that true:
+`Ownership` moves it through claiming, yielding, lost and ended, its link through the others (`join`, `seek`). One
+sequence for a partition says how far a client is in all of its logs there. Two rules keep that true:
 
-- A subscription begins where its log was when the client became a member, and that may be behind what the client
-  already has of the partition. So when its logs are followed, progress goes back to there (`add`), and the older logs
-  are remembered to be `ahead`: they are not read again, and what came through them is not taken again.
-- Nobody confirms beyond where such a subscription begins before it was read: not this process (`capped`), and not by
-  scripts in which it takes part without knowing of the subscription yet (the record's `cap`).
+- A subscription begins where its log was when the client became a member. The client may already be further in that
+  partition. So when the log is followed, progress goes back to there (`add`), and the older logs are remembered to be
+  `ahead`: they are not read again, and messages that came through them are not taken again.
+- Until such a subscription was read, nothing is confirmed beyond its begin: not by this process (`capped`), and not by
+  scripts that it runs while it does not know of the subscription yet (the record's `cap`).
 """
 
 import asyncio
@@ -39,11 +38,11 @@ from pixied_server.engine.redis.partition.protocol import Partition, Read
 __all__ = ["Owner", "RedisClaim", "Starts"]
 
 Starts = Mapping[LogName, Start]
-"""Where the subscriptions of a client begin, for each log. The log with the pattern "" is its inbox."""
+"""Where a client's subscriptions begin, for each log. The log with the pattern "" is its inbox."""
 
-# A read goes on while there is more, until this share of what it may bring is left.
+# A read goes on while there is more, until only this share of its size is left.
 _REST = 4
-# A message takes so many bytes at least: where fewer are asked for, no second partition is read at the same time.
+# Reads of several partitions at once ask for so many bytes of each at least.
 _LEAST = 1_000
 
 
@@ -54,11 +53,11 @@ class Owner(Protocol):
 
     @property
     def received(self) -> Progress:
-        """How far each partition was received."""
+        """How far messages were received, for each partition."""
         ...
 
     def joined(self, claim: "RedisClaim") -> None:
-        """The client has joined its link's live messages, or left them."""
+        """Note that the client has joined its link's live messages, or left them."""
         ...
 
 
@@ -77,10 +76,10 @@ class RedisClaim:
     Attributes:
         front_end: the owner's name.
         expires: whether the session timeout runs on.
-        changes: up to which change its subscriptions are known.
-        unsettled: whether nobody knows what the owners before have sent.
+        changes: the number of the last change of its subscriptions that is known.
+        unsettled: whether nobody knows what former owners have sent.
         live: whether the client gets its messages as they are announced.
-        joined_at: how far it was when it last became live.
+        joined_at: its progress when it last became live.
         lost: whether it is over.
         ended: whether it is over because the session is.
         followed: the logs that are followed for it.
@@ -112,13 +111,13 @@ class RedisClaim:
         self._owner = owner
         self._progress = list(progress)
         self._starts = dict(starts)
-        # Subscriptions whose logs are not followed yet; and those that are, and were not read while the client was
-        # live.
+        # Subscriptions whose logs are not followed yet; and those that came while the client was live, which has yet to
+        # read their logs.
         self._coming: dict[LogName, Start] = {}
         self._fresh: dict[LogName, Start] = {}
-        # Logs that have been read further than the partition's progress says.
+        # Logs that were read further than the partition's progress says, and how far.
         self._ahead: dict[LogName, int] = {}
-        # A read that began before one of these changes may lack something, or bring too much.
+        # A read that began before such a change may miss messages, or return too many.
         self._changed = 0
 
     # What it reads
@@ -135,16 +134,16 @@ class RedisClaim:
 
     @property
     def all_patterns(self) -> set[str]:
-        """What the client subscribes to, whether it reads it already or will."""
+        """The patterns that the client subscribes to, whether it reads their logs already or will."""
         return {pattern for pattern, _ in (*self._starts, *self._coming) if pattern}
 
     @property
     def complete(self) -> bool:
-        """Whether it reads everything that the client subscribes to, as far as is known."""
+        """Whether it reads all logs that the client is known to subscribe to."""
         return not self._coming and not self._fresh
 
     def reads(self, log: LogName) -> bool:
-        """Whether it reads a log, or will."""
+        """Return whether it reads a log, or will."""
         return log in self._starts or log in self._coming
 
     def patterns(self) -> list[str]:
@@ -152,15 +151,15 @@ class RedisClaim:
         return list(dict.fromkeys(pattern for pattern, _ in self._starts if pattern))
 
     def expect(self, starts: Starts) -> None:
-        """The client subscribes to further logs: they will be read once they are followed."""
+        """Note further logs, to be read once they are followed."""
         self._coming.update(starts)
 
     def expected(self, starts: Starts) -> Starts:
-        """Those of these that are still expected."""
+        """Return those of these logs that are still expected."""
         return {log: start for log, start in starts.items() if self._coming.get(log) is start}
 
     def add(self, starts: Starts) -> None:
-        """Logs that were expected are followed, and are to be read from where the subscriptions begin."""
+        """Read expected logs, which are followed now, from where the subscriptions begin."""
         expected = self.expected(starts)
         for log in expected:
             del self._coming[log]
@@ -173,7 +172,7 @@ class RedisClaim:
             self._go_back(fresh)
 
     def remove(self, pattern: str) -> list[LogName]:
-        """The client no longer reads the logs of a pattern, and will not. Returns them."""
+        """Stop reading the logs of a pattern, or expecting them. Return these logs."""
         logs = {log for log in (*self._starts, *self._coming) if log[0] == pattern}
         for log in logs:
             for one in (self._starts, self._coming, self._fresh, self._ahead):
@@ -182,7 +181,7 @@ class RedisClaim:
         return list(logs)
 
     def _go_back(self, fresh: Starts) -> None:
-        """Begin to read logs where the client may be further in their partitions."""
+        """Move progress back to where new logs begin, if the client is further in their partitions."""
         for partition in {partition for _, partition in fresh}:
             reached = self._progress[partition]
             unread = {log: at.sequence for log, at in fresh.items() if log[1] == partition and at.sequence < reached}
@@ -194,11 +193,11 @@ class RedisClaim:
             self._progress[partition] = min(unread.values())
 
     def advance(self, progress: Progress) -> None:
-        """Before anything is read: the client has got its messages up to here."""
+        """Begin further on: the client has got its messages up to here."""
         self._progress = list(later(tuple(self._progress), progress))
 
     def was_sent(self, progress: Progress) -> None:
-        """Messages up to here may have been delivered before."""
+        """Note that messages up to here may have been delivered before."""
         self.sent = later(self.sent, progress)
 
     def capped(self, progress: Progress) -> Progress:
@@ -219,11 +218,11 @@ class RedisClaim:
         while True:
             reading = await self._read(messages, size)
             if reading is None:
-                # What was read is of a time before; it begins again.
+                # A change made the read void: the caller reads again.
                 return Reading([], 0, [], self.progress, self.progress, done=False)
             if reading.entries or reading.losses or reading.done:
                 return reading
-            # All of it was the client's own, and not for it.
+            # The client itself has published all of these messages, and does not get them.
 
     async def _read(self, messages: int, size: int) -> Reading | None:
         changed = self._changed
@@ -264,7 +263,7 @@ class RedisClaim:
         return self._taken(found, losses, begin, reached, done=not asking)
 
     def _behind(self, upto: Progress) -> dict[int, list[tuple[LogName, int, int]]]:
-        """The logs that may have something unread, by partition: up to which sequence and offset each was read."""
+        """Return logs that may have unread messages, by partition, and the sequence and offset each was read to."""
         behind: dict[int, list[tuple[LogName, int, int]]] = {}
         for log, start in self._starts.items():
             sequence = max(self._ahead.get(log, self._progress[log[1]]), start.sequence)
@@ -279,7 +278,7 @@ class RedisClaim:
         return await self._owner.partitions[number].read(asked, upto=upto, messages=messages, size=size)
 
     def _new(self, read: Read, logs: Sequence[tuple[LogName, int, int]]) -> Iterable[Entry]:
-        """The messages that the client has not got through a log that is ahead."""
+        """Return the messages that the client has not got already, through a log that is ahead."""
         if not self._ahead:
             return read.entries
         return [
@@ -300,7 +299,7 @@ class RedisClaim:
     def _taken(
         self, found: list[Entry], losses: Sequence[Loss], begin: Progress, reached: Sequence[int], *, done: bool
     ) -> Reading:
-        """Make a reading: first what may have been sent before; the messages of each partition in their order."""
+        """Make a reading: redelivered messages first; those of each partition in order."""
         self._progress = list(map(max, reached, begin))
         for log, sequence in list(self._ahead.items()):
             if sequence <= self._progress[log[1]]:
@@ -333,7 +332,7 @@ class RedisClaim:
 
 
 def _together(losses: Iterable[Loss]) -> list[Loss]:
-    """One loss for each pattern."""
+    """Sum up losses by pattern."""
     counts: dict[str, int] = {}
     for loss in losses:
         counts[loss.pattern] = counts.get(loss.pattern, 0) + loss.count

@@ -1,4 +1,4 @@
-"""What is followed for the clients that this process owns: for as long as it does, and they read it."""
+"""The logs that this process follows for the clients that it owns."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from pixied_server.errors import PixiedError
 
 __all__ = ["Follows"]
 
-# Seconds until what failed is tried again.
+# Seconds until the next attempt.
 _PAUSE = 0.1
 
 
@@ -28,7 +28,7 @@ class Follows:
         self._subscriber = subscriber
 
     async def follow(self, claim: RedisClaim, logs: Sequence[LogName]) -> None:
-        """Follow logs of patterns for a client for as long as it is owned and reads them."""
+        """Follow logs of patterns for a client, unless it is lost or no longer reads them."""
         if not claim.lost:
             new = [log for log in logs if log not in claim.followed and claim.reads(log)]
             claim.followed.update(new)
@@ -41,25 +41,25 @@ class Follows:
         self._subscriber.follow_inbox(claim.client_id, partition, offset)
 
     def unfollow(self, claim: RedisClaim, logs: Iterable[LogName]) -> None:
-        """Undo that for some logs."""
+        """Stop following logs for a client."""
         gone = claim.followed.intersection(logs)
         claim.followed -= gone
         self._subscriber.unfollow(gone)
 
     def leave(self, claim: RedisClaim, patterns: Iterable[str]) -> None:
-        """A client that is owned here gets nothing more through some patterns."""
+        """End what a client gets through some patterns."""
         for pattern in patterns:
             self._process.listener.unsubscribed(claim.client_id, pattern)
             self.unfollow(claim, claim.remove(pattern))
 
     def read(self, claim: RedisClaim, starts: Starts) -> None:
-        """A client that is owned here has further logs."""
+        """Begin to read further logs for a client."""
         if starts:
             claim.expect(starts)
             self._process.spawn(self._read_on(claim, starts))
 
     async def _read_on(self, claim: RedisClaim, starts: Starts) -> None:
-        """Have a client read further logs, once everything that is published there is received."""
+        """Add logs to a client's reads once all that is published to them is received."""
         while not claim.lost and (logs := list(claim.expected(starts))):
             try:
                 await self.follow(claim, logs)

@@ -1,4 +1,4 @@
-"""Which clients this process owns, and how a client goes from one process to another. See `claim` for its states."""
+"""Ownership of clients: how this process claims, yields and loses them. See `claim` for their states."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ from pixied_server.errors import ClientUnknown, EngineUnavailable, PixiedError, 
 
 __all__ = ["Ownership"]
 
-# So many claims are looked at at once.
+# How many claims are checked at once.
 _AT_ONCE = 200
 
 
@@ -29,14 +29,14 @@ class Ownership:
     Args:
         process: this process.
         subscriber: receives what is published.
-        checkpoints: writes down how far clients are.
+        checkpoints: writes how far clients are.
         requests: asks other processes.
         timeout: seconds that another process has to yield a client that is claimed here.
 
     Attributes:
         owned: the claims of this process, by client.
-        notified: what it was notified of clients that are being claimed.
-        changes: of the subscriptions of these clients.
+        notified: notifications about clients that are being claimed.
+        changes: changes of the subscriptions of these clients.
         partitions: the process's.
     """
 
@@ -58,7 +58,7 @@ class Ownership:
         self.notified: dict[str, Notified] = {}
         self.changes = Changes(process, self, self._follows, checkpoints, requests)
         self._yielded: dict[str, set[asyncio.Event]] = {}
-        # Clients that may be this process's since an answer was lost.
+        # Clients that Redis may list as this process's, because an answer was lost.
         self._doubtful: set[str] = set()
 
     @property
@@ -74,7 +74,7 @@ class Ownership:
         """See `engine.abc.Engine`."""
         notified = self.notified.setdefault(client_id, Notified())
         notified.claims += 1
-        # A task of its own: once the store was asked the client is this process's, whatever becomes of the caller.
+        # A task of its own: once the store was asked, this process may own the client even if the caller is cancelled.
         claiming = asyncio.get_running_loop().create_task(
             self._claim(client_id, front_end, notified, cursor, expires=expires, checkpoint=checkpoint)
         )
@@ -91,7 +91,7 @@ class Ownership:
         await self.release(await claiming, Delivered())
 
     def _claimed(self, client_id: str, notified: Notified) -> None:
-        """A claim was made, or failed."""
+        """Finish a claim that was made, or failed."""
         notified.claims -= 1
         if not notified.claims:
             del self.notified[client_id]
@@ -99,7 +99,7 @@ class Ownership:
                 self._process.spawn(self._yield(client_id, process, number))
 
     def _check(self, claim: RedisClaim) -> None:
-        """See that a claim is not over.
+        """Check that a claim is not over.
 
         Raises:
             ClientUnknown, TakenOver.
@@ -143,7 +143,7 @@ class Ownership:
     async def _ask(
         self, client_id: str, front_end: str, cursor: int, *, expires: bool, checkpoint: Checkpoint | None
     ) -> Claimed:
-        """Claim a client in the store; where another process owns it, that one has a moment to yield it."""
+        """Claim a client in the store; if another process owns it, that one has until the timeout to yield it."""
         yielded = asyncio.Event()
         waiting = self._yielded.setdefault(client_id, set())
         waiting.add(yielded)
@@ -173,14 +173,14 @@ class Ownership:
                 self._yielded.pop(client_id, None)
 
     def _settled(self, client_id: str) -> Settled:
-        """What is known of a client by the claim that this process has on it, or has yet to release."""
+        """Return what this process's claim on a client knows, or one that it has yet to release."""
         mine = self.owned.get(client_id)
         if mine is None:
             return self._checkpoints.unreleased(client_id) or Settled(0)
         return _settled(mine, self._process.listener.delivered(client_id) or Delivered())
 
     def _begin(self, client_id: str, claimed: Claimed, checkpoint: Checkpoint | None) -> RedisClaim:
-        """Redis lists this process as owner now: what it is notified of from now on concerns this claim.
+        """Route notifications to a new claim: Redis now lists this process as owner.
 
         Raises:
             TakenOver: a later claim of this process was answered before.
@@ -191,7 +191,7 @@ class Ownership:
         fields, count = claimed.record.fields, len(self.partitions)
         home = self._process.layout.of(client_id)
         starts = starts_of(claimed.record)
-        # An inbox that never had anything need not be read.
+        # An inbox that is empty need not be read.
         starts["", home] = Start(claimed.empty, 0)
         claim = RedisClaim(
             self,
@@ -203,7 +203,7 @@ class Ownership:
             checkpoint,
         )
         if other is not None:
-            # Its link went on until this moment, while the store was asked.
+            # The former claim's link went on delivering while the store was asked.
             delivered = self._process.listener.delivered(client_id) or Delivered()
             claim.advance(_capped(delivered.confirmed, {log: at for log, at in starts.items() if not other.reads(log)}))
             claim.was_sent(later(other.sent, delivered.sent))
@@ -216,7 +216,7 @@ class Ownership:
         return claim
 
     async def _catch_on(self, claim: RedisClaim, record: Record, notified: Notified) -> None:
-        """Find out what the client's messages are, and begin to receive them.
+        """Settle how far the client is, and begin to receive its messages.
 
         Raises:
             ClientUnknown, TakenOver, EngineUnavailable.
@@ -230,13 +230,13 @@ class Ownership:
         if notified.changed:
             await self.changes.refresh(claim)
         if claim.unsettled:
-            # Nobody knows what the owners before have sent: anything that there was by now.
+            # Nobody knows what former owners have sent: it may be anything up to now.
             claim.was_sent(self.received)
             await self._process.home(claim.client_id).settle(claim.client_id, claim.number, claim.sent)
             claim.unsettled = False
 
     async def _inherited(self, record: Record) -> Progress:
-        """The last owner is gone without a word: what its link had confirmed counts."""
+        """Return the checkpoint of the client's link at the last owner, which has died."""
         process = record.fields.get("process")
         if not process or record.fields.get("joined") != "1":
             return NOTHING
@@ -251,11 +251,11 @@ class Ownership:
             claim.lost = True
             self._checkpoints.forget(claim)
             self._follows.unfollow(claim, claim.followed)
-            # Its link may be gone, and all that waited there is not to be kept with it.
+            # Without this a claim would keep a closed link, and all messages that wait there, in memory.
             claim.checkpoint = None
 
     def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
-        """A session ended: whoever holds it here is told."""
+        """End a client's claim: its session has ended. Announce that to the listener."""
         if (notified := self.notified.get(client_id)) is not None:
             notified.gone = True
         if (claim := self.owned.get(client_id)) is not None:
@@ -274,7 +274,7 @@ class Ownership:
             self._checkpoints.confirm_later(mine)
 
     def lose(self, claim: RedisClaim) -> None:
-        """Someone else has claimed a client that is owned here."""
+        """End a claim: another process has claimed the client."""
         if self.owned.get(claim.client_id) is claim:
             self._forget(claim.client_id)
             self._process.listener.claimed(claim.client_id)
@@ -295,10 +295,10 @@ class Ownership:
         self._checkpoints.note(claim)
 
     async def give_back_unknown(self) -> None:
-        """Release claims whose answers were lost: Redis lists this process as owner, and nobody here has the client.
+        """Release claims whose answers were lost: Redis lists this process as owner, which has no such claim.
 
         Raises:
-            EngineUnavailable: the store does not answer; it is to be done again.
+            EngineUnavailable: the store does not answer; call it again.
         """
         doubtful = [client_id for client_id in self._doubtful if client_id not in self.notified]
         for begin in range(0, len(doubtful), _AT_ONCE):
@@ -310,7 +310,7 @@ class Ownership:
             record = await home.look(client_id)
             number, mine = int(record.fields["claim"]), self.owned.get(client_id)
             if record.fields["process"] == self._process.name and (mine is None or mine.number < number):
-                # An older claim of this process has lost the client by that one.
+                # The claim whose answer was lost has ended an older one of this process.
                 await home.release(client_id, replace(self._settled(client_id), claim=number))
                 if mine is not None:
                     self.lose(mine)
@@ -319,18 +319,18 @@ class Ownership:
     # What other processes say
 
     def on_wanted(self, client_id: str, process: str, number: str) -> None:
-        """Another process wants a client that is owned here."""
+        """Yield a client that is owned here: another process wants it."""
         self._process.spawn(self._yield(client_id, process, int(number)))
 
     async def _yield(self, client_id: str, process: str, number: int) -> None:
-        """Another process wants a client: it gets it, with all that is known of its messages.
+        """Release a client to another process, with all that is known of its messages.
 
-        It wants what it knows of. This process may hear of that late, and have claimed the client anew since.
+        The other process names the claim that it has seen. A later claim of this process stays.
         """
         claim = self.owned.get(client_id)
         notified = self.notified.get(client_id)
         if notified is not None and (claim is None or claim.number < number):
-            # Redis may list this process as owner already; what there is to know comes with its answer.
+            # Redis may list this process as owner already: decide when its answer has come.
             notified.wanted[process] = number
             return
         if claim is not None and claim.number <= number:
@@ -341,12 +341,12 @@ class Ownership:
         await self._process.home(client_id).notify(process, f"R\n{client_id}")
 
     def on_yielded(self, client_id: str) -> None:
-        """Another process has yielded a client that is wanted here."""
+        """Note that another process has yielded a client that is wanted here."""
         for yielded in self._yielded.get(client_id, ()):
             yielded.set()
 
     def on_claimed(self, client_id: str, number: str) -> None:
-        """Another process has claimed a client, whatever this one owned up to a claim."""
+        """End claims up to a number: another process has claimed the client."""
         if (notified := self.notified.get(client_id)) is not None:
             notified.lost = max(notified.lost, int(number))
         claim = self.owned.get(client_id)
@@ -354,7 +354,7 @@ class Ownership:
             self.lose(claim)
 
     async def check(self, partition: int) -> None:
-        """The store was away, or this process was: see which clients are still owned here, and what is new of them."""
+        """Refresh all claims of a partition: notifications were missed while the store or this process was away."""
         self._checkpoints.forget_written()
         for client_id, notified in self.notified.items():
             notified.changed |= self._process.layout.of(client_id) == partition
@@ -368,13 +368,13 @@ class Ownership:
 
 
 def _settled(claim: RedisClaim, delivered: Delivered) -> Settled:
-    # An owner before it in this process may have sent more than the store knows of.
+    # An earlier claim of this process may have sent more than the store knows.
     sent = later(claim.sent, delivered.sent)
     return Settled(claim.number, delivered.confirmed, sent, delivered.cursors, claim.changes)
 
 
 def _capped(progress: Progress, starts: Starts) -> Progress:
-    """A progress that goes no further than where subscriptions begin."""
+    """Cap a progress at where subscriptions begin."""
     capped = list(progress)
     for (_, partition), start in starts.items() if capped else ():
         capped[partition] = min(capped[partition], start.sequence)

@@ -1,1 +1,1 @@
-"""One partition: where its keys are, its script, and the calls of it."""
+"""One partition: the names of its keys, its script, and the calls of the script."""

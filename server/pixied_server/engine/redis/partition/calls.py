@@ -1,4 +1,4 @@
-"""The calls of one partition: operations are gathered while a call is under way, and go out with the next."""
+"""The calls of one partition: each carries all operations that were asked for during the call before."""
 
 import asyncio
 from collections import deque
@@ -22,18 +22,17 @@ _log = structlog.get_logger(__name__)
 
 Argument = bytes | int | str
 
-# So many logs are named in one call to a server that took the place of another.
+# How many logs one call names to a server that has replaced another.
 _LOGS_AT_ONCE = 1_000
-# One call does not stop the others of the server for long: about 1 ms, or as much as a megabyte takes.
+# One call blocks the server's other clients for about 1 ms, or for as long as a megabyte takes.
 _WEIGHT = 200
 _BYTES = 1_000_000
 
 MakeRoom = Callable[[int, float], Awaitable[bool]]
-"""Makes room on a partition's server, if nobody has since a time of the loop. Returns whether there is some."""
+"""Makes room on a partition's server, unless that was done since a time of the loop. Returns whether there is room."""
 
 Known = Callable[[], tuple[int, Mapping[str, int]]]
-"""Up to which sequence messages were announced or answered, as far as this process knows, and up to which offset in
-each
+"""The highest sequence that was announced or answered, as far as this process knows, and the highest offset of each
 log."""
 
 
@@ -59,7 +58,7 @@ class _Operation:
         self.name = name
         self.arguments = arguments
         self.result = result
-        # A loop, for this is done for each operation: a generator takes twice as long.
+        # This runs for each operation, and a generator takes twice as long as a loop.
         size = 0
         for one in arguments:
             if not isinstance(one, int):
@@ -69,23 +68,23 @@ class _Operation:
 
 
 class Calls:
-    """See the module. Operations are carried out in the order in which they were asked for.
+    """See the module. The store executes operations in the order of the calls of `ask`.
 
     Args:
         store: the store.
-        base: what the names of the partition's keys begin with.
+        base: the common prefix of the names of the partition's keys.
         number: the partition's.
-        process: names this process.
+        process: this process's name.
         clock: tells the time in seconds since the epoch; None for the store's own, corrected.
-        replicas: what changes something is only answered when so many replicas of its server have it.
+        replicas: a change is answered only when so many replicas of its server have it.
 
     Attributes:
         totals: what the partition held when it last answered.
-        trouble: why it did not do what it was last asked; "" if it did.
+        trouble: why the last call failed; "" if it did not.
         full: whether its server had no memory left when it was last asked to store something.
-        replicated: whether enough replicas had what they were last to have.
+        replicated: whether enough replicas had the last change that they were waited for.
         known: what this process knows of messages. Set before anything else is called.
-        make_room: takes old messages away for new ones. Set like that.
+        make_room: takes old messages away for new ones. Set before anything else is called.
     """
 
     known: Known
@@ -121,12 +120,12 @@ class Calls:
 
     @property
     def key(self) -> bytes:
-        """A key of the partition, to find the server that has it."""
+        """A key of the partition, to find its server."""
         return self._keys[0]
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is waited for."""
+        """Whether an operation has yet to be answered."""
         return self._calling is not None or bool(self._promising)
 
     def ask(self, name: str, *arguments: Argument) -> "asyncio.Future[list[Any]]":
@@ -136,7 +135,7 @@ class Calls:
             Its result, which begins with 1, or with 0 and a code.
 
         Raises:
-            EngineUnavailable: the store does not answer. It may have been done all the same.
+            EngineUnavailable: the store does not answer. It may have executed the operation (`ambiguous`).
         """
         result: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Operation(name, arguments, result))
@@ -145,7 +144,7 @@ class Calls:
         return result
 
     async def ask_at_once(self, name: str, *arguments: Argument) -> list[Any]:
-        """Ask for an operation that needs no room, before all that waits.
+        """Ask for an operation that needs no room, ahead of all that wait.
 
         Raises:
             EngineUnavailable: as with `ask`.
@@ -162,7 +161,7 @@ class Calls:
         """Return the name of the server that has the partition.
 
         Raises:
-            EngineUnavailable: that can't be found out.
+            EngineUnavailable: no server of the store says which it is.
         """
         try:
             return await self._store.node_of(self.key)
@@ -197,7 +196,7 @@ class Calls:
             await self._free(portion, error)
         except StoreUnavailable as error:
             self.trouble = str(error)
-            # Whoever waited behind them would only wait as long again.
+            # Operations that wait behind these would only wait for the same timeout again.
             self._fail([*portion, *self._waiting], error)
             self._waiting.clear()
         except Exception as error:  # noqa: BLE001 - for those who wait
@@ -206,7 +205,7 @@ class Calls:
                     one.result.set_exception(error)
 
     async def _run_with_room(self, portion: list[_Operation]) -> tuple[list[Any], Wire]:
-        """Carry out operations; where there is no memory left for new messages, old ones make room for them, once."""
+        """Execute operations; if there is no memory left for new messages, take old ones away and try once more."""
         began = asyncio.get_running_loop().time()
         try:
             return await self._run(SCRIPT, portion)
@@ -216,7 +215,7 @@ class Calls:
         return await self._run(SCRIPT, portion)
 
     async def _free(self, portion: list[_Operation], error: StoreFull) -> None:
-        """The store is full: what needs no room is done, so that there is some again."""
+        """Refuse operations that need room, as the store is full, and execute the others: they may free some."""
         refused = [one for one in portion if one.name in NEEDS_ROOM]
         freeing = [one for one in portion if one.name not in NEEDS_ROOM]
         if refused:
@@ -242,7 +241,7 @@ class Calls:
                 if self._clock is None:
                     self._check_clock(float(answer[0][-2]), float(answer[0][-1]), expected)
                 return answer, wire
-            # It is another server than before, and first learns what was announced and answered by the one before it.
+            # The server has replaced another one: it first learns what that one has announced and answered.
             await self._inform(wire)
             await asyncio.sleep(answer[0] / 1_000_000)
 
@@ -299,7 +298,7 @@ class Calls:
             promising.add_done_callback(self._promising.discard)
 
     async def _promise(self, promised: list[tuple[_Operation, list[Any]]], wire: Wire) -> None:
-        """Answer what was done as soon as enough replicas have it."""
+        """Give operations their results once enough replicas have what they changed."""
         try:
             await self._store.replicated(wire, self._replicated_key, self._replicas)
         except StoreUnavailable as error:
@@ -312,14 +311,14 @@ class Calls:
                     one.result.set_result(result)
 
     async def look_for_room(self) -> None:
-        """See whether there is memory again, after there was none: nobody may have asked for anything since."""
+        """Check whether a full server has memory again: nobody may have asked it since."""
         if self.full:
             with suppress(StoreUnavailable):
                 await self._run(SCRIPT, [])
                 self.full = False
 
     async def look_for_replicas(self) -> None:
-        """See whether enough replicas are there again, after too few were."""
+        """Check whether there are enough replicas again, after there were too few."""
         if not self.replicated:
             with suppress(StoreUnavailable):
                 _, wire = await self._run(FREEING, [])
@@ -330,5 +329,5 @@ class Calls:
         for one in some:
             if not one.result.done():
                 one.result.set_exception(EngineUnavailable(str(error), ambiguous=error.ambiguous))
-                # Who asked for several things gives up at the first of them that fails.
+                # A caller that waits for several results stops at the first failure, and never sees the others.
                 one.result.exception()

@@ -1,4 +1,4 @@
-"""How messages, progress and cursors are written in Redis, and in what processes notify each other of."""
+"""How messages, progress and cursors are encoded in Redis, and in notifications."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def entry_of(partition: int, sequence: int, at: bytes, stored: bytes) -> Entry:
 
 
 def stored_size(stored: bytes) -> int:
-    """Return what a message takes in a log of Redis, in bytes; where the numbers are from, `scripts/base.lua` says."""
+    """Return what a message takes in a log of Redis, in bytes; `scripts/base.lua` says where the numbers come from."""
     return ceil(len(stored) * _WASTE) + _ENTRY
 
 
@@ -80,7 +80,7 @@ class Announcement:
 
 
 def announcement(lines: Sequence[bytes]) -> Announcement:
-    """Read what a script publishes of a message: all that follows the first line, split at 3 line ends."""
+    """Decode a script's announcement of a message: what follows the first line, split at 3 line ends."""
     sequence, at, names, stored = lines
     parts = names.decode().split("\t")
     logs = list(zip(parts[::2], map(int, parts[1::2]), strict=True))
@@ -88,12 +88,12 @@ def announcement(lines: Sequence[bytes]) -> Announcement:
 
 
 def progress_text(progress: Progress) -> str:
-    """Return progress as scripts take it: `partition:sequence,...`, without partitions of which nothing is known."""
+    """Encode progress for scripts: `partition:sequence,...`, without partitions at 0."""
     return ",".join([f"{partition}:{sequence}" for partition, sequence in enumerate(progress) if sequence])
 
 
 def progress_in(text: str, partitions: int) -> Progress:
-    """Return the progress that a text stands for."""
+    """Decode progress."""
     progress = [0] * partitions
     for word in text.split(",") if text else ():
         partition, _, sequence = word.partition(":")
@@ -102,25 +102,25 @@ def progress_in(text: str, partitions: int) -> Progress:
 
 
 def cursors_text(cursors: Iterable[tuple[int, Progress]]) -> str:
-    """Return cursors, and what each stands for, as scripts take them."""
+    """Encode cursors, and the progress of each, for scripts."""
     return "".join([f"{cursor}={progress_text(progress)};" for cursor, progress in cursors if cursor])
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a subscription begins in a log: at a sequence of the partition, behind the log's message at an offset."""
+    """Where a subscription begins in a log: after a sequence of the partition, and after an offset of the log."""
 
     sequence: int
     offset: int
 
 
 def starts_text(starts: Mapping[int, Start]) -> str:
-    """Return where a subscription begins in each partition, as it is stored."""
+    """Encode where a subscription begins in each partition."""
     return ",".join([f"{partition}:{start.sequence}:{start.offset}" for partition, start in starts.items()])
 
 
 def starts_in(text: str) -> dict[int, Start]:
-    """Return where a stored subscription begins in each partition."""
+    """Decode where a subscription begins in each partition."""
     starts = {}
     for word in text.split(","):
         partition, sequence, offset = word.split(":")

@@ -1,6 +1,6 @@
-"""Where things are in Redis: partitions, their hash tags, and the names of all keys and channels.
+"""The layout of Redis: partitions, their hash tags, and the prefixes of all keys and channels.
 
-All of a partition's keys bear its hash tag, so they are in one slot, and a script may use any of them. A client's own
+All of a partition's keys have its hash tag, so they are in one slot, and a script may use any of them. A client's own
 keys are in the partition of its id. The log of a channel is in the partition of its name. The logs of a pattern that
 ends in `/*` or `/**` are in all partitions: each has the messages of the channels that are in that partition. So
 everything that happens to a message happens in one partition, in one script, and gets one place in one order.
@@ -28,7 +28,7 @@ class Layout:
 
     Attributes:
         prefix: begins each name, so that installations can share a Redis.
-        partitions: how many there are; the same in each process, for as long as the store has anything in it.
+        partitions: how many there are; the same in each process, and as long as the store is not empty.
     """
 
     prefix: str
@@ -36,7 +36,7 @@ class Layout:
 
     @property
     def bases(self) -> Sequence[str]:
-        """What the names of each partition begin with."""
+        """The common prefix of the names of each partition's keys."""
         return tuple(f"{self.prefix}{{{tag}}}:" for tag in _tags(self.partitions))
 
     @property
@@ -45,19 +45,19 @@ class Layout:
         return f"{self.bases[0]}meta".encode()
 
     def of(self, name: str) -> int:
-        """The partition of a client, a channel or whatever else has a name."""
+        """Return the partition of a client, a channel or anything else that has a name."""
         return crc_hqx(name.encode(), 0) % self.partitions
 
     def of_log(self, pattern: str) -> Sequence[int]:
-        """The partitions that have a log of this pattern."""
+        """Return the partitions that have a log of this pattern."""
         return range(self.partitions) if is_pattern(pattern) else (self.of(pattern),)
 
 
 @cache
 def _tags(partitions: int) -> tuple[str, ...]:
-    """The shortest tags whose slots are spread evenly: the n-th is in the n-th of as many equal parts of all slots.
+    """Return the shortest tags whose slots are spread evenly: the n-th is in the n-th of equal parts of all slots.
 
-    Numbers as tags would not do: the slots of neighbours lie close together, and a cluster's nodes have ranges of them.
+    Numbers would be bad tags: the slots of neighbours lie close together, and a cluster's nodes have ranges of slots.
     """
     tags: dict[int, str] = {}
     for number in count():

@@ -1,4 +1,4 @@
-"""The script of a partition: one text, of a file for each subject."""
+"""The script of a partition: one text, made of one file for each subject."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ _SOURCE = "\n".join((Path(__file__).with_name("scripts") / f"{name}.lua").read_t
 
 SCRIPT = Script("#!lua\n" + _SOURCE, tells_server=True)
 FREEING = Script("#!lua flags=allow-oom\n" + _SOURCE, tells_server=True)
-"""The same, for a server that has no memory left: it carries out what makes room, or takes next to none."""
+"""The same, for a server that has no memory left: for operations that make room, or need next to none."""
 
 NEEDS_ROOM = frozenset({"create", "join", "publish", "queue", "reserve", "reserve_key", "subscribe"})
-"""What a server without memory has to refuse. Everything else takes messages away, or is needed for that."""
+"""Operations that a server without memory has to refuse. All others take messages away, or are needed for that."""
 
 DISPLACES = frozenset({"publish", "queue", "reserve_key"})
-"""Those of them for which old messages go."""
+"""Operations for which old messages are taken away."""
 
 PROMISES = frozenset(
     {
@@ -36,9 +36,8 @@ PROMISES = frozenset(
         "unsubscribe",
     }
 )
-"""What is only answered when enough replicas have it, where that is asked for. What is not here can be done again, or
-costs
-no more than messages that come twice."""
+"""Operations that are answered only when enough replicas have the change, if that is set. The others can be repeated,
+or cost no more than messages that come twice."""
 
 WEIGHTS = {"confirm": 20, "expire": 100, "pending": 50, "read": 50, "reap": 50, "shrink": 100, "sweep": 100}
-"""What operations may take at most, where one publish is 1."""
+"""The highest cost of operations; one publish is 1."""

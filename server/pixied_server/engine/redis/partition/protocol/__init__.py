@@ -1,7 +1,7 @@
-"""What a partition can be asked: one method for each operation of its script, in one file for each file of the script.
+"""The protocol of a partition: one method for each operation of its script, in one file for each file of the script.
 
-Nothing else names an operation, or takes an answer apart. All raise EngineUnavailable where the store does not answer;
-what else is said with each.
+Nothing else names an operation, or parses an answer. All raise EngineUnavailable where the store does not answer; each
+names its other errors.
 """
 
 from pixied_server.engine.redis.partition.protocol.answers import (

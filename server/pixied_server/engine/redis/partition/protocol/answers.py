@@ -1,4 +1,4 @@
-"""Answers of a partition's script, taken apart."""
+"""Answers of a partition's script, parsed."""
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Answer(Generic[T]):
-    """The answer to an operation that has been asked for: await it. What it raises stands with each operation."""
+    """The answer to an operation that was asked for: await it. Each operation names what that raises."""
 
     __slots__ = ("_read", "result")
 
@@ -75,8 +75,8 @@ class Record:
     """A client as its partition has it.
 
     Attributes:
-        fields: of its record.
-        starts: its subscriptions, and where each begins in which partition.
+        fields: the fields of its record.
+        starts: its subscriptions, and where each begins in each partition.
     """
 
     fields: dict[str, str]
@@ -84,7 +84,7 @@ class Record:
 
     @property
     def changes(self) -> int:
-        """How often its subscriptions have changed: nothing is noted of a client that never had any."""
+        """How often its subscriptions have changed; the record of a client that never had any does not say."""
         return int(self.fields.get("changes", 0))
 
 
@@ -94,7 +94,7 @@ class Claimed:
 
     Attributes:
         number: the claim's.
-        record: what the client was before.
+        record: the client before the claim.
         empty: its inbox has nothing up to this sequence.
         inbox: the offset of its inbox's last message; -1 if it never had one.
     """
@@ -114,11 +114,11 @@ class Wanted:
 
 @dataclass(slots=True)
 class Settled:
-    """How far a client's messages have come by the claim of this process that ends.
+    """How far a client's messages have come when a claim of this process ends.
 
     Attributes:
         claim: the claim's number.
-        confirmed, sent: up to where they are confirmed, and may have been sent.
+        confirmed, sent: how far they are confirmed, and may have been sent.
         cursors: the last cursors that the client was given.
         changes: the last change of its subscriptions that this process knows of.
     """
@@ -131,7 +131,7 @@ class Settled:
 
     @property
     def words(self) -> tuple[Argument, ...]:
-        """The same as the script takes it."""
+        """The arguments of the script."""
         return progress_text(self.confirmed), progress_text(self.sent), cursors_text(self.cursors), self.changes
 
 
@@ -141,9 +141,9 @@ class Joined:
 
     Attributes:
         first: whether the pattern had no member before.
-        added: whether the client was none.
-        version, members: of the pattern.
-        start: where its log here is.
+        added: whether the client was not a member before.
+        version, members: the pattern's version, and how many members it has.
+        start: the end of its log here.
     """
 
     first: bool
@@ -155,7 +155,7 @@ class Joined:
 
 @dataclass(slots=True)
 class Parted:
-    """A client that is no member of a pattern any more; see `Joined`."""
+    """A client that is no longer a member of a pattern; see `Joined`."""
 
     last: bool
     version: int
@@ -175,7 +175,7 @@ class Published:
 
 @dataclass(slots=True)
 class Ended:
-    """A session that is over, and the patterns that have yet to know."""
+    """A session that is over, and the patterns of which it is still a member."""
 
     client_id: str
     patterns: list[str]
@@ -183,7 +183,7 @@ class Ended:
 
 @dataclass(slots=True)
 class LogState:
-    """What a log has."""
+    """What a log holds."""
 
     subscribers: int
     messages: int
@@ -195,12 +195,11 @@ class Read:
     """What logs of a partition hold.
 
     Attributes:
-        reached: the sequence up to which all of them were read.
-        more: whether there is more up to where they were to be read.
-        losses: what they have lost, for each log by its place in the question.
+        reached: the sequence up to which all of the logs were read.
+        more: whether there is more to read up to where the caller asked for.
+        losses: what the logs have lost, each by its index in the request.
         entries: the messages, each once and in order.
-        offsets: of each message, the logs that have it by their places, and its offset there.
-        stored: how many bytes each message takes.
+        offsets: for each message, the logs that have it by their indices, and its offset there.
     """
 
     reached: int
@@ -211,13 +210,13 @@ class Read:
 
 
 class Asker(Calls):
-    """Asks a partition for operations, and takes their answers apart."""
+    """Asks a partition for operations, and parses their answers."""
 
     def _ask(self, read: Callable[[list[Any]], T], name: str, *arguments: Argument) -> Answer[T]:
         return Answer(self.ask(name, *arguments), read)
 
     def _of_client(self, client_id: str, read: Callable[[list[Any]], T], name: str, *arguments: Argument) -> Answer[T]:
-        """Ask for an operation that a client has to be alive for: its result is [0, "UNKNOWN"] if it is not."""
+        """Ask for an operation on a client that has to be alive: its result is [0, "UNKNOWN"] if it is not."""
 
         def known(result: list[Any]) -> T:
             if not result[0] and result[1] == b"UNKNOWN":
@@ -228,7 +227,7 @@ class Asker(Calls):
 
 
 def nothing(result: list[Any]) -> None:
-    """Return nothing, whatever the result is."""
+    """Ignore the result."""
     del result
 
 
@@ -258,13 +257,13 @@ def record_of(flat: Sequence[bytes], subscriptions: Sequence[bytes]) -> Record:
 
 
 def start_of(text: bytes) -> Start:
-    """Return where a log is."""
+    """Return the end of a log."""
     sequence, _, offset = text.partition(b":")
     return Start(int(sequence), int(offset))
 
 
 def check_key(result: list[Any]) -> None:
-    """See that an idempotency key did not forbid an operation.
+    """Check that an idempotency key did not forbid an operation.
 
     Raises:
         KeyReused, KeyFull.

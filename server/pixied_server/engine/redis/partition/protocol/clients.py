@@ -19,7 +19,7 @@ __all__ = ["ClientsProtocol"]
 
 
 class ClientsProtocol(Asker):
-    """What a partition can be asked about clients."""
+    """A partition's operations on clients."""
 
     def create(self, client_id: str, timeout: float, attributes: str) -> Answer[tuple[float, float] | None]:
         """Start a session. Returns when it began and its deadline; None if the id is taken."""
@@ -32,7 +32,7 @@ class ClientsProtocol(Asker):
         )
 
     def look(self, client_id: str) -> Answer[Record]:
-        """What is known of a client. Raises ClientUnknown."""
+        """Return a client's record. Raises ClientUnknown."""
         return self._of_client(client_id, lambda result: record_of(result[1], result[2]), "look")
 
     def ping(self, client_id: str) -> Answer[float | None]:
@@ -55,11 +55,11 @@ class ClientsProtocol(Asker):
         )
 
     def left(self, client_id: str) -> Answer[None]:
-        """No pattern has a client as a member that it does not subscribe to any more."""
+        """Note that a client is no longer a member of the patterns that it has left."""
         return self._ask(nothing, "left", client_id)
 
     def leavings(self, age: float, cursor: str) -> Answer[tuple[str, list[Ended]]]:
-        """Clients whose patterns should have known so many seconds ago, from a cursor on: the next, and some."""
+        """Return the next cursor, and clients that have been leaving patterns for longer than so many seconds."""
         return self._ask(
             lambda result: (
                 result[1].decode(),
@@ -71,7 +71,7 @@ class ClientsProtocol(Asker):
         )
 
     def alive(self, client_ids: Sequence[str]) -> Answer[list[bool]]:
-        """Which of these clients are alive."""
+        """Return which of these clients are alive."""
         return self._ask(truths, "alive", len(client_ids), *client_ids)
 
     def reserve(self, namespace: str) -> Answer[bool]:

@@ -22,7 +22,7 @@ __all__ = ["MessagesProtocol"]
 
 
 class MessagesProtocol(Asker):
-    """What a partition can be asked about messages."""
+    """A partition's operations on messages."""
 
     def publish(
         self, key: str, fingerprint: str, *, room: bool, bounds: tuple[int, int], stored: bytes, patterns: Sequence[str]
@@ -31,11 +31,11 @@ class MessagesProtocol(Asker):
 
         Args:
             key: its idempotency key, or "".
-            fingerprint: what the key stands for.
+            fingerprint: identifies the message that the key stands for.
             room: whether there is room for another key.
             bounds: how many messages, and bytes, a log may have.
             stored: the message.
-            patterns: those that its channel matches.
+            patterns: the patterns that its channel matches.
         """
 
         def published(result: list[Any]) -> Published:
@@ -60,7 +60,7 @@ class MessagesProtocol(Asker):
         return self._of_client(client_id, queued, "queue", key, fingerprint, int(room), *bounds, stored)
 
     def reserve_key(self, key: str, fingerprint: str, *, room: bool) -> Answer[bool]:
-        """Have a key stand for a message. Returns whether it did before. Raises KeyReused, KeyFull."""
+        """Reserve a key for a message. Returns whether it stood for it before. Raises KeyReused, KeyFull."""
 
         def reserved(result: list[Any]) -> bool:
             check_key(result)
@@ -73,15 +73,15 @@ class MessagesProtocol(Asker):
         return self._ask(nothing, "free_key", key)
 
     def forget_keys(self, age: float, most: int) -> Answer[int]:
-        """Forget keys older than so many seconds. Returns how many."""
+        """Forget keys that are older than so many seconds. Returns how many."""
         return self._ask(number, "forget_keys", repr(age), most)
 
     def read(self, logs: Sequence[tuple[str, int, int]], *, upto: int | None, messages: int, size: int) -> Answer[Read]:
         """Read logs.
 
         Args:
-            logs: pattern or client, and up to which sequence and offset it was read.
-            upto: a sequence; None for everything.
+            logs: a pattern or client, and the sequence and offset that it was read to, for each.
+            upto: the sequence to read to; None for everything.
             messages: at most so many, 1 or more.
             size: about so many bytes, but at least one message.
         """
@@ -105,20 +105,20 @@ class MessagesProtocol(Asker):
         return self._ask(read, "read", messages, size, "" if upto is None else upto, len(logs), *words)
 
     def pending(self, exact: int, logs: Sequence[tuple[str, int]]) -> Answer[int]:
-        """How many messages logs hold beyond a sequence, each once if there are not too many."""
+        """Count the messages of logs beyond a sequence for each, each message once if there are not too many."""
         return self._ask(number, "pending", exact, len(logs), *(word for log in logs for word in log))
 
     def sweep(self, age: float, most: int) -> Answer[int]:
-        """Take away messages older than so many seconds. Returns how many."""
+        """Take away messages that are older than so many seconds. Returns how many."""
         return self._ask(number, "sweep", repr(age), most)
 
     def shrink(self, size: int, upto: int, *, at_once: bool = False) -> Answer[tuple[int, int | None]]:
-        """Take away the oldest messages up to a sequence, until so many bytes are free, or it is enough for one call.
+        """Take away the oldest messages up to a sequence, until so many bytes are free, or the call took long enough.
 
         Args:
-            size: so many bytes.
+            size: how many bytes.
             upto: the sequence.
-            at_once: before all that waits.
+            at_once: ahead of operations that wait.
 
         Returns:
             How many bytes are free, and the sequence of the oldest message left.
@@ -132,7 +132,7 @@ class MessagesProtocol(Asker):
         return self._ask(shrunk, "shrink", size, upto)
 
     def logs(self, names: Sequence[str]) -> Answer[list[LogState]]:
-        """What logs have."""
+        """Return what logs hold."""
         return self._ask(
             lambda result: [LogState(subscribers, messages, int(size)) for subscribers, messages, size in result[1]],
             "logs",
@@ -141,10 +141,10 @@ class MessagesProtocol(Asker):
         )
 
     def lost(self, sequence: int, offsets: Mapping[str, int]) -> Answer[int]:
-        """Note up to where messages had been announced, in all and in logs. Returns how many logs lack some."""
+        """Note how far messages were announced, in all and in each log. Returns how many logs have lost some."""
         words = [word for pair in offsets.items() for word in pair]
         return self._ask(number, "lost", sequence, len(offsets), *words)
 
     def revived(self, log: str) -> Answer[None]:
-        """Note that a log lacks a message that nobody knows of."""
+        """Note that a log has lost an unknown number of messages: they count as one."""
         return self._ask(nothing, "revived", log)

@@ -23,7 +23,7 @@ __all__ = ["OwnershipProtocol"]
 
 
 class OwnershipProtocol(Asker):
-    """What a partition can be asked about ownership."""
+    """A partition's operations on ownership."""
 
     def claim(
         self, client_id: str, front_end: str, *, expires: bool, link: str, force: bool, cursor: int, settled: Settled
@@ -44,40 +44,40 @@ class OwnershipProtocol(Asker):
         return self._ask(claimed, "claim", client_id, *words)
 
     def settle(self, client_id: str, claim: int, sent: Progress) -> Answer[None]:
-        """Note up to where messages may have been sent before this claim."""
+        """Note how far messages may have been sent before this claim."""
         return self._ask(nothing, "settle", client_id, claim, progress_text(sent))
 
     def resume(self, client_id: str, claim: int, front_end: str, *, expires: bool, link: str) -> Answer[bool]:
-        """Go on with a claim that was taken away, if nobody has claimed the client since. Raises ClientUnknown."""
+        """Resume a claim that was taken away, if nobody has claimed the client since. Raises ClientUnknown."""
         return self._of_client(
             client_id, lambda result: bool(result[1]), "resume", claim, front_end, int(expires), link
         )
 
     def confirm(self, client_id: str, claim: int, progress: Progress, changes: int) -> Answer[bool]:
-        """Move a client's progress. Returns whether its inbox has more to take away than one call does."""
+        """Move a client's progress. Returns whether its inbox has more to trim than one call does."""
         words = (claim, progress_text(progress), changes)
         return self._ask(lambda result: bool(result[1]), "confirm", client_id, *words)
 
     def follows_link(
         self, client_id: str, claim: int, progress: Progress, changes: int, *, follows: bool
     ) -> Answer[None]:
-        """Note whether what its link confirms counts for a client, and its progress now."""
+        """Note a client's progress, and whether its link's checkpoint applies to it from now on."""
         words = (claim, progress_text(progress), changes, int(follows))
         return self._ask(nothing, "follows_link", client_id, *words)
 
     def release(self, client_id: str, settled: Settled) -> Answer[None]:
-        """Give a client up."""
+        """Release a client."""
         return self._ask(nothing, "release", client_id, settled.claim, *settled.words)
 
     def reap(self, process: str, most: int, links: Mapping[str, str]) -> Answer[int]:
-        """Let go of clients of a process that is gone, by the checkpoints of its links. Returns how many are left."""
+        """Release clients of a dead process, by the checkpoints of its links. Returns how many are left."""
         words = [word for link in links.items() for word in link]
         return self._ask(number, "reap", process, most, len(links), *words)
 
     def checkpoint(self, links: Mapping[str, str]) -> Answer[None]:
-        """Note what links of this process have confirmed; "" for one that is closed."""
+        """Write the checkpoints of links of this process; "" for a link that is closed."""
         return self._ask(nothing, "checkpoint", len(links), *(word for link in links.items() for word in link))
 
     def checkpoints(self, process: str) -> Answer[dict[str, str]]:
-        """What the links of a process have confirmed, when it last said so."""
+        """Return the last checkpoints of a process's links."""
         return self._ask(lambda result: fields(result[1]), "checkpoints", process)

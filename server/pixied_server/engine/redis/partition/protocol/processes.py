@@ -1,4 +1,4 @@
-"""Processes, and what a partition is: see `scripts/processes.lua`."""
+"""Processes, and the state of a partition: see `scripts/processes.lua`."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ __all__ = ["ProcessesProtocol"]
 
 
 class ProcessesProtocol(Asker):
-    """What a partition can be asked about processes."""
+    """A partition's operations on processes."""
 
     def barrier(self, name: str, logs: Sequence[str]) -> Answer[list[int]]:
         """Send this process a barrier. Returns the offset of each log's last message; -1 for no log."""
@@ -23,21 +23,21 @@ class ProcessesProtocol(Asker):
         return self._ask(nothing, "events", len(events), process, *events)
 
     def beat(self, dead_after: float, wanted: int) -> Answer[tuple[list[str], int, bool]]:
-        """Say that this process lives, and which kinds of events it wants.
+        """Note that this process lives, and which kinds of events it wants.
 
         Returns:
-            Who has not said so for so many seconds, which kinds others want, and whether this process was given up.
+            Processes without a beat for so many seconds, the kinds that others want, whether this process was unknown.
         """
         return self._ask(
             lambda result: (texts(result[1]), int(result[2]), bool(result[3])), "beat", repr(dead_after), wanted
         )
 
     def processes(self) -> Answer[list[str]]:
-        """All processes."""
+        """Return all processes."""
         return self._ask(lambda result: texts(result[1]), "processes")
 
     def leave(self, process: str) -> Answer[None]:
-        """A process is gone."""
+        """Forget a process that is gone."""
         return self._ask(nothing, "leave", process)
 
     def lease(self, milliseconds: int) -> Answer[bool]:
@@ -45,17 +45,17 @@ class ProcessesProtocol(Asker):
         return self._ask(lambda result: bool(result[1]), "lease", milliseconds)
 
     def first_cursor(self) -> Answer[int]:
-        """The number from which this process counts cursors."""
+        """Return the number from which this process counts cursors."""
         return self._ask(number, "first_cursor")
 
     def head(self) -> Answer[int]:
-        """The sequence of the youngest message."""
+        """Return the sequence of the youngest message."""
         return self._ask(number, "head")
 
     def layout(self, version: int, partitions: int) -> Answer[tuple[str, int]]:
-        """The layout's version and number of partitions; these where the partition is new."""
+        """Return the layout's version and number of partitions; a new partition takes these."""
         return self._ask(lambda result: (result[1].decode(), int(result[2] or 0)), "layout", version, partitions)
 
     def remind(self, version: int, partitions: int) -> Answer[None]:
-        """Tell a partition that has lost everything what it was."""
+        """Write the layout again to a partition that has lost everything."""
         return self._ask(nothing, "remind", version, partitions)

@@ -20,7 +20,7 @@ __all__ = ["SubscriptionsProtocol"]
 
 
 class SubscriptionsProtocol(Asker):
-    """What a partition can be asked about subscriptions."""
+    """A partition's operations on subscriptions."""
 
     def join(self, pattern: str, client_id: str, *, wild: bool) -> Answer[Joined]:
         """Make a client a member of a pattern."""
@@ -32,11 +32,11 @@ class SubscriptionsProtocol(Asker):
         return self._ask(joined, "join", pattern, client_id, int(wild))
 
     def declare(self, pattern: str, version: int, members: int) -> Answer[Start]:
-        """Tell of the members of a pattern that are in another partition. Returns where its log here is."""
+        """Note how many members a pattern of another partition has. Returns the end of its log here."""
         return self._ask(lambda result: start_of(result[1]), "declare", pattern, version, members)
 
     def part(self, pattern: str, client_id: str, *, wild: bool) -> Answer[Parted]:
-        """Make a client no member of a pattern."""
+        """End a client's membership of a pattern."""
 
         def parted(result: list[Any]) -> Parted:
             _, last, version, members, removed = result
@@ -45,11 +45,11 @@ class SubscriptionsProtocol(Asker):
         return self._ask(parted, "part", pattern, client_id, int(wild))
 
     def joined(self, members: Sequence[tuple[str, str]]) -> Answer[None]:
-        """The clients' own parts of these subscriptions (pattern, client) are done."""
+        """Note that the clients' records have these subscriptions (pattern, client), or never will."""
         return self._ask(nothing, "joined", len(members), *(word for member in members for word in member))
 
     def unjoined(self, age: float, most: int) -> Answer[list[tuple[str, str]]]:
-        """Subscriptions (pattern, client) whose clients' own parts should have been done so many seconds ago."""
+        """Return subscriptions (pattern, client) that the clients' records should have had so many seconds ago."""
         return self._ask(
             lambda result: [(pattern.decode(), client_id.decode()) for pattern, client_id in result[1]],
             "unjoined",
@@ -89,22 +89,22 @@ class SubscriptionsProtocol(Asker):
         )
 
     def subscribes(self, client_id: str, patterns: Sequence[str]) -> Answer[list[bool]]:
-        """Which of these patterns a client subscribes to. Raises ClientUnknown."""
+        """Return which of these patterns a client subscribes to. Raises ClientUnknown."""
         return self._of_client(client_id, truths, "subscribes", len(patterns), *patterns)
 
     def are_members(self, members: Sequence[tuple[str, str]]) -> Answer[list[bool]]:
-        """Which of these (pattern, client) are members."""
+        """Return which of these (pattern, client) are members."""
         words = [word for member in members for word in member]
         return self._ask(truths, "are_members", len(members), *words)
 
     def clients(self, after: str, most: int) -> Answer[list[str]]:
-        """Clients in ascending order."""
+        """Return clients in ascending order."""
         return self._ask(lambda result: texts(result[1]), "clients", after, most)
 
     def patterns(self, after: str, most: int) -> Answer[list[str]]:
-        """Patterns whose members are here, in ascending order."""
+        """Return patterns whose members are here, in ascending order."""
         return self._ask(lambda result: texts(result[1]), "patterns", after, most)
 
     def members(self, pattern: str, after: str, most: int) -> Answer[list[str]]:
-        """The members of a pattern in ascending order."""
+        """Return the members of a pattern in ascending order."""
         return self._ask(lambda result: texts(result[1]), "members", pattern, after, most)

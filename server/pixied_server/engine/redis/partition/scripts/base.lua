@@ -1,11 +1,11 @@
 -- What all operations of a partition share. The files of this folder are one script: this one, the operations by subject, and
--- `run.lua`, which carries out a list of operations, each wholly or not at all.
+-- `run.lua`, which executes a list of operations, each wholly or not at all.
 --
 -- KEYS[1]  <base>meta; KEYS[2] <base>absent, which never exists, so that a cluster answers TRYAGAIN while the slot migrates
--- ARGV     what the server drew when it was started; the time (see below); the caller's process; the partition's number;
+-- ARGV     the server's run id; the time (see below); the caller's process; the partition's number;
 --          then operations: name, number of arguments, arguments
--- returns  {what the partition holds, the time, whether the clock was doubted}, then each operation's result: {1, ...} or
---          {0, code, ...}. Or, and nothing was done, after how many microseconds to ask again
+-- returns  {what the partition holds, the time, the clock's skew}, then each operation's result: {1, ...} or {0, code, ...}.
+--          Or {microseconds}: nothing was done, ask again after that time
 --
 -- Keys, each after <base>:
 --   meta               hash    sums, counters, the layout, which server process the partition was last served by
@@ -13,14 +13,14 @@
 --   subscriptions:<id> hash    pattern -> where it begins: "partition:sequence:offset,..."
 --   log:<pattern>      stream  a log; log:<id> is a client's inbox. Ids are sequence-offset; fields: c (bytes of the log up to and
 --                              with this entry), a (when), b (the message)
---   logs               hash    log or inbox -> its state, packed (see `state_of`)
+--   logs               hash    log or inbox -> its state, packed (see `logs.lua`)
 --   ages               zset    logs by the sequence of their oldest message
---   members:<pattern>  zset    who subscribes
---   joins              zset    "pattern\0id" by time: a Subscribe that may have been cut off before the client's part
---   leaving            hash    client -> time and patterns: its members have yet to be taken away
+--   members:<pattern>  zset    the clients that subscribe
+--   joins              zset    "pattern\0id" by time: members whose records may not have the subscription yet
+--   leaving            hash    client -> time and patterns that may still have it as a member
 --   clients, patterns  zset    for lists; deadlines: sessions that run out
 --   keys, keys-age             idempotency keys: hash, and zset by time
---   owned:<process>    set     clients whose owner a process is; links:<process> hash of what its links have confirmed
+--   owned:<process>    set     clients that a process owns; links:<process> hash of its links' checkpoints
 --   processes, watchers, lease, namespaces
 
 local B = string.sub(KEYS[1], 1, -5)
@@ -33,12 +33,12 @@ local KEYS_SEEN, KEYS_AGE = B .. 'keys', B .. 'keys-age'
 local NAMESPACES = B .. 'namespaces'
 local FOREVER = 9007199254740991
 
--- One call looks at so many stored messages at most, or at about a megabyte of them.
+-- One call reads at most so many stored messages, or about a megabyte of them.
 local WORK, WORK_BYTES = 500, 1000000
--- What a message takes in a stream beside itself, measured over sizes from 10 bytes to 100 KB: 45 bytes, and 15 % for what jemalloc
--- and half-full nodes waste.
+-- What a message takes in a stream besides its own bytes, measured from 10 bytes to 100 KB: 45 bytes, and 15 % that jemalloc and
+-- half-full nodes waste.
 local ENTRY, WASTE = 45, 1.15
--- What a message takes in a process beside itself: a reader counts it so.
+-- What a message takes in a process besides its own bytes: reads count that.
 local OVERHEAD = 320
 
 local function num(value) return string.format('%.17g', value) end
@@ -50,7 +50,7 @@ local function owned_key(process) return B .. 'owned:' .. process end
 local function members_key(pattern) return B .. 'members:' .. pattern end
 local function log_key(log) return B .. 'log:' .. log end
 
--- What is read at the start of a call and written at its end, however many operations are in it.
+-- Read at the start of a call and written at its end, however many operations are in it.
 local meta, agreed_by = {}, nil
 do
   local names = {'sequence', 'bytes', 'messages', 'subscriptions', 'skew', 'agreed', 'agreed_by'}
@@ -64,15 +64,15 @@ local function set_meta(name, value)
   changed[name] = true
 end
 
--- Time is elapsed time. The server's wall clock may jump; `skew` corrects that. A caller that says "~T" expects about T, by a clock
--- that does not jump: as long as the two differ its own counts, unless other processes have agreed with the server's a moment ago.
--- "=T" is the time (for tests), "" leaves it to the server.
+-- Time is elapsed time. The server's wall clock may jump; `skew` corrects that. "~T": the caller expects about T, by a clock that
+-- does not jump. Where the two differ T counts, unless another process has agreed with the server's clock a moment ago. "=T" sets
+-- the time (for tests), "" leaves it to the server.
 local WALL = redis.call('TIME')
 local MICRO = WALL[1] * 1000000 + WALL[2]
 local CLOCK = MICRO / 1000000 + meta.skew
 local NOW = CLOCK
 
--- Whether another process has found the server's clock right a moment ago, where it shows something else than the caller expects.
+-- Whether another process found the server's clock right a moment ago, although the caller expects another time.
 local function others_agree(expected)
   local away = math.abs(CLOCK - meta.agreed)
   return agreed_by and agreed_by ~= ME and away < 3 and away < math.abs(expected - meta.agreed)
@@ -87,8 +87,8 @@ do
   end
 end
 
--- A partition numbers its messages: microseconds since the epoch, and always beyond the one before. So no number is given a second
--- time when Redis has lost the youngest.
+-- A message's sequence is the time in microseconds, and always higher than the one before. So no sequence is used twice when Redis
+-- has lost the youngest messages.
 local function next_sequence()
   set_meta('sequence', math.max(meta.sequence + 1, MICRO))
   return meta.sequence

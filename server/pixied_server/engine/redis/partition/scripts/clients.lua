@@ -1,6 +1,6 @@
--- Clients: sessions, and the namespaces that are reserved beside them.
+-- Clients: sessions, and the namespaces that are reserved besides them.
 
--- What is known of a client that is alive, or nil.
+-- A live client's fields, or nil.
 local function alive(id)
   local is = redis.call('HMGET', client_key(id), 'deadline', 'claim', 'expires', 'timeout', 'process')
   if not is[1] then return nil end
@@ -9,7 +9,7 @@ local function alive(id)
   return {deadline = tonumber(is[1]), claim = is[2], kept = kept, timeout = tonumber(is[4]), process = is[5]}
 end
 
--- The process that owns a client, if that is another one.
+-- The owner of a client, if that is another process, or "".
 local function elsewhere(is) return is.process ~= ME and is.process or '' end
 
 local function set_deadline(id, deadline, kept)
@@ -17,7 +17,7 @@ local function set_deadline(id, deadline, kept)
   if kept then redis.call('ZREM', DEADLINES, id) else redis.call('ZADD', DEADLINES, num(deadline), id) end
 end
 
--- Everything of a client that is in its own partition goes; its patterns are noted until all logs know. Returns the patterns.
+-- Delete all of a client that is in its own partition; `leaving` keeps its patterns until none has it as a member. Returns them.
 local function finish(id, kind, reason)
   local patterns = redis.call('HKEYS', subscriptions_key(id))
   local process = redis.call('HGET', client_key(id), 'process')
@@ -55,7 +55,7 @@ function operations.look(a)
   return {1, redis.call('HGETALL', client_key(id)), redis.call('HGETALL', subscriptions_key(id))}
 end
 
--- id. Returns the new deadline, "" for one that is kept alive.
+-- id. Returns the new deadline, "" for a client that is kept alive.
 function operations.ping(a)
   local id = ARGV[a]
   local is = alive(id)
@@ -73,8 +73,8 @@ function operations.destroy(a)
   return {1, finish(id, 'destroyed', reason), elsewhere(is)}
 end
 
--- Sessions whose time is over, as many as one call may end. Returns in how many seconds the next one is, "" for none, and those that
--- ended: id and patterns.
+-- End sessions whose time is over, as many as one call may: most. Returns seconds to the next deadline, "" for none, and the sessions
+-- that ended: id and patterns.
 function operations.expire(a)
   local due = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', num(NOW), 'LIMIT', 0, ARGV[a])
   local ended, work = {}, 0
@@ -84,7 +84,7 @@ function operations.expire(a)
     work = work + 10 + #patterns
     if work > WORK then break end
   end
-  -- Whoever ends sessions tells the others that the server's clock is right.
+  -- The process that ends sessions notes for the others that the server's clock is right.
   if string.sub(ARGV[2], 1, 1) == '~' and math.abs(CLOCK - tonumber(string.sub(ARGV[2], 2))) < 0.5 then
     set_meta('agreed', CLOCK)
     if agreed_by ~= ME then redis.call('HSET', META, 'agreed_by', ME) end
@@ -93,13 +93,13 @@ function operations.expire(a)
   return {1, next[2] and num(tonumber(next[2]) - NOW) or '', ended}
 end
 
--- id: no pattern has the client as a member any more.
+-- id. No pattern that the client has left has it as a member any more.
 function operations.left(a)
   redis.call('HDEL', LEAVING, ARGV[a])
   return {1}
 end
 
--- id, patterns that a client no longer subscribes to, or has not come to subscribe to.
+-- Note patterns that may have the client as a member although it does not subscribe to them.
 local function leave(id, patterns)
   local before = redis.call('HGET', LEAVING, id)
   local words = before and string.match(before, '^[^\n]*\n?(.*)$') or ''
@@ -108,7 +108,8 @@ local function leave(id, patterns)
   redis.call('HSET', LEAVING, id, table.concat(all, '\n'))
 end
 
--- age, cursor. Clients whose members should have been taken away so many seconds ago: whoever began it died over it.
+-- age, cursor. Clients that have been leaving patterns for longer than so many seconds: the process that began it has died. Returns
+-- the next cursor, and these clients with their patterns.
 function operations.leavings(a)
   local before, found = NOW - tonumber(ARGV[a]), {}
   local scan = redis.call('HSCAN', LEAVING, ARGV[a + 1], 'COUNT', 100)
@@ -119,7 +120,7 @@ function operations.leavings(a)
   return {1, scan[1], found}
 end
 
--- Which of these clients are alive.
+-- how many, ids. Returns which of these clients are alive.
 function operations.alive(a)
   local found = {}
   for index = 1, tonumber(ARGV[a]) do found[index] = alive(ARGV[a + index]) and 1 or 0 end

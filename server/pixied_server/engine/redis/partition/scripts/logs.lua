@@ -1,16 +1,15 @@
--- Logs: the messages of one subscribed pattern, or of one client's inbox, in order. The stream has the messages; what is known of
--- it is packed in the hash `logs`, so that to append or trim is a few commands whatever the log holds.
+-- Logs: the messages of one subscribed pattern, or of one client's inbox, in order. The stream has the messages; the hash `logs` has
+-- the log's state, packed, so that appending and trimming take a few commands however large the log is.
 
 -- A log's state:
---   offset       of its last message, those that are gone counted
---   begin        where the offsets began, beyond a former life of the log; of an inbox, up to where it is done with: no reader has lost
---                what is before
+--   offset       of its last message; trimmed messages are counted
+--   begin        no reader has lost messages before this offset: where a pattern's log began, or how far an inbox is confirmed
 --   first, last  sequences of its oldest and of its youngest message
 --   n            how many messages it has
---   total, gone  bytes that were ever appended, and of those that are gone
+--   total, gone  bytes that were ever appended, and how many of them are gone
 --   subscribers, version   of its pattern
---   cuts         where it was trimmed: sequence and offset of the youngest message that went, for the last few times
---   holes        where Redis lost messages: sequence, and how many
+--   cuts         the last few trims: sequence and offset of the youngest message that went
+--   holes        messages that Redis lost: sequence, and how many
 
 local states, touched = {}, {}
 
@@ -65,7 +64,7 @@ local function hold(bytes, messages)
   set_meta('messages', meta.messages + messages)
 end
 
--- A pattern's log begins beyond a former life of it; an inbox has none.
+-- A pattern's log begins at a sequence, beyond all offsets of an earlier log of the same pattern; an inbox begins at 0.
 local function begin_log(log, subscribers, version, begin)
   local sequence = next_sequence()
   begin = begin or sequence
@@ -108,8 +107,7 @@ end
 
 -- Trimming
 
--- The oldest are gone up to here. Older points are thinned out: a reader that comes from before one may be told that it lost more than
--- it did, never less.
+-- Note a trim. Older notes are thinned out: a reader from before one may be told that it lost more than it did, never less.
 local function note_cut(state, sequence, offset)
   local cuts = state.cuts
   cuts[#cuts + 1] = sequence
@@ -131,7 +129,7 @@ local function note_cut(state, sequence, offset)
   end
 end
 
--- All that is left begins with this entry, or nothing is left.
+-- Update the state of a trimmed log: it begins with this entry now, or is empty. Returns how many bytes went.
 local function begins_with(log, state, entry, left)
   local was, freed = state.first, 0
   if entry then
@@ -149,7 +147,7 @@ local function begins_with(log, state, entry, left)
   return freed
 end
 
--- The oldest messages that go, as long as `goes` says so; as many as one call may look at. Returns how many, what they took, and the
+-- Take away the oldest messages as long as `goes` says so, as many as one call may read. Returns how many, their bytes, and the
 -- sequence of the youngest.
 local function trim(log, state, goes)
   local size = math.max((state.total - state.gone) / math.max(state.n, 1), 1)
@@ -175,7 +173,7 @@ local function trim(log, state, goes)
   return dropped, freed, sequence
 end
 
--- A log that has more than it may. It loses a little more than it must, so that this is not to be done for each message.
+-- Trim a log to its bounds, and a little more, so that not every message causes a trim.
 local function keep_within(log, state, most, largest)
   local few, small = FOREVER, FOREVER
   if state.n > most then few = most - math.min(50, math.floor(most / 64)) end
@@ -192,7 +190,7 @@ local function keep_within(log, state, most, largest)
   end
 end
 
--- Messages of an inbox up to here are done with: they are not lost. Returns whether there are more of them than one call takes away.
+-- Trim confirmed messages of an inbox: they do not count as lost. Returns whether there are more of them than one call takes away.
 local function forget(log, upto)
   local state = state_of(log)
   if not state or state.n == 0 or state.first > upto then return false end
@@ -211,8 +209,7 @@ local function forget(log, upto)
   return more
 end
 
--- How many messages a reader has lost between `from` and `upto`, where it had up to `offset` when it first read the log; and the sequence
--- of the youngest of them.
+-- How many messages between `from` and `upto` a reader has lost that began after `offset`, and the sequence of the youngest.
 local function lost(state, from, offset, upto)
   local cuts, holes, count, youngest = state.cuts, state.holes, 0, 0
   local known, gone, last = math.max(offset, state.begin), 0, 0
@@ -230,9 +227,9 @@ local function lost(state, from, offset, upto)
   return count, youngest
 end
 
--- Reading: at most so many messages and bytes, up to a sequence or "" for all, then logs: name, sequence and offset up to which they
--- were read. Returns up to where all of them have been read, whether there is more, what each log has lost (its number, how many,
--- the sequence of the youngest), and the messages: sequence, time, message, then number and offset in each log that has it.
+-- Read: at most so many messages and bytes, up to a sequence or "" for all, then logs: name, and the sequence and offset that each
+-- was read to. Returns the sequence that all of them were read to, whether there is more, what logs have lost (the log's index, how
+-- many, the sequence of the youngest), and the messages: id, time, message, then index and offset of each log that has it.
 function operations.read(a)
   local most, room, upto, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), ARGV[a + 2], tonumber(ARGV[a + 3])
   upto = upto ~= '' and tonumber(upto) or meta.sequence
@@ -285,7 +282,8 @@ function operations.read(a)
   return {1, int(reached), reached < upto and 1 or 0, losses, messages}
 end
 
--- How many messages logs hold beyond a reader, each once where there are not too many to look at: name and sequence each.
+-- How many messages logs hold beyond a reader; each counts once if there are at most `exact`: exact, how many logs, name and sequence
+-- of each.
 function operations.pending(a)
   local exact, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
   local together, bytes, behind = 0, 0, {}
@@ -317,14 +315,14 @@ function operations.pending(a)
   return {1, different}
 end
 
--- The log whose oldest message is the oldest of all, its state and that message's sequence.
+-- The log with the oldest message of all, its state, and that message's sequence.
 local function oldest_of_all()
   local first = redis.call('ZRANGE', AGES, 0, 0, 'WITHSCORES')
   if #first == 0 then return end
   return first[1], state_of(first[1]), tonumber(first[2])
 end
 
--- What is too old goes, at most so many: age in seconds. Returns how many went.
+-- age in seconds, most. Take away messages that are older. Returns how many went.
 function operations.sweep(a)
   local before, most, dropped = NOW - tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
   while dropped < most do
@@ -337,13 +335,13 @@ function operations.sweep(a)
   return {1, dropped}
 end
 
--- The oldest goes until so many bytes are free, or the next is beyond the given sequence, or this was enough for one call. Returns
--- what is free now, and the sequence of the oldest that is left or "".
+-- bytes, sequence. Take away the oldest messages until so many bytes are free, or the next is beyond the sequence, or the call took
+-- long enough. Returns how many bytes are free now, and the sequence of the oldest message that is left or "".
 function operations.shrink(a)
   local bytes, upto, freed, work, horizon = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0, 0, 0
   while work < WORK do
     local log, state, first = oldest_of_all()
-    -- What one log has lost goes from all others too: its readers may have it from them, and would be told that it is lost.
+    -- A message goes from all of its logs: a reader that has got it through one would be told that another has lost it.
     if not log or first > upto or (freed >= bytes and first > horizon) then break end
     local before = state.gone
     local dropped, gone, last = trim(log, state, function(sequence, cumulative, _, count)
@@ -355,7 +353,7 @@ function operations.shrink(a)
   return {1, int(freed), log and int(first) or ''}
 end
 
--- Of each log: its subscribers, messages and bytes.
+-- how many, logs. Returns each one's subscribers, messages and bytes.
 function operations.logs(a)
   local found = {}
   for index = 1, tonumber(ARGV[a]) do
@@ -365,8 +363,8 @@ function operations.logs(a)
   return {1, found}
 end
 
--- Messages up to a sequence had been announced, and logs up to these offsets: what is missing of that was lost, and readers are to
--- notice. Returns in how many logs that is so.
+-- sequence, how many, logs: each with an offset. Messages up to the sequence were announced, and those of logs up to the offsets. Note
+-- missing ones as lost. Returns how many logs have lost messages.
 function operations.lost(a)
   local sequence, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
   if sequence > meta.sequence then set_meta('sequence', sequence) end
@@ -385,7 +383,7 @@ function operations.lost(a)
   return {1, noted}
 end
 
--- A log that was dropped though somebody read it has begun anew: one message is missing for all.
+-- log. It was dropped although it had readers, and has begun anew: note an unknown number of lost messages as one.
 function operations.revived(a)
   local state = state_of(ARGV[a])
   if state then

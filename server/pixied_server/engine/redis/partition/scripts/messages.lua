@@ -1,7 +1,7 @@
 -- Messages: publishing and queueing, each at most once for an idempotency key.
 
--- A key stands for one message: a fingerprint, and behind it what came of the message once it was published or queued. Returns what
--- that is; or nothing, and why the key can't stand for a message with this fingerprint.
+-- A key's value is a message's fingerprint and, once the message was published or queued, the outcome. Returns the outcome; or nil, and
+-- the refusal if the key can't stand for a message with this fingerprint.
 local function done_before(key, fingerprint, room)
   if key == '' then return end
   local known = redis.call('HGET', KEYS_SEEN, key)
@@ -27,9 +27,9 @@ local function announcement(kind, sequence, names, blob)
   return table.concat({kind .. PART, int(sequence), string.format('%.3f', NOW), names, blob}, '\n')
 end
 
--- key or "", its fingerprint, whether there is room for a new one, bounds of a log (messages, bytes), message, the patterns that its
--- channel matches. Returns how many subscriptions it matched, whether it was known, its sequence, and for each log that has it: the
--- log and its offset there.
+-- key or "", fingerprint, whether there is room for a new key, bounds of a log (messages, bytes), message, how many patterns its channel
+-- matches, patterns. Returns how many subscriptions matched, whether the key was known, the message's sequence, and for each log that
+-- has it the log and the offset.
 function operations.publish(a)
   local key, fingerprint = ARGV[a], ARGV[a + 1]
   local known, refusal = done_before(key, fingerprint, ARGV[a + 2])
@@ -63,8 +63,8 @@ function operations.publish(a)
   return answer
 end
 
--- id, key or "", its fingerprint, whether there is room for a new one, bounds of a log, message. Returns whether it was known, its
--- sequence and its offset.
+-- id, key or "", fingerprint, whether there is room for a new key, bounds of a log, message. Returns whether the key was known, the
+-- message's sequence and its offset.
 function operations.queue(a)
   local id, key, fingerprint = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   local is = alive(id)
@@ -81,8 +81,8 @@ function operations.queue(a)
   return {1, 0, int(sequence), int(state.offset)}
 end
 
--- The key of one message among several that are published or queued all or none: key, its fingerprint, whether there is room for a new
--- one. Returns whether it was known.
+-- key, fingerprint, whether there is room for a new key. Reserves the key of one of several messages that are published or queued all or
+-- none. Returns whether the key was known.
 function operations.reserve_key(a)
   local key, fingerprint = ARGV[a], ARGV[a + 1]
   local _, refusal = done_before(key, fingerprint, ARGV[a + 2])
@@ -92,7 +92,7 @@ function operations.reserve_key(a)
   return {1, 0}
 end
 
--- Unless somebody else has used it meanwhile.
+-- key. Frees a reserved key, unless its message was published or queued meanwhile.
 function operations.free_key(a)
   local known = redis.call('HGET', KEYS_SEEN, ARGV[a])
   if known and not string.find(known, ' ', 1, true) then
@@ -102,7 +102,7 @@ function operations.free_key(a)
   return {1}
 end
 
--- Keys older than so many seconds mean nothing any more; at most so many.
+-- age in seconds, most. Forgets keys that are older. Returns how many.
 function operations.forget_keys(a)
   local old = redis.call('ZRANGEBYSCORE', KEYS_AGE, '-inf', num(NOW - tonumber(ARGV[a])), 'LIMIT', 0, ARGV[a + 1])
   for _, member in ipairs(old) do

@@ -1,7 +1,7 @@
--- Ownership: which process has a client, and how far the client's messages have come.
+-- Ownership: which process owns a client, and how far the client's messages have come.
 
--- Move a client's progress forward, no further than where a subscription begins that its owner does not know of: id, progress, the last
--- change that the owner knows of. Returns whether its inbox has more that is done with than one call takes away.
+-- Move a client's progress forward, but not beyond the begin of a subscription that its owner does not know of: id, progress, the last
+-- change that the owner knows of. Returns whether its inbox has more confirmed messages than one call takes away.
 local function advance(id, text, knows)
   local key = client_key(id)
   local is = redis.call('HMGET', key, 'progress', 'changes', 'cap')
@@ -29,8 +29,8 @@ local function was_sent(id, text)
   redis.call('HSET', client_key(id), 'sent', text_of(sent))
 end
 
--- Cursors that the client was given, "cursor=progress" each with a semicolon behind: the last few are kept; and the highest of all, for
--- those of one process ascend, and not those of several. They stand for no more than its owner could confirm.
+-- Add cursors that the client was given, "cursor=progress;" each. The last few are kept, and the highest of all: those of one process
+-- ascend, those of several do not. They stand for no more than the client's owner could confirm.
 local function add_cursors(id, text)
   if text == '' then return end
   local is, all = redis.call('HMGET', client_key(id), 'cursors', 'cap', 'highest'), {}
@@ -59,8 +59,8 @@ end
 
 local function owns(id, number) return redis.call('HGET', client_key(id), 'claim') == number end
 
--- A cursor that nobody can have handed out. Or one beyond the highest that this client was given, where its owners have said which
--- that was.
+-- Whether no process can have handed out a cursor: all cursors are times, in microseconds. Where the client's owners have written the
+-- highest one that the client was given, none is higher.
 local function is_made_up(id, cursor, settled)
   local number = tonumber(cursor)
   if number < 1000000000000000 or number > HIGHEST then return true end
@@ -68,11 +68,10 @@ local function is_made_up(id, cursor, settled)
   return highest and number > tonumber(highest)
 end
 
--- id, front-end, expires, link, force, a cursor or "", the caller's claim that is settled by this or "0": its progress, what was sent,
--- its cursors, the last change that it knows of.
--- Returns the claim's number, the client's record and subscriptions, up to where its inbox is known to be empty,
--- and the offset of its last message. Or {2, process}:
--- that one owns it, and was asked to yield. A claim is unsettled as long as nobody knows what the owners before it have sent.
+-- id, front-end, expires, link, force, a cursor or "", the caller's former claim or "0": its progress, what was sent, its cursors, the
+-- last change that it knows of. Returns the claim's number, the client's record and subscriptions, the sequence up to which its inbox
+-- is empty, and the offset of the inbox's last message. Or {2, process}: that process owns the client, and was asked to yield it.
+-- A client is unsettled as long as no process knows what its former owners have sent.
 function operations.claim(a)
   local id, front_end, expires, link, force, cursor = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local is = alive(id)
@@ -90,7 +89,7 @@ function operations.claim(a)
     unsettle(id)
   end
   if cursor ~= '' then
-    -- Where another process has just yielded the client for this, it is too late to refuse.
+    -- If another process has just yielded the client, it is too late to refuse.
     local settled = force == '0' and redis.call('HEXISTS', key, 'unsettled') == 0
     if is_made_up(id, cursor, settled) then return {0, 'CURSOR'} end
     local named = string.match(';' .. (redis.call('HGET', key, 'cursors') or ''), ';' .. cursor .. '=([^;]*)')
@@ -101,13 +100,13 @@ function operations.claim(a)
     redis.call('SREM', owned_key(is.process), id)
     notify(is.process, 'C', id, is.claim)
   end
-  -- Beyond all before, even of those that Redis has lost.
+  -- Higher than all claims before, even those that Redis has lost.
   local number = int(math.max(tonumber(redis.call('HGET', META, 'claims') or 0) + 1, MICRO))
   redis.call('HSET', META, 'claims', number)
   redis.call('SADD', owned_key(ME), id)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', front_end, 'expires', expires,
     'link', link, 'joined', '0')
-  -- Its new owner begins with all subscriptions.
+  -- The new owner knows all subscriptions.
   redis.call('HDEL', key, 'cap')
   set_deadline(id, NOW + is.timeout, expires == '0')
   local inbox = state_of(id)
@@ -115,7 +114,7 @@ function operations.claim(a)
   return {1, number, was, redis.call('HGETALL', subscriptions_key(id)), int(empty), inbox and int(inbox.offset) or '-1'}
 end
 
--- Up to where messages may have been sent before this claim: id, claim, progress
+-- id, claim, progress. Notes how far messages may have been sent before this claim.
 function operations.settle(a)
   local id = ARGV[a]
   if owns(id, ARGV[a + 1]) then
@@ -125,8 +124,8 @@ function operations.settle(a)
   return {1}
 end
 
--- A claim that was taken from a process which lives, or that the store has lost, goes on, unless the client was claimed since: id,
--- claim, front-end, expires, link. Returns whether it does.
+-- id, claim, front-end, expires, link. Resumes a claim that was taken from a live process, or that the store has lost, unless the client
+-- was claimed since. Returns whether it was resumed.
 function operations.resume(a)
   local id, number, expires = ARGV[a], ARGV[a + 1], ARGV[a + 3]
   local is = alive(id)
@@ -143,14 +142,14 @@ function operations.resume(a)
   return {1, 1}
 end
 
--- id, claim, progress, the last change that its owner knows of. Returns whether there is more to take away of its inbox.
+-- id, claim, progress, the last change that its owner knows of. Returns whether its inbox has more to trim.
 function operations.confirm(a)
   local id, more = ARGV[a], false
   if owns(id, ARGV[a + 1]) then more = advance(id, ARGV[a + 2], ARGV[a + 3]) end
   return {1, more and 1 or 0}
 end
 
--- id, claim, progress, the last change that its owner knows of, whether what its link confirms counts for it
+-- id, claim, progress, the last change that its owner knows of, whether its link's checkpoint applies to it
 function operations.follows_link(a)
   local id = ARGV[a]
   if owns(id, ARGV[a + 1]) then
@@ -177,8 +176,7 @@ function operations.release(a)
   return {1}
 end
 
--- A process that is no more owned clients: some of them are let go of, as far as the last checkpoints of its links go: process, most,
--- links: name and progress. Returns how many are left.
+-- process, most, how many links, their names and checkpoints. Releases clients that a dead process owned. Returns how many are left.
 function operations.reap(a)
   local process, most, links = ARGV[a], tonumber(ARGV[a + 1]), {}
   for index = a + 3, a + 2 + 2 * tonumber(ARGV[a + 2]), 2 do links[ARGV[index]] = ARGV[index + 1] end
@@ -194,7 +192,7 @@ function operations.reap(a)
   return {1, redis.call('SCARD', owned_key(process))}
 end
 
--- What the links of this process have confirmed: name and progress, each; "" is a link's end.
+-- how many links, their names and checkpoints. Writes checkpoints of this process; "" for a link that is closed.
 function operations.checkpoint(a)
   local key = B .. 'links:' .. ME
   for index = a + 1, a + 2 * tonumber(ARGV[a]), 2 do

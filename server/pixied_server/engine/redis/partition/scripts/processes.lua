@@ -1,7 +1,7 @@
--- Processes: who lives, what they notify each other of, and what a partition is.
+-- Processes: which of them live, their notifications, and the state of a partition.
 
--- A barrier in the stream of what this process is notified of: all that came before it was received. Its name, and logs that are
--- followed from now on: returns the offset of the last message of each.
+-- name, how many logs, logs. Publishes a barrier to this process: when it comes, all notifications before it were received. Returns the
+-- offset of each log's last message, -1 for no log.
 function operations.barrier(a)
   redis.call('SPUBLISH', channel(ME), 'S' .. PART .. '\n' .. ARGV[a] .. '\n' .. int(meta.sequence))
   local offsets = {}
@@ -17,7 +17,7 @@ function operations.notify(a)
   return {1, redis.call('SPUBLISH', channel(ARGV[a]), ARGV[a + 1])}
 end
 
--- Events for watchers in other processes: how many, whose, events.
+-- how many, process, events. Publishes events of a process for watchers in other processes.
 function operations.events(a)
   for index = a + 2, a + 1 + tonumber(ARGV[a]) do
     redis.call('SPUBLISH', B .. 'events', ARGV[a + 1] .. '\n' .. ARGV[index])
@@ -25,8 +25,8 @@ function operations.events(a)
   return {1}
 end
 
--- This process lives: after so many seconds without a word one is dead; the kinds of events that it wants, one bit each. Returns who is
--- dead, what kinds others want, and whether this process was not known to live.
+-- seconds without a beat after which a process is dead, the kinds of events that this process wants, one bit each. Notes that this
+-- process lives. Returns the dead processes, the kinds that others want, and whether this process was unknown.
 function operations.beat(a)
   local wanted, silent = ARGV[a + 1], NOW - tonumber(ARGV[a])
   local new = redis.call('ZADD', B .. 'processes', num(NOW), ME)
@@ -42,7 +42,7 @@ end
 
 function operations.processes() return {1, redis.call('ZRANGE', B .. 'processes', 0, -1)} end
 
--- process: it is gone.
+-- process. Forgets a process that is gone.
 function operations.leave(a)
   redis.call('ZREM', B .. 'processes', ARGV[a])
   redis.call('HDEL', B .. 'watchers', ARGV[a])
@@ -50,7 +50,7 @@ function operations.leave(a)
   return {1}
 end
 
--- Who does what has to be done once: milliseconds. Returns whether that is the caller.
+-- milliseconds. Takes or prolongs the lease, for work that one process has to do. Returns whether the caller has it.
 function operations.lease(a)
   local key = B .. 'lease'
   local owner, ends = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
@@ -59,19 +59,19 @@ function operations.lease(a)
   return {1, 1}
 end
 
--- The number from which a process counts the cursors that it gives out. Numbers follow the time, so that no two processes give the
--- same one: nobody gives a million in a second.
+-- The number from which a process counts its cursors. Numbers follow the time, so no two processes give the same one: none gives a
+-- million in a second.
 function operations.first_cursor()
   local first = math.max(tonumber(redis.call('HGET', META, 'cursors') or 0) + 1000000, MICRO)
   redis.call('HSET', META, 'cursors', int(first))
   return {1, int(first)}
 end
 
--- How far the partition is.
+-- The sequence of the youngest message.
 function operations.head() return {1, int(meta.sequence)} end
 
--- The server's wall clock has jumped: what its clock should show, and the correction that was in force. Others may have put it right
--- already, or agree with the server.
+-- the time that the clock should show, the skew that the caller has seen. Corrects the skew after the server's wall clock has jumped,
+-- unless another process has done so already, or agrees with the server.
 function operations.clock(a)
   local expected = tonumber(ARGV[a])
   if math.abs(meta.skew - tonumber(ARGV[a + 1])) < 0.001 and not others_agree(expected) then
@@ -80,7 +80,7 @@ function operations.clock(a)
   return {1, num(MICRO / 1000000 + meta.skew)}
 end
 
--- Whether this partition knows of a layout: version, partitions. Sets it where it is new.
+-- version, partitions. Returns the partition's layout; a new partition takes this one.
 function operations.layout(a)
   local known = redis.call('HMGET', META, 'layout', 'partitions')
   if known[1] then return {1, known[1], known[2]} end
@@ -89,7 +89,7 @@ function operations.layout(a)
   return {1, ARGV[a], ARGV[a + 1]}
 end
 
--- A store that has lost everything is told again what it was: version, partitions.
+-- version, partitions. Writes the layout again to a store that has lost everything.
 function operations.remind(a)
   redis.call('HSETNX', META, 'layout', ARGV[a])
   redis.call('HSETNX', META, 'partitions', ARGV[a + 1])

@@ -1,6 +1,6 @@
--- Another server than before, after a failover or a restart, may lack the youngest of what was answered and announced. For some time it
--- does nothing but learn what each process knows of that: else what comes next would take the numbers of what is missing, and nobody
--- could tell. Returns how many microseconds that still takes.
+-- After a failover or a restart the server may lack the youngest messages that were answered and announced. For some time it only learns
+-- what each process knows of them (`lost`): otherwise new messages would take their sequences and offsets, and nobody would notice.
+-- Returns how many microseconds that still takes.
 local SETTLES = 1000000
 
 local function unsettled()
@@ -14,7 +14,7 @@ local function unsettled()
     redis.call('HSET', META, 'settling', SERVER, 'since', int(MICRO))
     return SETTLES
   end
-  -- A clock that was set back must not make this last.
+  -- A clock that was set back must not prolong this.
   local left = math.min(tonumber(is[3]) + SETTLES - MICRO, SETTLES)
   if left > 0 then return left end
   redis.call('HSET', META, 'server', SERVER)
@@ -33,7 +33,7 @@ local done, failure = pcall(function()
     at = at + 2 + count
   end
 end)
--- What the operations before a failed one have done is done.
+-- The operations before a failed one have taken effect.
 write_states()
 local words = {}
 for name in pairs(changed) do

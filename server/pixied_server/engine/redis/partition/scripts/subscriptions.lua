@@ -1,10 +1,10 @@
--- Subscriptions: a pattern's members and logs in the partition of its name, for a wildcard its logs in all partitions, and the client's
--- own record of where each subscription begins. The client's record is the truth.
+-- Subscriptions: a pattern's members and log in the partition of its name, a wildcard's logs in all partitions, and the client's record
+-- of where each subscription begins. The client's record is the truth.
 
 local function head_of(state) return int(meta.sequence) .. ':' .. int(state.offset) end
 
--- pattern, id, whether it ends in a wildcard. To be done before the client's own part: from the answer on everything that is published
--- is in the log. Returns whether it is the pattern's first member, the pattern's version, its members, where the log is (sequence and
+-- pattern, id, whether it ends in a wildcard. Comes before `subscribe`: from the answer on the log has everything that is published.
+-- Returns whether the client is the pattern's first member, the pattern's version, its members, the end of the log (sequence and
 -- offset), and whether the client is a new member.
 function operations.join(a)
   local pattern, id, wild = ARGV[a], ARGV[a + 1], ARGV[a + 2] == '1'
@@ -28,7 +28,7 @@ function operations.join(a)
   return {1, added == 1 and first and 1 or 0, int(state.version), state.subscribers, head_of(state), added}
 end
 
--- pattern, version, members: the same for a pattern whose members are in another partition. Returns where its log here is.
+-- pattern, version, how many members: the same for a pattern whose members are in another partition. Returns the end of its log here.
 function operations.declare(a)
   local pattern, version, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   local state = state_of(pattern)
@@ -44,8 +44,8 @@ function operations.declare(a)
   return {1, head_of(state)}
 end
 
--- pattern, id, whether it ends in a wildcard. Returns whether that was the last member, the version, the members left, and whether the
--- client was one.
+-- pattern, id, whether it ends in a wildcard. Returns whether that was the last member, the version, how many members are left, and
+-- whether the client was a member.
 function operations.part(a)
   local pattern, id, wild = ARGV[a], ARGV[a + 1], ARGV[a + 2] == '1'
   redis.call('ZREM', JOINS, pattern .. '\0' .. id)
@@ -64,13 +64,13 @@ function operations.part(a)
   return {1, count == 0 and 1 or 0, int(version), count, 1}
 end
 
--- The client's own part of a Subscribe is done, or will never be: pattern, id, each.
+-- how many, pattern and id of each. The clients' records have these subscriptions, or never will.
 function operations.joined(a)
   for index = a + 1, a + 2 * tonumber(ARGV[a]), 2 do redis.call('ZREM', JOINS, ARGV[index] .. '\0' .. ARGV[index + 1]) end
   return {1}
 end
 
--- age, most. Subscribes that should have been done so many seconds ago: pattern and id, each.
+-- age, most. Returns members whose records should have had the subscription so many seconds ago: pattern and id of each.
 function operations.unjoined(a)
   local found = redis.call('ZRANGEBYSCORE', JOINS, '-inf', num(NOW - tonumber(ARGV[a])), 'LIMIT', 0, ARGV[a + 1])
   local pairs_of = {}
@@ -81,8 +81,8 @@ function operations.unjoined(a)
   return {1, pairs_of}
 end
 
--- id, most, patterns: each with where it begins. Each change has a number, one more than the last one's: so a client's owner knows
--- whether it knows of all. Returns which are new, and the number.
+-- id, most, how many, patterns: each with where it begins. Each change has a number, one more than the last change's: an owner that has
+-- missed one notices. Returns which patterns are new, and the number.
 function operations.subscribe(a)
   local id, most, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   local is = alive(id)
@@ -104,7 +104,7 @@ function operations.subscribe(a)
   local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
   redis.call('HSET', client_key(id), 'subscriptions', has, 'joined', '0')
   if is.claim ~= '0' then
-    -- Its owner may be further than where these begin, and must not confirm what it does not know of.
+    -- The owner may be further than where these begin, and must not confirm messages that it does not know of.
     local cap = progress_of(record[2])
     for index = 2, #fresh, 2 do
       for part, sequence in string.gmatch(fresh[index], '(%d+):(%d+):%d+') do
@@ -117,7 +117,7 @@ function operations.subscribe(a)
   return {1, new, version}
 end
 
--- id, patterns. Returns which there were, the number of the last change, and the other process that has to know of it.
+-- id, how many, patterns. Returns which the client had, the number of the last change, and the owner if that is another process.
 function operations.unsubscribe(a)
   local id, count = ARGV[a], tonumber(ARGV[a + 1])
   local is = alive(id)
@@ -136,7 +136,7 @@ function operations.unsubscribe(a)
   return {1, removed, tonumber(redis.call('HGET', client_key(id), 'changes') or 0), elsewhere(is)}
 end
 
--- id, patterns: which of them the client subscribes to.
+-- id, how many, patterns. Returns which of them the client subscribes to.
 function operations.subscribes(a)
   local id, found = ARGV[a], {}
   if not alive(id) then return UNKNOWN end
@@ -154,7 +154,7 @@ function operations.clients(a) return {1, page(CLIENTS, a)} end
 function operations.patterns(a) return {1, page(PATTERNS, a)} end
 function operations.members(a) return {1, page(members_key(ARGV[a]), a + 1)} end
 
--- Which of these are members: pattern, id, each.
+-- how many, pattern and id of each. Returns which of these are members.
 function operations.are_members(a)
   local found = {}
   for index = 1, tonumber(ARGV[a]) do

@@ -56,15 +56,15 @@ T = TypeVar("T")
 class RedisEngine:
     """Clients, subscriptions and logs in Redis. See `engine.abc.Engine` for what it does, docs/redis.md for how.
 
-    It is made of parts, each of which has its own file; here they are put together, and told what is received.
+    This class composes its parts, each of which has its own file, and passes notifications on to them.
 
     Args:
         store: the store, open.
-        layout: where things are in it.
+        layout: the names of its keys.
         limits: what it holds at most.
         timeout: seconds that a barrier of the store may take.
         peer_timeout: seconds that another process has to answer, or to yield a client.
-        replicas: what changes something is only answered when so many replicas have it.
+        replicas: a change is answered only when so many replicas have it.
         clock: tells the time in seconds since the epoch; None for the store's own.
     """
 
@@ -161,11 +161,11 @@ class RedisEngine:
                 )
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Release this process's clients and leave the store."""
         await self.process.close()
         await self.subscriber.close()
         with suppress(PixiedError):
-            # Who could not be released is left to the others, which find that this process does not live.
+            # Other processes reap clients that could not be released, when they miss this one's heartbeats.
             await self._checkpoints.write()
             await self.upkeep.leave()
 
@@ -174,7 +174,7 @@ class RedisEngine:
         await self.upkeep.run()
 
     async def tick(self) -> None:
-        """Do what is due at this moment."""
+        """Do now what is due."""
         await self.upkeep.tick()
 
     @property
@@ -193,11 +193,11 @@ class RedisEngine:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer of the store is waited for."""
+        """Whether an answer of the store is under way."""
         return self.process.busy
 
     async def settle(self) -> None:
-        """Wait until everything that was published by now was received, and what that demands has been done."""
+        """Wait until all that was published by now was received, and its consequences are done."""
         await self.subscriber.barrier()
         while await self.process.finish():
             await self.subscriber.barrier()
@@ -360,7 +360,7 @@ class RedisEngine:
 
     def own_missed(self, client_id: str) -> None:
         """See `Receiver`."""
-        # It reads its inbox by itself, and finds what is gone.
+        # The client reads its inbox, and finds what is gone.
         self.listener.behind(client_id)
 
     def restored(self, partition: int) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of the engine in one process share."""
+"""The state that the parts of the engine share in one process."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -27,16 +27,16 @@ class Process:
 
     Args:
         store: the store.
-        layout: where things are in it.
+        layout: the names of its keys.
         limits: what all processes hold at most.
-        replicas: what changes something is only answered when so many replicas have it.
+        replicas: a change is answered only when so many replicas have it.
         clock: tells the time in seconds since the epoch; None for the store's own.
 
     Attributes:
-        name: tells it from all others.
+        name: unique among all processes.
         partitions: all of them.
         counters: what happened here.
-        listener: is told what happens.
+        listener: receives what the engine announces.
     """
 
     listener: Listener
@@ -55,43 +55,43 @@ class Process:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def home(self, name: str) -> Partition:
-        """The partition of a client, a channel, or whatever else has a name."""
+        """Return the partition of a client, a channel, or anything else that has a name."""
         return self.partitions[self.layout.of(name)]
 
     def now(self) -> float:
-        """The time, in seconds since the epoch, as events show it."""
+        """Return the time for events, in seconds since the epoch."""
         return self._clock()
 
     # What is held in all
 
     async def at_limit(self, held: Callable[[Totals], int], limit: int) -> bool:
-        """Whether as much is held as may be: looked up again only where it seems so."""
+        """Return whether a limit is reached: asks the store only where it seems so."""
         if not self.seems_at_limit(held, limit):
             return False
         await self.refresh()
         return self.seems_at_limit(held, limit)
 
     def seems_at_limit(self, held: Callable[[Totals], int], limit: int) -> bool:
-        """Whether as much is held as may be, as far as this process has seen."""
+        """Return whether a limit is reached, as far as this process has seen."""
         return self.held(held) >= limit
 
     def held(self, held: Callable[[Totals], int]) -> int:
-        """How much of something all partitions hold, as far as this process has seen."""
+        """Return how much all partitions hold together, as far as this process has seen."""
         return sum([held(partition.totals) for partition in self.partitions])
 
     async def refresh(self) -> None:
-        """Look up what each partition holds."""
+        """Ask each partition how much it holds."""
         await asyncio.gather(*[partition.head().result for partition in self.partitions])
 
-    # Work that nobody waits for
+    # Background work
 
     @property
     def busy(self) -> bool:
-        """Whether an answer of the store is waited for."""
+        """Whether background work or an operation of a partition is under way."""
         return bool(self._tasks) or any(partition.busy for partition in self.partitions)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something without anyone waiting for it; other failures than the store's are logged."""
+        """Run a coroutine in the background; it logs failures other than the store's."""
 
         async def watched() -> None:
             try:
@@ -105,13 +105,13 @@ class Process:
         task.add_done_callback(self._tasks.discard)
 
     async def finish(self) -> bool:
-        """Wait for the work that is under way. Returns whether there was any."""
+        """Wait for the background work that is under way. Return whether there was any."""
         tasks = list(self._tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
         return bool(tasks)
 
     async def close(self) -> None:
-        """Give the work up that is under way."""
+        """Cancel the background work that is under way."""
         for task in list(self._tasks):
             task.cancel()
         await self.finish()

@@ -1,4 +1,4 @@
-"""Barriers: what a partition sends on demand, in the stream of what it publishes."""
+"""Barriers: markers that a partition sends on demand between its messages."""
 
 import asyncio
 from itertools import count
@@ -11,14 +11,14 @@ __all__ = ["Barriers", "Late"]
 
 
 class Late(EngineUnavailable):
-    """A barrier has not come in time. It may come yet."""
+    """A barrier has not come in time. It may still come."""
 
 
 class Barriers:
     """Asks for barriers.
 
     Args:
-        timeout: seconds that one may take, and its question as long.
+        timeout: seconds that asking for a barrier may take, and the barrier itself.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -26,7 +26,7 @@ class Barriers:
         self._names = count(1)
 
     def next(self, one: Notifications) -> Barrier:
-        """The barrier that is asked for next: all who want one in this turn wait for the same."""
+        """Return the barrier that is asked for next: all callers in one turn of the loop share it."""
         if one.next is None:
             one.next = Barrier(asyncio.get_running_loop().create_future())
             one.next.passed.add_done_callback(retrieved)

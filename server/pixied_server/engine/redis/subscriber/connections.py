@@ -1,4 +1,4 @@
-"""The connections on which a process receives: one to each server, for all partitions that are there."""
+"""The connections on which a process receives: one to each server, for all of its partitions."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Connections:
 
     Args:
         store: the store.
-        received: takes what comes: the connection, what kind of reply it is, its channel and its data.
+        received: takes each reply: the connection, the kind of reply, its channel and its data.
         lost: is called with a connection that has ended, and why.
     """
 
@@ -40,7 +40,7 @@ class Connections:
         """Return the connection to the server that has a partition; open it, if there is none.
 
         Raises:
-            StoreUnavailable: it can't be reached.
+            StoreUnavailable: the server can't be reached.
         """
         node = await self._store.node_of(partition.key)
         async with self._opening.setdefault(node, asyncio.Lock()):
@@ -63,7 +63,7 @@ class Connections:
             await pubsub.close()
 
     async def _read(self, pubsub: PubSub) -> None:
-        """Receive from one connection to its end."""
+        """Receive from a connection until it ends."""
         why = "the connection ended"
         try:
             async for kind, channel, data in pubsub.messages():

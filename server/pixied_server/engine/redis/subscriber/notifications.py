@@ -1,4 +1,4 @@
-"""What a process receives of one partition: which logs it follows there, and how far it has come."""
+"""The state of one partition's subscription: the logs that are followed there, and how far they were received."""
 
 import asyncio
 from collections import OrderedDict
@@ -17,7 +17,7 @@ __all__ = ["Barrier", "FollowedLog", "Notifications", "retrieved"]
 _READ_LOGS = 100
 _READ_MESSAGES = 500
 _READ_BYTES = 1_000_000
-# For so many logs of each partition that this process appended to it is known how far they were.
+# How many logs of each partition that this process has appended to are remembered, with their offsets.
 _APPENDED = 4_000
 
 
@@ -25,9 +25,9 @@ class FollowedLog:
     """A log that is followed: that of a pattern, or the inbox of a client that this process owns.
 
     Attributes:
-        followers: how many want it.
+        followers: how many clients read it.
         ready: done when all that is appended from now on will be received.
-        offset: of its last message that was received; -1 if that is not known.
+        offset: of the last message that was received; -1 if unknown.
     """
 
     __slots__ = ("followers", "offset", "ready")
@@ -44,8 +44,8 @@ class Barrier:
     """A barrier that was asked for.
 
     Attributes:
-        passed: done when all that was published before it was received.
-        logs: those that are ready then.
+        passed: done when all that was published before the barrier was received.
+        logs: the logs that are ready then.
     """
 
     passed: "asyncio.Future[None]"
@@ -60,12 +60,13 @@ class Notifications:
         process: the process's name.
 
     Attributes:
-        received: everything up to this sequence has been passed on.
-        logs: those that are followed, by pattern or client.
+        received: all messages up to this sequence have been passed on.
+        appended: the highest sequence that this process has appended.
+        logs: the logs that are followed, by pattern or client.
         unconfirmed: how many confirmations each channel has yet to get.
-        barriers: those that were asked for, by name.
-        next: one that will be asked for.
-        held: what was received while the partition is being read; None if it is not.
+        barriers: the barriers that were asked for, by name.
+        next: the barrier that will be asked for.
+        held: messages that came while missed ones are being read; None while none are.
         pubsub: the pub/sub connection, or None while there is none.
     """
 
@@ -91,7 +92,7 @@ class Notifications:
         self.last_barrier = monotonic()
 
     def known(self) -> tuple[int, Mapping[str, int]]:
-        """Up to which sequence messages were announced or appended, as far as is known here, and the logs' offsets."""
+        """Return the highest sequence that was announced or appended, as far as known here, and the logs' offsets."""
         offsets = dict(self._last_appended)
         for name, log in self.logs.items():
             if log.offset >= 0:
@@ -99,7 +100,7 @@ class Notifications:
         return max(self.received, self.appended), offsets
 
     def append(self, sequence: int, offsets: Mapping[str, int]) -> None:
-        """This process has appended a message to logs, and was answered that it did."""
+        """Remember a message that this process has appended to logs."""
         self.appended = max(self.appended, sequence)
         for log, offset in offsets.items():
             self._last_appended[log] = offset
@@ -108,16 +109,16 @@ class Notifications:
             self._last_appended.popitem(last=False)
 
     def channel(self, pattern: str) -> bytes:
-        """Where messages of a pattern's log are published."""
+        """Return the channel on which messages of a pattern's log are published."""
         return f"{self.partition.base}messages:{pattern}".encode()
 
     @property
     def channels(self) -> list[bytes]:
-        """Where everything is published that this process has to receive, but events."""
+        """All channels that this process has to receive, except events."""
         return [self.process_channel, *(self.channel(name) for name in self.logs if name.startswith("/"))]
 
     def follow_inbox(self, client_id: str, offset: int) -> None:
-        """Follow a client's inbox, of which this process is notified: everything beyond an offset."""
+        """Follow a client's inbox beyond an offset: its messages come on this process's own channel."""
         log = self.logs.get(client_id)
         if log is None:
             log = self.logs[client_id] = FollowedLog()
@@ -126,7 +127,7 @@ class Notifications:
         log.offset = max(log.offset, offset)
 
     def unfollow(self, name: str) -> None:
-        """One less follows a log; the last one ends its subscription."""
+        """End one client's following of a log; the last one ends its subscription."""
         log = self.logs.get(name)
         if log is None:
             return
@@ -134,13 +135,13 @@ class Notifications:
         if log.followers == 0:
             del self.logs[name]
             if not log.ready.done():
-                # Who waits for it has changed its mind.
+                # Nobody needs the log any more: those that wait for it go on.
                 log.ready.set_result(None)
             if self.pubsub is not None and name.startswith("/"):
                 self.pubsub.unsubscribe(self.channel(name))
 
     def has_hole(self, announced: Announcement) -> bool:
-        """Whether a message of a followed log is missing before this."""
+        """Return whether a message of a followed log is missing before this one."""
         for name, offset in announced.logs:
             log = self.logs.get(name)
             if log is not None and log.offset >= 0 and offset > log.offset + 1:
@@ -148,10 +149,10 @@ class Notifications:
         return False
 
     async def read(self, upto: int) -> tuple[dict[int, Announcement], list[Loss]]:
-        """Read what the followed logs hold beyond what was received, up to a sequence. Changes nothing.
+        """Read messages of followed logs that were not received, up to a sequence. Changes nothing.
 
         Returns:
-            The messages by their sequences, and what the logs have lost; the pattern of an inbox's loss is the client.
+            The messages by sequence, and what the logs have lost; the pattern of an inbox's loss is the client.
 
         Raises:
             EngineUnavailable: the store does not answer.
@@ -191,6 +192,6 @@ class Notifications:
 
 
 def retrieved(one: "asyncio.Future[Any]") -> None:
-    """Failures are for those who wait; where nobody does, that is no fault."""
+    """Mark a failure as seen: that nobody waits for it is no fault."""
     if not one.cancelled():
         one.exception()

@@ -1,4 +1,4 @@
-"""Who takes what a process receives."""
+"""The receiver of a process's notifications."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,28 +10,28 @@ __all__ = ["Receiver"]
 
 
 class Receiver(Protocol):
-    """Who takes what is received. Plain functions."""
+    """Takes what the subscriber receives. Plain functions."""
 
     def message(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
-        """A message of followed patterns, in the order of each partition's sequences."""
+        """Take a message of followed patterns, in the order of each partition's sequences."""
         ...
 
     def own_message(self, client_id: str, entry: Entry) -> None:
-        """A message of an inbox."""
+        """Take a message of an inbox."""
         ...
 
     def missed(self, loss: Loss) -> None:
-        """Messages of a followed pattern that are gone before they could be read."""
+        """Note that messages of a followed pattern were trimmed before they could be read."""
         ...
 
     def own_missed(self, client_id: str) -> None:
-        """The same of an inbox."""
+        """Note the same of an inbox."""
         ...
 
     def notified(self, kind: str, words: Sequence[str]) -> None:
-        """Anything else that a process is notified of."""
+        """Take any other notification."""
         ...
 
     def restored(self, partition: int) -> None:
-        """A partition is received again after it was not: there may have been other notifications meanwhile."""
+        """Note that a partition is received again: other notifications may have been missed meanwhile."""
         ...

@@ -1,11 +1,11 @@
-"""What a process receives from its partitions: messages of the logs that it follows, and notifications about clients.
+"""The subscriber receives messages of the logs that a process follows, and notifications about its clients.
 
-They come by sharded pub/sub, on one connection for each server. In a partition everything is published in the order of
-its sequences, so one number says how far a partition was received, and all of them together are the process's progress.
-Pub/sub promises nothing: a connection may break, be cut for being slow, or live on and be silent. So who begins to
-follow a log waits for a barrier that the partition sends on demand; the offset of each message tells whether one is
-missing; and what is missing is read from the logs before anything younger is passed on. The inboxes of the clients that
-this process owns are logs like the others: they are only published on another channel.
+They come by sharded pub/sub, on one connection for each server. A partition publishes in the order of its sequences, so
+one sequence says how far a partition was received, and those of all partitions are the process's progress. Pub/sub
+guarantees nothing: a connection may break, be cut for being slow, or stay open and be silent. So following a log waits
+for a barrier that the partition sends on demand; the offset of each message shows whether one is missing; and missing
+messages are read from the logs before younger ones are passed on. The inboxes of clients that this process owns are
+logs like the others, only published on another channel.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class Subscriber:
     Args:
         store: the store.
         partitions: all of them.
-        process: names this process.
+        process: this process's name.
         receiver: takes what is received.
         timeout: seconds that a barrier may take.
 
@@ -92,7 +92,7 @@ class Subscriber:
 
     @property
     def progress(self) -> Progress:
-        """How far each partition was received."""
+        """How far messages were received, for each partition."""
         if self._progress is None:
             self._progress = tuple([one.received for one in self._all])
         return self._progress
@@ -100,10 +100,10 @@ class Subscriber:
     # Following
 
     async def follow(self, logs: Iterable[LogName]) -> None:
-        """Follow logs of patterns: once this returns everything that is appended to them will be received.
+        """Follow logs of patterns: once this returns, all messages that are appended to them will be received.
 
         Raises:
-            EngineUnavailable: the store did not confirm it in time. They are followed all the same.
+            EngineUnavailable: the store did not confirm in time. The logs are followed all the same.
         """
         waiting = [self._begin(self._all[partition], pattern) for pattern, partition in logs]
         ready = {one for one in waiting if not one.done()}
@@ -116,11 +116,11 @@ class Subscriber:
             one.result()
 
     def follow_inbox(self, client_id: str, partition: int, offset: int) -> None:
-        """Follow a client's inbox, of which this process is notified: everything beyond an offset."""
+        """Follow a client's inbox beyond an offset."""
         self._all[partition].follow_inbox(client_id, offset)
 
     def unfollow(self, logs: Iterable[LogName]) -> None:
-        """Undo one `follow` or `follow_inbox` of each."""
+        """Undo one `follow` or `follow_inbox` of each log."""
         for name, partition in logs:
             self._all[partition].unfollow(name)
 
@@ -134,7 +134,7 @@ class Subscriber:
         return log.ready
 
     def watch(self, *, watching: bool) -> None:
-        """Receive the events of other processes, or no longer."""
+        """Begin or stop receiving the events of other processes."""
         self._watching = watching
         one = self._all[0]
         if one.pubsub is not None:
@@ -144,27 +144,27 @@ class Subscriber:
                 one.pubsub.unsubscribe(one.events)
 
     def appended(self, partition: int, sequence: int, offsets: Mapping[str, int]) -> None:
-        """This process has appended to logs, followed or not, and was answered that it did.
+        """Remember a message that this process has appended to logs, followed or not.
 
-        What a store has lost when it comes back is known by this too, for some time.
+        A store that has lost messages in a failover learns from this which ones.
         """
         self._all[partition].append(sequence, offsets)
 
     # Barriers
 
     async def barrier(self, partitions: Collection[int] | None = None) -> None:
-        """Wait until everything that these partitions have published by now was received; None for all partitions.
+        """Wait until all that these partitions have published by now was received; None for all partitions.
 
         Raises:
             EngineUnavailable: the store did not answer in time.
         """
         chosen = self._all if partitions is None else [self._all[number] for number in partitions]
         for passed in [self._barriers.next(one).passed for one in chosen]:
-            # Others wait for it too, who go on if this one is cancelled.
+            # Other callers share the barrier: cancelling this one must not end it.
             await asyncio.shield(passed)
 
     def silent(self, now: float, limit: float) -> list[int]:
-        """The partitions from which no barrier has come for so many seconds."""
+        """Return the partitions from which no barrier has come for so many seconds."""
         return [one.partition.number for one in self._all if now - one.last_barrier > limit]
 
     def probe(self) -> None:
@@ -173,7 +173,7 @@ class Subscriber:
             self._barriers.next(one)
 
     def distrust(self, partition: int) -> None:
-        """Give up a partition's connection: it is alive but silent."""
+        """Abort a partition's connection, which is open but silent."""
         one = self._all[partition]
         one.last_barrier = monotonic()
         if one.pubsub is not None:
@@ -206,9 +206,9 @@ class Subscriber:
     # Connections
 
     def _recover(self, one: Notifications, why: str) -> None:
-        """Connect a partition anew, and read what was missed; what is received meanwhile is held."""
+        """Connect a partition anew, and read what was missed. Messages that come meanwhile are held."""
         if why and self.receives and not self._closed:
-            # One line for all partitions: they are lost together, or one leads to the others.
+            # One line for all partitions: they are usually lost together.
             _log.warning("the store's notifications are not received", partition=one.partition.number, why=why)
             self.trouble = why
         if one.held is None:
@@ -257,22 +257,22 @@ class Subscriber:
             one.pubsub.subscribe(*channels)
 
     def _received(self, pubsub: PubSub, kind: bytes, channel: bytes, data: bytes) -> None:
-        """Take what came on a connection."""
+        """Dispatch a reply that came on a connection."""
         if kind == b"smessage":
             self._receive(data, channel)
         elif (one := self._by_base.get(channel[: channel.index(b":") + 1])) is not None and one.pubsub is pubsub:
             if kind == b"ssubscribe":
                 self._confirmed(one, channel)
             elif channel == one.process_channel:
-                # Nobody here ends this subscription.
+                # This process never unsubscribes from its own channel.
                 self._recover(one, "its server gave it away")
 
     def _lost(self, pubsub: PubSub, why: str) -> None:
-        """A connection has ended."""
+        """Recover all partitions of a connection that has ended."""
         for one in self._all:
             if one.pubsub is pubsub and not self._closed:
                 one.pubsub = None
-                # Who waits for confirmations sees that there will be none.
+                # `_connect` need not wait for confirmations that will not come.
                 one.all_confirmed.set()
                 self._recover(one, why)
 
@@ -300,7 +300,7 @@ class Subscriber:
             elif waiting and isinstance(future.exception(), Late):
                 self._ready_after_barrier(one, waiting)
             elif waiting and one.recovering is None:
-                # The barrier could not be asked for; whatever is the matter, reading what was missed mends it.
+                # The barrier could not be asked for: connect anew, and read what was missed.
                 self._recover(one, "no barrier came")
 
         barrier = self._barriers.next(one)
@@ -325,7 +325,7 @@ class Subscriber:
 
     def _message(self, one: Notifications, rest: bytes) -> None:
         if one.held is None and int(rest[: rest.index(b"\n")]) <= one.received:
-            return  # A copy, by way of another of its logs.
+            return  # It came before, on the channel of another of its logs.
         announced = announcement(rest.split(b"\n", 3))
         if one.held is not None:
             one.held.append(announced)
@@ -354,11 +354,11 @@ class Subscriber:
     # Reading what was missed
 
     async def _catch_up(self, one: Notifications) -> None:
-        # Barriers that were asked for by now stand for no more than what is read; younger ones for more, and will come.
+        # The read covers all barriers that were asked for by now. It may not cover younger ones, and these will come.
         asked = list(one.barriers)
         upto = await one.partition.head()
         if upto < max(one.received, one.appended):
-            # The same server, and it has less than before: somebody has emptied it, or put old files in their place.
+            # The same server has less than before: somebody has emptied it, or restored old files.
             noted = await one.partition.lost(*one.known())
             _log.error("the store went back in time", partition=one.partition.number, logs=noted)
             upto = await one.partition.head()
@@ -376,7 +376,7 @@ class Subscriber:
         self._let_through(one, upto, asked)
 
     def _let_through(self, one: Notifications, upto: int, asked: Sequence[str]) -> None:
-        """All up to a sequence was read: pass on what was held and is younger, and see to those who wait."""
+        """Pass on held messages that are younger than a read up to a sequence, and complete barriers that wait."""
         self._receive_upto(one, upto)
         held, one.held = one.held or [], None
         for announced in held:
@@ -385,7 +385,7 @@ class Subscriber:
         deferred, one.deferred = one.deferred, []
         deferred += [one.barriers.pop(name) for name in asked if name in one.barriers]
         self._reached(one, one.deferred_upto, deferred)
-        # Those that are not confirmed yet will be when they are.
+        # Logs whose channels are not confirmed yet become ready after their confirmation.
         waiting = {
             name: log
             for name, log in one.logs.items()

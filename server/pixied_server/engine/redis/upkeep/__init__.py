@@ -1,1 +1,1 @@
-"""What is done by the clock."""
+"""Periodic work: heartbeats, the ends of sessions, repairs."""

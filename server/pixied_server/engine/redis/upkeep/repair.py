@@ -1,8 +1,8 @@
-"""Repairs: what a failover of Redis took away from one partition and not from another.
+"""Repairs: subscriptions that a failover of Redis took away from one partition and not from another.
 
-A subscription is in two partitions: the client's own record says what it reads, and the pattern's members say that its
-logs are to be kept. The client's record is the truth. The process that has the lease walks over all of them, little by
-little, and puts the others right.
+A subscription is in two partitions: the client's record says what it reads, and the pattern's members say which logs to
+keep. The client's record is the truth. The process that has the lease walks over all records and members in small
+steps, and corrects the members.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,9 +18,9 @@ __all__ = ["Repair"]
 
 _log = structlog.get_logger(__name__)
 
-# So many clients, and so many members of patterns, are looked at in one step.
+# How many clients, and how many members of patterns, one step checks.
 _PAGE = 200
-# A member that is no subscriber may become one: a Subscribe is under way. After so many seconds it is not.
+# For so many seconds a member that does not subscribe may belong to a Subscribe that is under way.
 _UNDER_WAY = 10.0
 _MOST_SUSPECTS = 100_000
 
@@ -33,20 +33,20 @@ class Repair:
 
     Args:
         process: this process.
-        subscriptions: put members right.
+        subscriptions: makes and ends memberships.
     """
 
     def __init__(self, process: Process, subscriptions: Subscriptions) -> None:
         self._process = process
         self._subscriptions = subscriptions
-        # Where the walks are: over clients, over patterns, over the members of one of them.
+        # How far the walks are: over clients, over patterns, over the members of one pattern.
         self._clients = (0, "")
         self._patterns = (0, "")
         self._members = ("", "")
         self._suspects: dict[Member, float] = {}
 
     async def step(self) -> None:
-        """Look at some more clients, and at some more members."""
+        """Check some more clients, and some more members."""
         await self._check_clients()
         looked_at = 0
         while looked_at < _PAGE:
@@ -56,7 +56,7 @@ class Repair:
             if self._patterns[1] == "" and not self._members[0]:
                 return
 
-    # Clients whose patterns do not know them
+    # Clients that are not members of their patterns
 
     async def _check_clients(self) -> None:
         number, after = self._clients

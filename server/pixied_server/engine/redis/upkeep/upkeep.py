@@ -1,7 +1,7 @@
-"""What a process of the Redis engine does by the clock.
+"""The periodic work of a process of the Redis engine.
 
-Each process says that it lives, writes down what its links have confirmed, and probes its subscriptions. One of them,
-which has the lease, ends sessions in time, takes old messages away, and reaps what a dead process has left.
+Each process sends heartbeats, writes its links' checkpoints, and probes its subscriptions. The process that has the
+lease also ends sessions, takes old messages away, and reaps dead processes.
 """
 
 import asyncio
@@ -26,25 +26,24 @@ __all__ = ["Upkeep"]
 
 _log = structlog.get_logger(__name__)
 
-# Sessions end within 100 ms of their deadline: the next look is when the next one that is known is over, but not sooner
-# than this, in seconds; and so long after one that began since the last look could be, which is the shortest one. That
-# is not taken to be longer than this: there may be some of a time when shorter ones were allowed.
+# Sessions end within 100 ms of their deadline: the next sweep is at the next deadline that is known, but at least this
+# many seconds later. A session that began since the last sweep may end sooner, after the shortest session timeout. That
+# counts as at most this long: there may be sessions from a time when shorter ones were allowed.
 _TICK = 0.04
 _SHORTEST = 0.1
 _CHECKPOINT = 0.1
 _SECOND = 1.0
 _PROBE = 5.0
-# A partition from which no barrier came for so many seconds is not received.
+# A partition without a barrier for so many seconds is not received.
 _SILENT = 15.0
-# A process that has not said for so many seconds that it lives is dead. The lease is shorter, so that someone else is
-# there by then.
+# A process without a heartbeat for so many seconds is dead. The lease is shorter: another process has it by then.
 _DEAD = 5.0
-# A process that has not said it for so many seconds itself does not judge others before they had time to.
+# A process without a heartbeat of its own for so many seconds first gives the others time for theirs.
 _LATE = 3.0
 _LEASE_MS = 2_000
 _SLICE = 500
 _REAPED_AT_ONCE = 50
-# What was cut off so many seconds ago is not under way any more.
+# An operation that is incomplete after so many seconds was cut off.
 _CUT_OFF = 3.0
 
 
@@ -55,10 +54,10 @@ class Upkeep:
         process: this process.
         subscriber: receives what is published.
         ownership: the clients that it owns.
-        subscriptions: know who subscribes.
-        checkpoints: writes down how far clients are.
-        events: knows who watches.
-        repair: puts right what a failover took away.
+        subscriptions: the members of patterns.
+        checkpoints: writes how far clients are.
+        events: the kinds of events that are wanted.
+        repair: restores subscriptions that a failover took away.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Upkeep:
     # By the clock
 
     async def run(self) -> None:
-        """Do what is due when it is, until cancelled."""
+        """Do all periodic work, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for work, pause in (
                 (self._lead, _TICK),
@@ -99,7 +98,7 @@ class Upkeep:
                 tasks.create_task(self._repeat(work, pause))
 
     async def _repeat(self, work: Callable[[], Awaitable[float | None]], pause: float) -> None:
-        """Do it again and again, with a pause of so many seconds if it does not say another."""
+        """Repeat work, with the pause that it returns, or this one; in seconds."""
         while True:
             wait = None
             try:
@@ -111,7 +110,7 @@ class Upkeep:
             await asyncio.sleep(pause if wait is None else wait)
 
     async def tick(self) -> None:
-        """Do at once all that is due."""
+        """Do now what is due."""
         await self.end_sessions()
         await self._sweep()
         await self._checkpoints.write()
@@ -138,11 +137,11 @@ class Upkeep:
         await asyncio.gather(*[partition.look_for_room() for partition in self._process.partitions])
 
     async def beat(self) -> None:
-        """Say that this process lives."""
+        """Send a heartbeat, and reap processes that send none."""
         dead, self._events.others, given_up = await self._process.partitions[0].beat(_DEAD, self._events.own)
         now = monotonic()
         if now - self._beat_at > _LATE:
-            # While the store was away nobody could say that it lives.
+            # While the store was away no process could send heartbeats.
             self._judges_at = now + _DEAD
         self._beat_at = now
         if self._leads.is_set() and now >= self._judges_at:
@@ -153,11 +152,11 @@ class Upkeep:
             await asyncio.gather(*[self._ownership.check(partition.number) for partition in self._process.partitions])
 
     async def enter(self) -> None:
-        """This process has come."""
+        """Send the first heartbeat."""
         _, self._events.others, _ = await self._process.partitions[0].beat(_DEAD, 0)
 
     async def leave(self) -> None:
-        """This process is going."""
+        """Remove this process."""
         await self._process.home(self._process.name).leave(self._process.name)
         await self._process.partitions[0].leave(self._process.name)
 
@@ -169,7 +168,7 @@ class Upkeep:
     # Sessions and messages whose time is over
 
     async def end_sessions(self) -> float:
-        """End sessions that are over. Returns in how many seconds that has to be done again."""
+        """End sessions that are over. Return after how many seconds to do that again."""
         until = 0.0
         while not until:
             began = monotonic()
@@ -178,9 +177,9 @@ class Upkeep:
         return max(_TICK, min(until, unknown) - (monotonic() - began))
 
     async def _end_some(self) -> float:
-        """End so many that others get a turn. Returns in how many seconds the next one that there is will be over.
+        """End a limited number of sessions. Return the seconds to the next deadline.
 
-        What some partitions have ended is announced, whatever became of the others.
+        The ends of sessions are announced even if some partitions do not answer.
         """
         answers = [partition.expire(_SLICE) for partition in self._process.partitions]
         results = await asyncio.gather(*[answer.result for answer in answers], return_exceptions=True)
@@ -204,7 +203,7 @@ class Upkeep:
             await self._sweep_one(partition)
 
     async def _sweep_one(self, partition: Partition) -> None:
-        """What is too old goes: some of it at a time, so that others get a turn."""
+        """Take away messages and keys that are too old, some at a time, so that other operations get a turn."""
         again = True
         while again:
             swept = partition.sweep(self._process.limits.log.age, _SLICE)
@@ -215,7 +214,7 @@ class Upkeep:
     # What a dead process has left
 
     async def finish_what_was_cut_off(self, age: float) -> None:
-        """Finish or undo what somebody began so many seconds ago, and has not finished."""
+        """Complete or undo operations that began so many seconds ago, and are incomplete."""
         for partition in self._process.partitions:
             cursor = "0"
             while True:
@@ -229,7 +228,7 @@ class Upkeep:
                     await self._subscriptions.finish_joining(client_id, pattern)
 
     async def reap(self, process: str) -> None:
-        """Let go of a dead process's clients: their messages stay, and their session timeouts begin to run."""
+        """Release a dead process's clients: their messages stay, and their session timeouts begin to run."""
         _log.warning("a pixied is gone, its clients are let go of", process=process)
         links = await self._process.home(process).checkpoints(process)
         for partition in self._process.partitions:

@@ -34,10 +34,15 @@ const WELCOME: Told = {
 export class PuppetLink {
   /** What it was told, as `name handle` or `name number`. */
   readonly commands: string[] = [];
+  /** How its front-end presents itself. */
+  name = '';
 
   constructor(private readonly call: LinkCall) {
     call.on('data', ({ commands }: AttachRequest) => {
-      for (const { command } of commands) this.commands.push(inWords(command!));
+      for (const { command } of commands) {
+        if (command!.$case === 'hello') this.name = command!.value.frontEnd;
+        this.commands.push(inWords(command!));
+      }
     });
     call.on('end', () => call.end());
     this.tell(WELCOME);

@@ -1,5 +1,8 @@
 // A front-end among failures that a pixied shows rarely.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { hostname } from 'node:os';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 
 import { status as Code } from '@grpc/grpc-js';
@@ -207,11 +210,53 @@ describe('a front-end on a strange server', () => {
     });
   });
 
+  it('presents itself by its host and process, or as it is told', async () => {
+    const names = (): string[] => puppet.links.map(({ name }) => name);
+    await untilEqual(names, [`${hostname()}:${process.pid}`]);
+    await begin({ name: 'x'.repeat(255), window: 65_536 });
+    await untilEqual(names, ['x'.repeat(255)]);
+  });
+
+  it('is down from the first attempt that fails on, and says so once', async () => {
+    const attempts: Socket[] = [];
+    const broken = createServer((socket) => {
+      attempts.push(socket);
+      socket.destroy();
+    }).listen(0, '127.0.0.1');
+    await once(broken, 'listening');
+    const news: string[] = [];
+    const lost = new FrontEnd({ address: `127.0.0.1:${(broken.address() as AddressInfo).port}` });
+    lost.on('down', ({ message }) => void news.push(message));
+    assert.deepEqual([lost.isUp, lost.isDown], [false, false]);
+    await until('it has tried again', () => attempts.length > 3);
+    assert.deepEqual([lost.isUp, lost.isDown, news.length], [false, true, 1]);
+    await lost.close();
+    broken.close();
+  });
+
+  it('says of each client whose it was when it is no longer attached', async () => {
+    const news: unknown[] = [];
+    frontEnd.on('detached', (clientId, { reason }) => void news.push([clientId, reason]));
+    frontEnd.on('down', () => void news.push('down'));
+    attach('a');
+    await isTold('attach 1');
+    assert.deepEqual([frontEnd.isUp, frontEnd.isDown], [true, false]);
+    puppet.link.tell({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
+    await untilEqual(() => news, [['a', 'taken_over']]);
+    attach('b');
+    await frontEnd.close();
+    assert.deepEqual(news, [
+      ['a', 'taken_over'],
+      ['b', 'closed'],
+    ]);
+  });
+
   it('refuses options that no server would take', () => {
     for (const options of [{ window: 0 }, { window: -1 }, { window: 1.5 }, { window: 65_537 }, { name: '' }]) {
       assert.throws(() => new FrontEnd(options), RangeError);
     }
     assert.throws(() => new FrontEnd({ name: 'é'.repeat(128) }), /name may be 1 to 255 bytes, not 256/);
+    assert.throws(() => new FrontEnd({ window: 0 }), /window may be 1 to 65536, not 0/);
   });
 
   it('ends what it was doing before a listener of the program may fail', async () => {

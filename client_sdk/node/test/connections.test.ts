@@ -163,6 +163,7 @@ describe('connections', () => {
     bring(1);
     assert.deepEqual(steps, ['deliver 1']);
     await turn();
+    assert.deepEqual(steps, ['deliver 1', 'confirm 1']);
     close();
     await turn();
     assert.deepEqual(steps, ['deliver 1', 'confirm 1', 'detach ann']);

@@ -134,7 +134,6 @@ export class Mailboxes {
     // The end of a session is told by pixied's events, with more about it; then Faye closes the connection, and the box.
     if (this.boxes.get(clientId) !== box || reason === 'destroyed' || reason === 'expired') return;
     this.boxes.delete(clientId);
-    box.isClosed = true;
     if (reason === 'taken_over') this.server.flushConnection(clientId);
     else if (reason === 'failed') this.failed(box, detail, error);
     else if (reason === 'refused' && !(error instanceof NotConnected)) {

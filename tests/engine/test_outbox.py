@@ -94,6 +94,17 @@ async def test_what_is_read_again_takes_room_too(reader: _Reader) -> None:
     assert reader.outbox.full
 
 
+async def test_what_nobody_wants_any_more_is_not_read(reader: _Reader) -> None:
+    """Of a pattern that is forgotten nothing has to be read, of another one all the same."""
+    await reader.publish(3_000, 1, 2)
+    reader.outbox.forget("/b")
+    assert await reader.take() == 3_000
+    assert reader.outbox.full
+    reader.outbox.forget("/a")
+    assert not reader.outbox.full
+    assert not reader.outbox
+
+
 async def test_its_progress_is_what_was_taken(reader: _Reader) -> None:
     """It begins before the first message that waits, follows what is taken, and is the hub's when nothing waits."""
     await reader.publish(1, 2, 2_500, 3, 4)

@@ -85,8 +85,7 @@ class Outbox:
 
     def forget(self, pattern: str) -> None:
         """Nobody wants the messages of this pattern any more."""
-        if self._beyond:
-            self._beyond = {log: offset for log, offset in self._beyond.items() if log[0] != pattern}
+        self._beyond = {log: offset for log, offset in self._beyond.items() if log[0] != pattern}
 
     async def take(self, size: int) -> tuple[Entry | None, Sequence[Loss]]:
         """Take the next entry, or None if there is none; about `size` bytes are read ahead. And what is gone."""

@@ -80,8 +80,9 @@ async def test_a_cursor_of_marked_messages_stands_for_them_alone(site: Site) -> 
     await front.lose()
 
 
-async def test_the_last_four_cursors_are_remembered(site: Site) -> None:
-    """Of a client on a link and of a Deliver, however many they were given."""
+@pytest.mark.parametrize("behind", [True, False])
+async def test_the_last_four_cursors_are_remembered(site: Site, *, behind: bool) -> None:
+    """Of a client on a link and of a Deliver, however many they were given, and whether they had to read on or not."""
     await site.create("eve", "bob")
     front = site.front_end()
     await site.attach("eve", front, explicit=True)
@@ -94,7 +95,7 @@ async def test_the_last_four_cursors_are_remembered(site: Site) -> None:
             await site.bench.settle()
             await front.read()
             cursors.append(parse_cursor((await tap.take(messages=10, size=1_000)).cursor))
-            if number == 3:
+            if behind and number == 3:
                 for name in ("eve", "bob"):
                     site.hub.behind(site.ids[name])
         assert [cursor for cursor, _ in delivered(site, "bob").cursors] == cursors[-4:]

@@ -421,7 +421,9 @@ describe('single calls', () => {
   it('are over when the connection is closed', async () => {
     const closed = [new Backend(address), new Admin(address)] as const;
     for (const each of closed) each.close();
-    await assert.rejects(closed[0].subscribedTo('ann'));
+    const { length } = got;
+    await assert.rejects(closed[0].deliver('ann').next());
     await assert.rejects(closed[1].getInfo());
+    assert.equal(got.length, length);
   });
 });

@@ -46,7 +46,7 @@ _VIOLATIONS: dict[str, tuple[list[list[Command]], str, str]] = {
     "hello twice": ([[hello()], [hello()]], "STREAM_PROTOCOL", "twice"),
     "hello without a name": ([[hello("")]], "FIELD_INVALID", "hello.front_end"),
     "a long name": ([[hello("x" * 256)]], "FIELD_INVALID", "255 bytes"),
-    "a wide window": ([[hello(window=65_537)]], "FIELD_INVALID", "65,536"),
+    "a wide window": ([[hello(window=65_537)]], "FIELD_INVALID", "hello.window: 65,537"),
     "an empty frame": ([[hello()], []], "STREAM_PROTOCOL", "without a command"),
     "no command in a command": ([[hello()], [Command()]], "STREAM_PROTOCOL", "not set"),
     "too many commands": ([[hello()], [_HEARTBEAT] * 1_001], "STREAM_PROTOCOL", "1,001"),

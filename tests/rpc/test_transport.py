@@ -17,7 +17,7 @@ from tests.support.site import Site, serving
 
 from pixied.v1 import pipeline_pb2
 from pixied_server.app import AddressInUse
-from pixied_server.rpc.addresses import reserved
+from pixied_server.rpc.addresses import reserved, unusable
 from pixied_server.rpc.server import Transport
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -37,6 +37,15 @@ async def test_a_unix_socket(engine: str) -> None:
             assert (await site("GetInfo")).engine == engine
         with socket.socket(socket.AF_UNIX) as probe:
             assert probe.connect_ex(f"{folder}/socket") == errno.ENOENT
+
+
+async def test_an_ipv6_address() -> None:
+    """It stands in brackets, also where the port that was chosen is told."""
+    if why := unusable("[::1]:0"):
+        pytest.skip(f"this machine has no IPv6: {why}")
+    async with serving(["[::1]:0"]) as site:
+        assert re.fullmatch(r"\[::1\]:[1-9]\d*", site.address)
+        assert (await site("GetInfo")).version
 
 
 async def test_several_addresses_are_one_server() -> None:

@@ -30,7 +30,9 @@ class FailedCall:
 
     # ruff: noqa: D102 - the methods are grpc's
 
-    def __init__(self, code: grpc.StatusCode, details: str | None, trailers: list[tuple[str, str | bytes]]) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, details: str | None, trailers: list[tuple[str, str | bytes]] | None
+    ) -> None:
         self._code, self._details, self._trailers = code, details, trailers
 
     def code(self) -> grpc.StatusCode:
@@ -39,7 +41,7 @@ class FailedCall:
     def details(self) -> str | None:
         return self._details
 
-    def trailing_metadata(self) -> list[tuple[str, str | bytes]]:
+    def trailing_metadata(self) -> list[tuple[str, str | bytes]] | None:
         return self._trailers
 
 
@@ -98,6 +100,12 @@ def test_trailers() -> None:
     ]
     error = from_call(FailedCall(grpc.StatusCode.UNAVAILABLE, "text", trailers), "here")
     assert type(error) is errors.Draining
+
+
+def test_a_failure_without_any_detail() -> None:
+    """It says at least where it happened; gRPC may give neither a text nor trailers."""
+    failure = FailedCall(grpc.StatusCode.UNAVAILABLE, None, None)
+    assert str(from_call(failure, "here:1")) == "cannot reach pixied at here:1: no reason given"
 
 
 def test_broken_trailers() -> None:

@@ -593,6 +593,30 @@ async def test_a_delivery_to_several_is_confirmed_when_all_have_dealt_with_it() 
         await confirmed_only_when(courier, slow.done)
 
 
+async def test_nothing_is_confirmed_that_is_nothing() -> None:
+    """A client that has got nothing yet has nothing to confirm."""
+    courier = Courier()
+    async with front_end_of(courier.attach) as front_end:
+        attachment = await front_end.attach("ann", explicit=True)
+        attachment.confirm(0)
+        courier.say(BEAT)
+        assert [await courier.next_command() for _ in range(2)] == ["hello", "heartbeat"]
+
+
+async def test_nothing_is_confirmed_twice() -> None:
+    """Whoever leaves confirms ahead of the others only what the link has not confirmed."""
+    courier = Courier()
+    async with front_end_of(courier.attach) as front_end:
+        attachment = await front_end.attach("ann")
+        courier.say(delivery(1, attachment.handle))
+        async with asyncio.timeout(PATIENCE):
+            await anext(attachment)
+        attachment.done()
+        await attachment.detach()
+        courier.say(BEAT)
+        assert [await courier.next_command() for _ in range(3)] == ["hello", "ack 1", "heartbeat"]
+
+
 async def test_a_delivery_wakes_all_who_get_it() -> None:
     """However many there are: some are woken at once, the others in their turn."""
     courier = Courier()

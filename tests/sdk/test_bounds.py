@@ -88,6 +88,21 @@ async def test_no_more_operations_than_max_pending_are_on_their_way() -> None:
         assert await asyncio.gather(*calls) == [[]] * 9
 
 
+async def test_who_is_cancelled_while_it_waits_for_room_is_cancelled() -> None:
+    """It is no error of the server's, and those behind it are served."""
+    counter = Counter()
+    async with front_end_of(link(attach=attached), counter.pipeline, max_pending=1) as front_end:
+        calls = [asyncio.create_task(front_end.subscribed_to(name)) for name in "abc"]
+        await until(lambda: counter.received == ["a"])
+        calls[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calls[1]
+        counter.answer(2)
+        async with asyncio.timeout(PATIENCE):
+            assert await asyncio.gather(calls[0], calls[2]) == [[], []]
+        assert counter.received == ["a", "c"]
+
+
 async def test_operations_that_wait_for_room_fail_in_time() -> None:
     """Though those before them, which take the room, are never answered."""
     async with front_end_of(link(), silent, max_pending=2, timeout=0.3) as front_end:

@@ -104,9 +104,9 @@ async def test_awaited_call_of_a_closed_backend(plain: Backend, server: Server) 
     while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
         await asyncio.sleep(0.01)
     await backend.close()
-    with pytest.raises(Unavailable, match="closed here"):
+    with pytest.raises(Unavailable, match=f"{server.address} was closed here"):
         await waiting
-    with pytest.raises(Unavailable, match="closed here"):
+    with pytest.raises(Unavailable, match=f"{server.address} was closed here"):
         await backend.get_client(client_id)
 
 
@@ -142,7 +142,7 @@ def test_blocking_call_of_a_closed_backend(server: Server) -> None:
     backend.close()
     poller.join(PATIENCE)
     assert len(failures) == 1
-    with pytest.raises(Unavailable, match="closed here"):
+    with pytest.raises(Unavailable, match=f"{server.address} was closed here"):
         backend.get_client(client_id)
 
 

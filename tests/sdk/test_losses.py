@@ -119,6 +119,31 @@ async def test_loss_that_is_told_again() -> None:
         teller.stop()
 
 
+async def test_loss_of_a_link_that_broke() -> None:
+    """What the next link does not tell of again is no loss: who was told of it there gets its mail alone."""
+    links = 0
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        nonlocal links
+        links += 1
+        frames = aiter(requests)
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        handles: list[int] = []
+        while len(handles) < 2:
+            commands = (await anext(frames)).commands
+            handles += [command.attach.handle for command in commands if command.HasField("attach")]
+        then = [gap(0)] if links == 1 else [delivery(1, 1), delivery(2, 0)]
+        yield attach_pb2.AttachResponse(events=[*map(attached, handles), *then])
+        if links > 1:
+            async for _frame in frames:
+                pass
+
+    async with front_end_of(attach) as front_end:
+        loser, _other = await asyncio.gather(front_end.attach("ann"), front_end.attach("bob"))
+        shown = await next_delivery(loser)
+        assert (len(shown.messages), shown.number, shown.gaps) == (1, 2, ())
+
+
 async def test_loss_for_a_callback() -> None:
     """With a callback for batches, a loss without mail is told to `on_gap`, and its delivery is confirmed."""
     teller = Teller()

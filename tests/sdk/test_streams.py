@@ -78,6 +78,19 @@ async def test_closed_stream(plain: Backend) -> None:
     assert [_ async for _ in stream] == []
 
 
+async def test_stream_of_a_closed_backend(plain: Backend, server: Server) -> None:
+    """Who waits for its next item learns which connection was closed."""
+    client_id = (await plain.create_client()).client_id
+    backend = Backend(server.address)
+    stream = backend.deliver(client_id)
+    await anext(stream)
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    await backend.close()
+    with pytest.raises(Unavailable, match=f"{server.address} was closed here"):
+        await waiting
+
+
 async def test_cancelled_reader(plain: Backend, room: str) -> None:
     """Who waits for an item can be cancelled; the stream goes on, and the item comes to who waits next."""
     client_id = (await plain.create_client()).client_id

@@ -139,7 +139,7 @@ class Line(ABC):
         """Note that the stream is gone."""
 
     def _patience(self) -> float | None:
-        """Give the seconds of silence after which the stream counts as dead; None: it may be silent."""
+        """Give the seconds of silence after which the stream counts as dead; less than 0 is at once, None is never."""
         return None
 
     def _hopeless(self, ending: Ending) -> bool:

@@ -199,7 +199,7 @@ class Link(Line):
     def _patience(self) -> float | None:
         if self._come_back is None:
             return self._silence
-        return max(0.0, min(self._silence, self._come_back - asyncio.get_running_loop().time()))
+        return min(self._silence, self._come_back - asyncio.get_running_loop().time())
 
     def _hopeless(self, ending: Ending) -> bool:
         return not ending.stood and ending.error.code in _HOPELESS

@@ -119,6 +119,24 @@ async def test_loss_that_is_told_again() -> None:
         teller.stop()
 
 
+async def test_loss_with_mail() -> None:
+    """Whoever gets mail with it gets one item for both, and the next mail next."""
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        frames = aiter(requests)
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        await anext(frames)
+        await anext(frames)
+        yield attach_pb2.AttachResponse(events=[attached(0), gap(0), delivery(1, 0), delivery(2, 0)])
+        async for _frame in frames:
+            pass
+
+    async with front_end_of(attach) as front_end:
+        loser = await front_end.attach("ann")
+        items = [await next_delivery(loser) for _ in range(2)]
+    assert [(one.number, len(one.messages), one.gaps) for one in items] == [(1, 1, (Gap("/a", 3),)), (2, 1, ())]
+
+
 async def test_loss_of_a_link_that_broke() -> None:
     """What the next link does not tell of again is no loss: who was told of it there gets its mail alone."""
     links = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.sdk.made_up import QUICK, Frames, answer_of, attached, front_end_of, link, sound_pipeline, welcome
+from tests.sdk.made_up import QUICK, Frames, Handler, answer_of, attached, front_end_of, link, sound_pipeline, welcome
 from tests.sdk.servers import PATIENCE
 from tests.sdk.test_bounds import closing_link
 from tests.sdk.test_front_end import until
@@ -95,19 +95,29 @@ async def test_what_was_under_way_says_how_its_stream_ended() -> None:
 
 
 async def _ended_link(requests: Frames, _: Any) -> Frames:
-    """A link that stands, and ends when a client is attached."""
+    """A link that stands and ends."""
+    await anext(aiter(requests))
     yield attach_pb2.AttachResponse(events=[welcome()])
-    async for request in requests:
-        if request.commands[0].HasField("attach"):
-            return
 
 
-async def test_who_waits_in_vain_learns_why_the_link_is_gone() -> None:
-    """Of a link that ended, and of one whose server has said why it does not want any."""
-    for attach, why in ((_ended_link, r"^pixied at unix:.* ended the link$"), (closing_link, "^as planned$")):
-        async with front_end_of(attach, timeout=0.3, sleep=_waits_for_ever) as front_end:
-            with pytest.raises(Unavailable, match=why):
-                await front_end.attach("ann")
+@pytest.mark.parametrize(
+    ("attach", "why"),
+    [(_ended_link, "ended the link"), (closing_link, "trying again: as planned")],
+    ids=["end", "closing"],
+)
+async def test_why_a_link_is_gone_is_logged(caplog: pytest.LogCaptureFixture, attach: Handler, why: str) -> None:
+    """Be it that it ended, or that the server said why it does not want any."""
+    caplog.set_level(logging.WARNING, "pixied_client")
+    pausing = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        pausing.set()
+        await _waits_for_ever(seconds)
+
+    async with front_end_of(attach, sleep=sleep):
+        await asyncio.wait_for(pausing.wait(), PATIENCE)
+    (text,) = [record.getMessage() for record in caplog.records if "no link" in record.getMessage()]
+    assert text.endswith(why)
 
 
 async def test_only_what_changes_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""A client's place on a link."""
+"""A client on a link."""
 
 from bisect import bisect_right
 from collections import deque
@@ -34,11 +34,11 @@ class Carrier(Protocol):
         ...
 
     def progress_at(self, number: int) -> Progress:
-        """Everything up to here was in the deliveries up to a number."""
+        """Return the progress that the deliveries up to a number reached."""
         ...
 
     def cursor_of(self, progress: Progress) -> int:
-        """A number that names a client's progress."""
+        """Return a number that names a client's progress."""
         ...
 
     def on_queued(self, attachment: "Attachment", entry: Entry) -> None:
@@ -46,7 +46,7 @@ class Carrier(Protocol):
         ...
 
     def on_behind(self, attachment: "Attachment") -> None:
-        """One of the link's clients has to read on."""
+        """One of the link's clients has to read its logs."""
         ...
 
     def on_unsubscribed(self, attachment: "Attachment", pattern: str) -> None:
@@ -75,9 +75,9 @@ class Attachment:
     """
 
     __slots__ = (
+        "_checkpoints",
         "_had",
         "_joined_at",
-        "_trail",
         "acked",
         "alone",
         "claim",
@@ -97,8 +97,8 @@ class Attachment:
         self.live = False
         self.acked = 0
         self.alone = Audience((handle,))
-        # While catching up: numbers of the deliveries with its messages, and how far each reached.
-        self._trail: list[tuple[int, Progress]] = []
+        # While catching up: numbers of the deliveries with its messages, and the progress that each reached.
+        self._checkpoints: list[tuple[int, Progress]] = []
         self._had = NOTHING
         # Once live: after the delivery of this number.
         self._joined_at: int
@@ -109,7 +109,7 @@ class Attachment:
         """Return messages that it was behind with as batches: these, or their loss, go out with this delivery."""
         if reading.entries or reading.losses:
             self._forget_confirmed()
-            self._trail.append((number, self.claim.capped(reading.upto)))
+            self._checkpoints.append((number, self.claim.capped(reading.upto)))
             # A subscription that came since it was read caps what counts as confirmed, not what is sent.
             self._had = later(self._had, reading.upto)
         maybe = reading.redelivered
@@ -127,37 +127,37 @@ class Attachment:
         return Batch(entries, self.alone, redelivered, cursor)
 
     def got(self, cursor: int, progress: Progress) -> None:
-        """It was given a batch of live messages with a cursor, which names this progress of its link."""
+        """Note the cursor of a batch of live messages, which names this progress of its link."""
         self.cursors.append((cursor, self.claim.capped(later(self.joined, progress))))
 
     def join(self, progress: Progress) -> None:
-        """It has read everything up to here: now it is live."""
+        """Make it live: it has read everything up to here."""
         self.claim.join()
         self.live = True
-        self._joined_at = self._trail[-1][0] if self._trail else 0
+        self._joined_at = self._checkpoints[-1][0] if self._checkpoints else 0
         self.joined = progress
 
     def fall_back(self) -> None:
-        """It gets what the link has put together until now, and reads on by itself."""
+        """Go back to catching up, after what the link has put together until now."""
         now = self.delivered()
         # What is put together just now has no number yet.
         last = self.link.ledger.number
         reached = self.claim.capped(self._progress_at(last))
         self._had = now.sent
         begin = self.claim.seek(now.sent)
-        steps = ((0, now.confirmed), (last, reached), (last + 1, begin))
-        self._trail = [(number, earlier(progress, begin)) for number, progress in steps]
+        checkpoints = ((0, now.confirmed), (last, reached), (last + 1, begin))
+        self._checkpoints = [(number, earlier(progress, begin)) for number, progress in checkpoints]
         self.live = False
         self._cap_cursors()
 
     def read_again(self) -> None:
-        """It is catching up, and may have to read again what it has read: that is not confirmed any more."""
+        """Cap what counts as confirmed while it is catching up: it may have to read some messages again."""
         self._had = self._sent()
-        self._trail = [(number, self.claim.capped(reached)) for number, reached in self._trail]
+        self._checkpoints = [(number, self.claim.capped(reached)) for number, reached in self._checkpoints]
         self._cap_cursors()
 
     def _cap_cursors(self) -> None:
-        """A cursor that it was given before it knew of a subscription does not stand for what that has yet to bring."""
+        """Cap its cursors: one from before a new subscription does not cover that subscription's messages."""
         capped = [(cursor, self.claim.capped(progress)) for cursor, progress in self.cursors]
         self.cursors = deque(capped, maxlen=CURSORS)
 
@@ -165,7 +165,7 @@ class Attachment:
         """See `Holder`."""
         confirmed = self.claim.capped(self._progress_at(self._confirmed_number()))
         sent = self._sent()
-        # Who does not confirm by itself may name the last cursor of its link all the same.
+        # A client that does not confirm by itself may still name the last cursor of its link.
         cursors = self.cursors if self.explicit else ((self.link.last_cursor, self.claim.capped(sent)),)
         return Delivered(confirmed, sent, cursors)
 
@@ -173,9 +173,9 @@ class Attachment:
         return self.acked if self.explicit else max(self.acked, self.link.ledger.acked)
 
     def _forget_confirmed(self) -> None:
-        """Of what is confirmed the last step is enough."""
-        confirmed = bisect_right(self._trail, self._confirmed_number(), key=_number)
-        del self._trail[: max(confirmed - 1, 0)]
+        """Keep only the last of the checkpoints that are confirmed."""
+        confirmed = bisect_right(self._checkpoints, self._confirmed_number(), key=_number)
+        del self._checkpoints[: max(confirmed - 1, 0)]
 
     def on_queued(self, entry: Entry) -> None:
         """See `Holder`."""
@@ -186,7 +186,7 @@ class Attachment:
         if self.live and not self.link.behind:
             self.link.audiences.add(pattern, self.handle, since)
         else:
-            # Where its link is behind, only by itself it can tell what came since it subscribed.
+            # A link that is behind can't tell which of its messages came after the client subscribed.
             self.link.on_behind(self)
 
     def on_behind(self) -> None:
@@ -202,17 +202,17 @@ class Attachment:
         self.link.on_gone(self, reason, detail)
 
     def _progress_at(self, number: int) -> Progress:
-        """How far the client's messages are in the deliveries up to a number."""
+        """Return how far the client's messages are in the deliveries up to a number."""
         if self.live and number >= self._joined_at:
             return later(self.joined, self.link.progress_at(number))
-        step = bisect_right(self._trail, number, key=_number)
-        return self._trail[step - 1][1] if step else NOTHING
+        index = bisect_right(self._checkpoints, number, key=_number)
+        return self._checkpoints[index - 1][1] if index else NOTHING
 
     def _sent(self) -> Progress:
         if self.live:
             return later(self.joined, self.link.progress)
-        return later(self._had, self._trail[-1][1]) if self._trail else self._had
+        return later(self._had, self._checkpoints[-1][1]) if self._checkpoints else self._had
 
 
-def _number(step: tuple[int, Progress]) -> int:
-    return step[0]
+def _number(checkpoint: tuple[int, Progress]) -> int:
+    return checkpoint[0]

@@ -1,4 +1,4 @@
-"""Who, on one link, gets what is published."""
+"""Audiences: the clients of one link that get a message."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Audience", "AudienceLimits", "Audiences"]
 
 @dataclass(frozen=True, slots=True)
 class AudienceLimits:
-    """How many audiences of channels that match several patterns of a link are kept ready.
+    """How many audiences are kept ready of channels that match several patterns of a link.
 
     Attributes:
         channels: those of so many channels.
@@ -29,7 +29,7 @@ class Audience:
 
     Attributes:
         handles: the handles.
-        encoded: a place for the encoded handles; whoever sends them fills it.
+        encoded: the encoded handles; set by the first sender.
     """
 
     __slots__ = ("encoded", "handles")
@@ -42,20 +42,20 @@ class Audience:
         return len(self.handles)
 
     def without(self, handle: int | None) -> "Audience":
-        """The others."""
+        """Return the other handles."""
         if handle is None or handle not in self.handles:
             return self
         return Audience(other for other in self.handles if other != handle)
 
 
 class _Recipients:
-    """The handles that subscribe to one pattern, each with the progress from which on it does."""
+    """The handles that subscribe to one pattern, each with the progress at which its subscription begins."""
 
     __slots__ = ("_audience", "_expected", "_latest", "_since")
 
     def __init__(self) -> None:
         self._since: dict[int, Progress] = {}
-        # Those that will come. There are none for most of the time, and an empty set takes 216 bytes.
+        # Handles that will be added. Usually there are none, and an empty set takes 216 bytes.
         self._expected: set[int] | None = None
         self._latest = NOTHING
         self._audience: Audience | None = None
@@ -87,21 +87,21 @@ class _Recipients:
             self._audience = None
 
     def everyone(self) -> Audience:
-        """All of them: the same object until someone comes or goes."""
+        """Return all of them: the same object until one comes or goes."""
         if self._audience is None:
             self._audience = Audience(self._since)
         return self._audience
 
     def all_get(self, entry: Entry) -> bool:
-        """Whether the message is for all of them: so it is unless someone came after it."""
+        """Return whether the message is for all of them: none has subscribed after it."""
         return entry.is_beyond(self._latest)
 
     def those_who_get(self, entry: Entry) -> Iterator[int]:
-        """Those who subscribed before the message came."""
+        """Return those that subscribed before the message came."""
         return (handle for handle, since in self._since.items() if entry.is_beyond(since))
 
     def those_who_lost(self, loss: Loss) -> Iterator[int]:
-        """Those who subscribed before the youngest of the messages that are lost."""
+        """Return those that subscribed before the youngest of the lost messages."""
         return (handle for handle, since in self._since.items() if not covers(since, loss.partition, loss.sequence))
 
 
@@ -123,15 +123,15 @@ class Audiences:
         self._union_handles = 0
 
     def expect(self, pattern: str, handle: int) -> None:
-        """The handle will be added: follow the pattern from now on, so that nothing is missed until then."""
+        """Follow the pattern for a handle that will be added, so that it misses nothing until then."""
         self._recipients(pattern).expect(handle)
 
     def __contains__(self, pattern: str) -> bool:
-        """Whether anyone gets, or will get, what is published to exactly this pattern."""
+        """Whether a handle gets, or will get, what is published to exactly this pattern."""
         return pattern in self._by_pattern
 
     def add(self, pattern: str, handle: int, since: Progress) -> None:
-        """The handle gets what is published to the pattern from here on."""
+        """Add a handle: it gets what is published to the pattern from here on."""
         self._recipients(pattern).add(handle, since)
 
     def _recipients(self, pattern: str) -> _Recipients:
@@ -142,7 +142,7 @@ class Audiences:
         return recipients
 
     def discard(self, pattern: str, handle: int) -> None:
-        """The handle gets nothing more through the pattern. Idempotent."""
+        """Remove a handle: it gets nothing more through the pattern. Idempotent."""
         recipients = self._by_pattern.get(pattern)
         if recipients is None:
             return
@@ -152,12 +152,12 @@ class Audiences:
             self._unfollow(pattern)
 
     def those_who_lost(self, loss: Loss) -> tuple[int, ...]:
-        """The handles that should have got messages which their pattern's log has lost."""
+        """Return the handles that should have got messages which their pattern's log has lost."""
         recipients = self._by_pattern.get(loss.pattern)
         return tuple(recipients.those_who_lost(loss)) if recipients is not None else ()
 
     def of(self, entry: Entry) -> Audience:
-        """Who gets a message, each once. The same object for every message as long as nothing changes."""
+        """Return the audience of a message, each handle once. The same object as long as nothing changes."""
         channel = entry.message.channel
         found = [one for name in logs_of(channel) if (one := self._by_pattern.get(name)) is not None]
         if not all(recipients.all_get(entry) for recipients in found):

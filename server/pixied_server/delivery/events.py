@@ -1,4 +1,4 @@
-"""What a link is told, in the order in which it is to be told."""
+"""The events of a link, which its front-end gets in their order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

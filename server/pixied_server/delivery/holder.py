@@ -1,4 +1,4 @@
-"""Whoever holds a client, and what the hub tells it."""
+"""Holders of clients and followers of patterns, as the hub sees them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,10 +13,10 @@ __all__ = ["Follower", "Holder"]
 
 
 class Follower(Protocol):
-    """Who wants the messages of some patterns' logs. Plain functions: the hub calls them while a publish waits."""
+    """Gets the messages of some patterns' logs. Plain functions: the hub calls them while a publish waits."""
 
     def on_published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
-        """A message was appended to the logs of these patterns, one of which this follower follows at least."""
+        """A message was appended to the logs of these patterns. This follower follows at least one of them."""
         ...
 
     def on_missed(self, loss: Loss) -> None:
@@ -25,7 +25,7 @@ class Follower(Protocol):
 
 
 class Holder(Protocol):
-    """Who holds one client."""
+    """Holds one client: a link's attachment, or a tap."""
 
     claim: Claim
 
@@ -38,7 +38,7 @@ class Holder(Protocol):
         ...
 
     def on_behind(self) -> None:
-        """The client has to read on: there may be messages that are not announced to it."""
+        """The client has to read its logs: there may be messages that are not announced to it."""
         ...
 
     def on_unsubscribed(self, pattern: str) -> None:
@@ -50,5 +50,5 @@ class Holder(Protocol):
         ...
 
     def delivered(self) -> Delivered:
-        """How far the client's messages have come."""
+        """Return how far the client's messages have come."""
         ...

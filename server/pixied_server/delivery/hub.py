@@ -1,4 +1,4 @@
-"""The hub: hears what happens in the engine and tells those whom it concerns."""
+"""The hub: passes what the engine announces on to the links, taps and watchers that it concerns."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class Deliveries:
 
 
 class Hub:
-    """Listens to an engine, and knows who holds which client and who follows which pattern.
+    """Listens to an engine, and knows the holder of each client and the followers of each pattern.
 
     Args:
         engine: the engine. The hub makes itself its listener.
-        watchers: those who want to see events.
+        watchers: all watchers of events.
         clock: tells the time, in seconds since the epoch.
 
     Attributes:
@@ -57,11 +57,11 @@ class Hub:
     # Holding clients
 
     def holder_of(self, client_id: str) -> Holder | None:
-        """Who holds a client in this process."""
+        """Return the holder of a client in this process."""
         return self._holders.get(client_id)
 
     def hold(self, client_id: str, holder: Holder) -> None:
-        """The client is now this holder's, unless a later claim was quicker."""
+        """Make this the client's holder, unless a later claim was quicker."""
         other = self._holders.get(client_id)
         if other is not None and other.claim.number > holder.claim.number:
             holder.on_gone(DetachReason.TAKEN_OVER, "")
@@ -71,7 +71,7 @@ class Hub:
             other.on_gone(DetachReason.TAKEN_OVER, "")
 
     async def let_go(self, client_id: str, holder: Holder) -> None:
-        """The holder gives the client up, if it still has it."""
+        """Release the client, if this is still its holder."""
         if self._holders.get(client_id) is holder:
             del self._holders[client_id]
             await self.engine.release(holder.claim, holder.delivered())
@@ -79,11 +79,11 @@ class Hub:
     # Following patterns
 
     def follow(self, pattern: str, follower: Follower) -> None:
-        """Tell the follower of messages in this pattern's log."""
+        """Announce messages of this pattern's log to the follower."""
         self._follows.setdefault(pattern, {})[follower] = None
 
     def unfollow(self, pattern: str, follower: Follower) -> None:
-        """Tell it no more. Idempotent."""
+        """Announce them no more. Idempotent."""
         followers = self._follows.get(pattern)
         if followers is not None:
             followers.pop(follower, None)
@@ -108,7 +108,7 @@ class Hub:
             follower.on_published(entry, appended)
 
     def _followers_of(self, appended: Sequence[tuple[str, int]]) -> Iterable[Follower]:
-        """Each once. Most channels match one pattern."""
+        """Return each follower once. Most channels match one pattern."""
         if len(appended) == 1:
             return self._follows.get(appended[0][0], ())
         return dict.fromkeys(follower for pattern, _ in appended for follower in self._follows.get(pattern, ()))
@@ -162,7 +162,7 @@ class Hub:
     # What is handed out
 
     def handed_out(self, entries: Sequence[Entry], recipients: int, front_end: str, *, redelivered: int) -> None:
-        """Count messages that so many clients each got, and show them to watchers."""
+        """Count messages that each of so many clients got, and show them to watchers."""
         self.counters.delivered += len(entries) * recipients
         self.counters.redelivered += redelivered * recipients
         if not self.engine.watched(EventKind.DELIVERED):

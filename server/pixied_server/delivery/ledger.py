@@ -1,4 +1,4 @@
-"""What has been sent on a link, and what of it is confirmed."""
+"""The deliveries of a link: how far each reached, and which are confirmed."""
 
 from collections import deque
 
@@ -7,8 +7,8 @@ from pixied_server.errors import StreamProtocol
 
 __all__ = ["Ledger"]
 
-# Where a client confirms by itself, so many deliveries back are remembered: the largest window. Older confirmations
-# than that move nothing, which can only cause a message to come again.
+# How many deliveries are remembered where clients confirm by themselves: the largest window. An older confirmation
+# moves nothing, which can only cause a message to come again.
 _KEPT = 65_536
 
 
@@ -27,7 +27,7 @@ class Ledger:
         self._window = window
         self.number = 0
         self.acked = 0
-        # Where the last deliveries reached, the youngest last.
+        # How far the last deliveries reached, the youngest last.
         self._reached: deque[Progress] = deque(maxlen=_KEPT)
 
     @property
@@ -36,7 +36,7 @@ class Ledger:
         return self.number - self.acked < self._window
 
     def record(self, progress: Progress) -> int:
-        """Record a delivery that reaches so far. Returns its number."""
+        """Record a delivery that reaches a progress. Return its number."""
         self.number += 1
         self._reached.append(progress)
         return self.number
@@ -51,12 +51,12 @@ class Ledger:
             raise StreamProtocol(f"delivery {number} was confirmed, but the last one sent is {self.number}")
 
     def ack(self, number: int) -> None:
-        """The front-end has received every delivery up to a number."""
+        """Confirm every delivery up to a number."""
         self.check(number)
         self.acked = max(self.acked, number)
 
     def progress_at(self, number: int) -> Progress:
-        """Return how far a delivery reached; nothing where that is not known any more."""
+        """Return how far a delivery reached; `NOTHING` if that is no longer known."""
         back = self.number - number
         return self._reached[-1 - back] if 0 <= back < len(self._reached) else NOTHING
 

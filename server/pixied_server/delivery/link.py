@@ -6,8 +6,8 @@ link, when its front-end confirms slowly. Both then read the logs from where the
 live again.
 
 At that seam sequences decide. A client that has read its logs up to the hub's head joins the link's audiences with that
-progress: what the link still has to send from before it is not for this client, for it has had it; all that comes after
-it is. So there is no hole and no repeat, however far behind the link itself is.
+progress. The link's older messages are not for this client, which has read them; all later ones are. So it misses none
+and gets none twice, however far behind the link itself is.
 """
 
 import asyncio
@@ -42,19 +42,19 @@ from pixied_server.errors import ClientUnknown, EngineUnavailable, LimitClients,
 
 __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
-# So many clients are let go of, or caught up, in one go: others get a turn in between.
+# How many clients are released, or caught up, before others get a turn.
 _SLICE = 500
-# So many clients read their logs together.
+# How many clients read their logs together.
 _AT_ONCE = 200
-# One client that is behind reads at most this much at a time: the others that are behind share the delivery.
+# What one client that is behind reads at a time: all that are behind share a delivery.
 _CATCH_MESSAGES = 1_000
 _CATCH_BYTES = 100_000
-# More news than this does not wait for a front-end that sends commands and reads no answers.
+# A front-end that has so many unread answers may send no further commands.
 _NEWS = 10_000
-# Seconds after which is read again what a store did not answer.
+# Seconds until the next read where a store did not answer.
 _PAUSE = 0.1
 _HEARTBEAT = Heartbeat()
-# What one handle takes in an encoded delivery, about.
+# About how many bytes a handle takes in an encoded delivery.
 _HANDLE_BYTES = 3
 
 
@@ -63,10 +63,10 @@ class LinkLimits:
     """How much one link may have.
 
     Attributes:
-        clients: so many attached clients.
-        delivery_bytes: about so many bytes in one delivery.
-        outbox: so many live messages wait in memory.
-        audiences: so many of them are kept ready.
+        clients: how many attached clients.
+        delivery_bytes: about how many bytes in one delivery.
+        outbox: how many live messages wait in memory.
+        audiences: how many audiences are kept ready.
     """
 
     clients: int = 200_000
@@ -104,8 +104,8 @@ class Link:
         self.front_end = front_end
         self.last_cursor = 0
         self.ledger = Ledger(window)
-        # A link that is closed is gone at once, with all that waited on it. In a cycle it would stay: the garbage
-        # collector hardly ever looks for what is old.
+        # Weak, so that a closed link frees all that waited on it at once. In a cycle it would stay: the garbage
+        # collector hardly ever looks at old objects.
         self.audiences = Audiences(_weak(self._follow), _weak(self._unfollow), limits.audiences)
         self._hub = hub
         self._limits = limits
@@ -114,15 +114,15 @@ class Link:
         self._attachments: dict[int, Attachment] = {}
         # Handles whose clients are being claimed.
         self._asked: set[int] = set()
-        # In the order in which they are served.
+        # Clients that have to read their logs, in the order in which they are served.
         self._behind: dict[Attachment, None] = {}
-        # What was read for some of them and is not sent yet.
+        # Readings for some of them that are not sent yet.
         self._readings: deque[tuple[Attachment, Reading]] = deque()
-        # Who alone gets an entry that was queued for it; and which deliveries had such entries, to trim inboxes.
+        # The recipient of each queued entry; and the deliveries that had such entries, to trim inboxes.
         self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
         self._explicit = 0
-        # Set while the store is not asked, for it did not answer a moment ago.
+        # Set after the store did not answer, until it is asked again.
         self._pause: asyncio.TimerHandle | None = None
         # While a delivery is put together, its messages are in no delivery that has a number.
         self._building = False
@@ -150,10 +150,10 @@ class Link:
         return self._outbox.progress
 
     def progress_at(self, number: int) -> Progress:
-        """Everything up to here was in the deliveries up to a number."""
+        """Return the progress that the deliveries up to a number reached."""
         if number >= self.ledger.number and not self._building and not self._losses:
             return self.progress
-        # Not further, while there are losses that no delivery has told yet.
+        # Not further, while there are losses that no delivery has announced yet.
         return self.ledger.progress_at(number)
 
     def confirmed(self) -> Progress:
@@ -161,14 +161,14 @@ class Link:
         return self.progress_at(self.ledger.acked) if self.ledger.acked else NOTHING
 
     def cursor_of(self, progress: Progress) -> int:
-        """A number that names a client's progress."""
+        """Return a number that names a client's progress."""
         self.last_cursor = self._hub.engine.cursor_of(progress)
         return self.last_cursor
 
     # What the front-end asks for
 
     async def attach(self, client_id: str, handle: int, terms: AttachTerms) -> None:
-        """Take a client onto the link. What becomes of it is told by an event.
+        """Attach a client. An event announces the outcome.
 
         Raises:
             StreamProtocol: the handle is in use.
@@ -205,7 +205,7 @@ class Link:
                 raise outcome
 
     def refuse(self, handle: int, error: PixiedError) -> None:
-        """Do not attach, and say why.
+        """Announce that a client is not attached, and why.
 
         Raises:
             StreamProtocol: the handle is in use.
@@ -218,14 +218,14 @@ class Link:
             raise StreamProtocol(f"handle {handle} is in use; it is free again after `detached` or `attach_failed`")
 
     async def detach(self, handle: int) -> None:
-        """Give a client up. One that was just lost is no error."""
+        """Detach a client. One that was just lost is no error."""
         attachment = self._attachments.get(handle)
         if attachment is not None:
             await self._hub.let_go(attachment.claim.client_id, attachment)
             self.on_gone(attachment, DetachReason.REQUESTED, "")
 
     async def ack(self, number: int) -> None:
-        """Every delivery up to a number has been received.
+        """Confirm every delivery up to a number.
 
         Raises:
             StreamProtocol: it was not sent yet.
@@ -242,7 +242,7 @@ class Link:
             await self._confirm_own(due)
 
     async def client_ack(self, handle: int, number: int) -> None:
-        """A client has confirmed every delivery up to a number. One that was just lost is no error.
+        """Confirm every delivery up to a number for one client. One that was just lost is no error.
 
         Raises:
             StreamProtocol: it was not sent yet.
@@ -255,10 +255,10 @@ class Link:
                 await self._confirm_own([attachment])
 
     async def close(self) -> None:
-        """Let go of all clients: their messages stay, their session timeouts begin to run.
+        """Release all clients: their messages stay, their session timeouts begin to run.
 
         Raises:
-            PixiedError: the store did not take some of them back; they are no longer held here all the same.
+            PixiedError: the store did not confirm some releases; these clients are no longer held here either.
         """
         failures: list[PixiedError] = []
         attached = list(self._attachments.values())
@@ -272,7 +272,7 @@ class Link:
             raise failures[0]
 
     async def _let_go(self, some: Sequence[Attachment]) -> list[PixiedError]:
-        """Let go of clients. Returns why the store did not take some of them back."""
+        """Release clients. Return the errors of those that the store did not confirm."""
         letting = (self._hub.let_go(attachment.claim.client_id, attachment) for attachment in some)
         outcomes = await self._hub.engine.together(letting)
         for attachment in some:
@@ -283,7 +283,7 @@ class Link:
         """Trim the inboxes of clients that got queued messages."""
         confirming = (self._confirm(attachment) for attachment in some if self._is_live(attachment))
         for outcome in await self._hub.engine.together(confirming):
-            # A session may be found to be over just now; the link is told of that by itself.
+            # A session may be found to be over just now; the hub announces that to the link.
             if isinstance(outcome, PixiedError) and not isinstance(outcome, ClientUnknown):
                 raise outcome
 
@@ -291,12 +291,12 @@ class Link:
         if confirmed := attachment.delivered().confirmed:
             await self._hub.engine.confirm(attachment.claim, confirmed)
 
-    # What it is told
+    # What the front-end gets
 
     async def take(self) -> list[LinkEvent]:
         """Wait for events, and take what there is: at most one delivery, and nothing beyond the window."""
         await self._news.wait()
-        # News that comes while a delivery is put together is told after it: the delivery may name a client just gone.
+        # An event that comes while a delivery is put together follows it: the delivery may name a client just gone.
         events, self._notices = self._notices, []
         self._room.set()
         if self.ledger.open:
@@ -314,7 +314,7 @@ class Link:
         return to_read or self._outbox.ready or bool(self._readings or self._losses)
 
     def _wait_for_store(self) -> None:
-        """The store does not answer: what has to be read is tried again a moment later."""
+        """Pause reads, as the store does not answer, and try again a moment later."""
         if self._pause is None:
             self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume)
 
@@ -323,14 +323,14 @@ class Link:
         self._news.set()
 
     async def _delivery(self) -> list[LinkEvent]:
-        # Stays true if this fails: then the link is at its end, and what was in hand counts as not delivered.
+        # Stays true if this fails: then the link ends, and messages that were taken count as not delivered.
         self._building = True
         batches, losses = await self._batches()
         self._building = False
         self._count(batches, losses)
         if not batches and not losses:
             return []
-        # Losses need a number too, even without messages: until that is confirmed they are told again.
+        # Losses need a number too, even without messages: until that is confirmed they are announced again.
         return [*losses, Delivery(self.ledger.record(self.progress), batches)]
 
     async def _batches(self) -> tuple[list[Batch], list[Lost]]:
@@ -355,17 +355,17 @@ class Link:
                     attachment.got(batch.cursor, batch.reached)
 
     async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
-        """Read on for the clients that are behind, each a little. Returns how many bytes that took."""
+        """Read for the clients that are behind, each a little. Return how many bytes that took."""
         taken = 0
         left = min(len(self._behind) + len(self._readings), _SLICE)
         while left > 0 and taken < room:
             if not self._readings and not await self._read_some(left, room - taken):
                 break
             left -= 1
-            # What there is no room for waits. Until it is sent no live message is: its client has not joined yet.
+            # A reading without room waits. Its client has not joined yet, and gets no live message before.
             attachment, reading = self._readings.popleft()
             if not self._has(attachment):
-                # Whoever has the client now does not know that this was read.
+                # The client's next holder does not know of this reading, and reads again.
                 continue
             losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
             batches += attachment.caught(reading, self.ledger.number + 1)
@@ -377,7 +377,7 @@ class Link:
         return taken
 
     async def _read_some(self, most: int, room: int) -> bool:
-        """Read for so many of the clients that are behind, or fewer. Returns whether anything was read."""
+        """Read for so many of the clients that are behind, or fewer. Return whether anything was read."""
         group = [] if self._pause is not None else list(islice(self._behind, min(_AT_ONCE, most)))
         if not group:
             return False
@@ -427,7 +427,7 @@ class Link:
             last.reached = outbox.progress
 
     async def _read_on(self, room: int) -> Entry | None:
-        """Read what did not wait in the outbox. Returns the next message of it."""
+        """Read messages that did not fit into the outbox. Return the first of them."""
         if self._pause is not None:
             return None
         try:
@@ -476,17 +476,17 @@ class Link:
             self._hub.handed_out(batch.entries, len(batch.audience), self.front_end, redelivered=redelivered)
 
     def notify(self, event: LinkEvent) -> None:
-        """Tell the front-end something."""
+        """Send the front-end an event."""
         self._notices.append(event)
         self._news.set()
 
     def beat(self) -> None:
-        """Ask the front-end for a sign of life, unless it has yet to read that it was asked."""
+        """Send a heartbeat, unless the front-end has yet to read the last one."""
         if _HEARTBEAT not in self._notices:
             self.notify(_HEARTBEAT)
 
     async def hold_back(self) -> None:
-        """Wait while so much news has yet to be told that a front-end may not cause more of it."""
+        """Wait while too many events wait for the front-end."""
         while len(self._notices) > _NEWS:
             self._room.clear()
             await self._room.wait()
@@ -507,25 +507,25 @@ class Link:
     def on_queued(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
         if self._outbox.full:
-            # It can't wait with the others, and the logs that the link will read do not have it.
+            # The outbox has no room for the message, and the logs that the link will read do not have it.
             self.on_behind(attachment)
             return
-        # Where the client is catching up, what it reads may end before this message.
+        # If the client is catching up, its read may end before this message.
         self._own[entry] = attachment
         self._outbox.put(entry, ())
         self._news.set()
 
     def on_behind(self, attachment: Attachment) -> None:
-        """A client has to read on by itself."""
+        """A client has to read its logs by itself."""
         if attachment.live:
-            # First: it reads on from the link's progress, which may move when the link follows less.
+            # First, for it reads on from the link's progress, which may move when the link follows fewer patterns.
             attachment.fall_back()
             self._losses.leaves(attachment.handle)
             self._unlist(attachment)
         else:
             attachment.read_again()
         if self._has(attachment):
-            # A read that is under way does not have what this is about: another one has to follow.
+            # A read that is under way may lack the new messages: another one has to follow.
             self._behind[attachment] = None
         self._news.set()
 
@@ -535,7 +535,7 @@ class Link:
         self._losses.gone(attachment.handle, pattern)
 
     def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
-        """A client is no longer on this link. Told once, however many find out."""
+        """A client is no longer on this link. Announced once, whatever finds out."""
         if self._remove(attachment):
             self.notify(Detached(attachment.handle, reason, detail))
 
@@ -555,7 +555,7 @@ class Link:
 
 
 def _weak(method: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, without keeping the object whose method it is."""
+    """Wrap a method without keeping its object alive."""
     bound = weakref.WeakMethod(method)
 
     def call(pattern: str) -> None:
@@ -566,7 +566,7 @@ def _weak(method: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _just_before(entry: Entry, progress: Progress) -> Progress:
-    """The progress before an entry that was taken last."""
+    """Return the progress before the entry that was taken last."""
     before = list(progress)
     before[entry.partition] = entry.sequence - 1
     return tuple(before)

@@ -1,4 +1,4 @@
-"""What the logs have lost before a link had read it, until the clients are told."""
+"""Messages that logs have lost before a link had read them, until its clients are notified."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,25 +14,25 @@ __all__ = ["Losses"]
 class Losses:
     """Counts messages that are gone, for each log.
 
-    A loss is for those who subscribed before the youngest of the messages that are gone. Not their handles are kept,
-    for there may be many. Who subscribed while messages were being lost may be told of more than it lost, never of
-    less.
+    A loss concerns clients that subscribed before the youngest of the messages that are gone. Their handles are not
+    kept, as there may be many. A client that subscribed while messages were being lost may be notified of more than it
+    lost, never of less.
 
     Args:
-        audiences: who, on the link, gets what.
+        audiences: the audiences of the link.
     """
 
     def __init__(self, audiences: Audiences) -> None:
         self._audiences = audiences
         self._losses: dict[str, dict[int, Loss]] = {}
-        # What handles have lost that are in no audience any more, by pattern.
+        # Losses of handles that are in no audience any more, by pattern.
         self._alone: dict[int, Counter[str]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._losses or self._alone)
 
     def add(self, loss: Loss) -> None:
-        """A log has lost messages."""
+        """Add messages that a log has lost."""
         if loss.pattern not in self._audiences:
             return
         losses = self._losses.setdefault(loss.pattern, {})
@@ -40,25 +40,25 @@ class Losses:
         losses[loss.partition] = replace(loss, count=loss.count + before.count) if before else loss
 
     def leaves(self, handle: int) -> None:
-        """A handle leaves all audiences, for its client reads by itself: what it lost is told all the same."""
+        """Keep the losses of a handle that leaves all audiences, as its client reads by itself."""
         for by_partition in self._losses.values():
             for loss in by_partition.values():
                 if handle in self._audiences.those_who_lost(loss):
                     self._alone.setdefault(handle, Counter())[loss.pattern] += loss.count
 
     def gone(self, handle: int, pattern: str | None = None) -> None:
-        """A handle gets nothing more through a pattern; None for all."""
+        """Forget the losses of a handle that gets nothing more through a pattern; None for all."""
         if pattern is None:
             self._alone.pop(handle, None)
         elif handle in self._alone:
             del self._alone[handle][pattern]
 
     def forget(self, pattern: str) -> None:
-        """Nobody who lost messages of this pattern is there any more."""
+        """Forget the losses of a pattern that no client of the link subscribes to any more."""
         self._losses.pop(pattern, None)
 
     def tell(self) -> Iterator[Lost]:
-        """What each client lost since this was last asked."""
+        """Yield what each client lost since the last call."""
         losses, self._losses = self._losses, {}
         alone, self._alone = self._alone, {}
         for handle, counts in alone.items():

@@ -15,11 +15,11 @@ __all__ = ["Outbox", "OutboxLimits"]
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """So many live messages wait for a slow reader; the rest stays in the logs.
+    """How many live messages wait for a slow reader; the rest stays in the logs.
 
     Attributes:
-        messages: so many messages.
-        bytes: so many bytes.
+        messages: how many messages.
+        bytes: how many bytes.
     """
 
     messages: int = 10_000
@@ -27,7 +27,7 @@ class OutboxLimits:
 
 
 class Outbox:
-    """Messages in the order in which they came. When it is full, what follows is not kept but read from the logs later.
+    """Messages in the order in which they came. When it is full, later ones are not kept but read from the logs.
 
     Args:
         hub: the hub.
@@ -39,10 +39,10 @@ class Outbox:
         self._limits = limits
         self._waiting: deque[Entry] = deque()
         self._bytes = 0
-        # Up to where messages were taken out, and up to where they were put in, while there are any.
+        # How far messages were taken out, and how far they were put in, while there are any.
         self._taken: list[int] = []
         self._kept: list[int] = []
-        # Once full: the logs with messages that were not kept, and the offset of the first of them in each.
+        # Once full: the logs with messages that were not kept, and the offset of the first such message in each.
         self._beyond: dict[LogName, int] = {}
 
     def __bool__(self) -> bool:
@@ -50,12 +50,12 @@ class Outbox:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to take that need not be read first."""
+        """Whether there is a message to take without a read."""
         return bool(self._waiting)
 
     @property
     def full(self) -> bool:
-        """Whether further messages would not be kept but have to be read from the logs."""
+        """Whether further messages have to be read from the logs later."""
         return bool(self._beyond) or len(self._waiting) >= self._limits.messages or self._bytes >= self._limits.bytes
 
     @property
@@ -84,18 +84,18 @@ class Outbox:
         return log in self._beyond
 
     def forget(self, pattern: str) -> None:
-        """Nobody wants the messages of this pattern any more."""
+        """Forget a pattern that no client of the link subscribes to any more."""
         self._beyond = {log: offset for log, offset in self._beyond.items() if log[0] != pattern}
 
     async def take(self, size: int) -> tuple[Entry | None, Sequence[Loss]]:
-        """Take the next entry, or None if there is none; about `size` bytes are read ahead. And what is gone."""
+        """Take the next entry, or None if there is none, and the losses found; reads about `size` bytes ahead."""
         losses: Sequence[Loss] = ()
         if not self._waiting and self._beyond:
             losses = await self._read_on(size)
         return self.take_ready(), losses
 
     def take_ready(self) -> Entry | None:
-        """Take the next entry, or None if it would have to be read first, or there is none."""
+        """Take the next entry, or None if there is none, or it would have to be read first."""
         if not self._waiting:
             return None
         entry = self._waiting.popleft()

@@ -21,17 +21,17 @@ from pixied_server.errors import ClientUnknown, FieldInvalid, PixiedError, Taken
 __all__ = ["CURSORS", "Taken", "Tap", "parse_cursor", "tapped"]
 
 CURSORS = 4
-"""So many of the last cursors that a client was given are remembered."""
+"""How many of the last cursors that a client was given are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a tap gave.
+    """What one `take` returned.
 
     Attributes:
         entries: in order.
         redelivered: so many of them, from the first on, may have been delivered before.
-        losses: what is missing.
+        losses: messages that are missing.
         cursor: names the end of the entries.
     """
 
@@ -47,8 +47,8 @@ class Tap:
     Args:
         hub: the hub.
         claim: the claim on the client.
-        name: how the holder is called where a front-end's name is shown.
-        explicit: what is taken is not confirmed by that.
+        name: the holder's name, shown where a front-end's name is.
+        explicit: taking messages does not confirm them.
     """
 
     def __init__(self, hub: Hub, claim: Claim, name: str, *, explicit: bool) -> None:
@@ -66,9 +66,9 @@ class Tap:
             self._follow(pattern)
 
     async def take(self, *, messages: int, size: int) -> Taken:
-        """Take what is pending: at most so many messages, and about so many bytes.
+        """Take pending messages: at most so many, and about so many bytes.
 
-        In automatic mode this confirms what was handed on before.
+        In automatic mode this confirms messages that were handed on before.
 
         Raises:
             TakenOver, ClientUnknown: the client is no longer this tap's.
@@ -79,7 +79,7 @@ class Tap:
         await self._confirm_taken()
         reading = await self.claim.read(messages=messages, size=size)
         if self._over is not None:
-            # Whoever has the client now does not know that this was read.
+            # The client's next holder does not know of this reading, and reads again.
             raise self._over
         if not reading.done:
             self._news.set()
@@ -101,12 +101,12 @@ class Tap:
             raise self._over
 
     def all_taken(self) -> None:
-        """What was taken has been handed on."""
+        """Note that all messages that were taken have been handed on."""
         if not self._explicit:
             self._confirmed = self._sent
 
     async def close(self) -> None:
-        """Let go of the client."""
+        """Release the client."""
         try:
             await self._hub.let_go(self.claim.client_id, self)
         finally:
@@ -124,7 +124,7 @@ class Tap:
         for pattern in self._patterns:
             self._hub.unfollow(pattern, self)
 
-    # What the hub tells it (`Follower` and `Holder`)
+    # What the hub announces (`Follower` and `Holder`)
 
     def delivered(self) -> Delivered:
         """See `Holder`."""
@@ -150,7 +150,7 @@ class Tap:
         """See `Holder`."""
         for pattern in self.claim.patterns():
             self._follow(pattern)
-        # What was handed out before it knew of a subscription does not stand for what that has yet to bring.
+        # Messages from before a new subscription do not cover that subscription's messages.
         self._confirmed = self.claim.capped(self._confirmed)
         capped = [(cursor, self.claim.capped(progress)) for cursor, progress in self._cursors]
         self._cursors = deque(capped, maxlen=CURSORS)
@@ -175,9 +175,9 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     Args:
         hub: the hub.
         client_id: the client.
-        name: how the holder is called where a front-end's name is shown.
-        explicit: what is taken stays until a later call names its cursor.
-        cursor: everything up to what this stands for has been received; 0 for nothing.
+        name: the holder's name, shown where a front-end's name is.
+        explicit: messages that were taken stay until a later call names their cursor.
+        cursor: confirms everything up to what it stands for; 0 for nothing.
 
     Raises:
         ClientUnknown, FieldInvalid (the cursor was not handed out): nothing is changed.
@@ -192,10 +192,10 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
 
 
 def parse_cursor(text: str) -> int:
-    """Read a cursor; 0 for an empty one.
+    """Parse a cursor; "" is 0.
 
     Raises:
-        FieldInvalid: it is no cursor.
+        FieldInvalid: the text is not a cursor.
     """
     if not text:
         return 0

@@ -1,4 +1,4 @@
-"""Watchers: who sees which events, and what happens to one that does not keep up."""
+"""Watchers: which events each one sees, and how one that is too slow misses some."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ __all__ = ["Filter", "Sighting", "Watcher", "Watchers"]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events a watcher wants: those that pass all that is set.
+    """The events that a watcher wants: they match all criteria that are set.
 
     Attributes:
         kinds: these kinds; empty for all.
@@ -27,7 +27,7 @@ class Filter:
     client_id: str = ""
 
     def passes(self, event: Event) -> bool:
-        """Whether the event is wanted."""
+        """Return whether the event is wanted."""
         return (
             (not self.kinds or event.kind in self.kinds)
             and (not self.client_id or event.client_id == self.client_id)
@@ -37,7 +37,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Events, and how many were missed just before them."""
+    """Events, and how many the watcher missed just before them."""
 
     events: list[Event]
     missed: int
@@ -47,8 +47,8 @@ class Watcher:
     """One watcher's events, waiting to be taken.
 
     Args:
-        wanted: which events.
-        room: so many may wait; further ones are missed, and counted.
+        wanted: the events that it wants.
+        room: how many may wait; further ones are missed, and counted.
     """
 
     def __init__(self, wanted: Filter, room: int) -> None:
@@ -60,7 +60,7 @@ class Watcher:
         self._news = asyncio.Event()
 
     def see(self, event: Event) -> None:
-        """An event happened."""
+        """Show it an event."""
         if not self._wanted.passes(event):
             return
         if self._missed or len(self._waiting) >= self._room:
@@ -79,7 +79,7 @@ class Watcher:
         sighting = Sighting(events, self._missed_before)
         self._missed_before = 0
         if not self._waiting:
-            # What was missed came after all that waited, so it stands before whatever comes next.
+            # Missed events came after all that waited, so their count belongs to the next ones.
             self._missed_before, self._missed = self._missed, 0
             if not self._missed_before:
                 self._news.clear()
@@ -102,13 +102,13 @@ class Watchers:
         self._watchers: dict[Watcher, Filter] = {}
 
     def happened(self, event: Event) -> None:
-        """Show an event to all."""
+        """Show an event to all watchers."""
         for watcher in self._watchers:
             watcher.see(event)
 
     @contextmanager
     def watching(self, wanted: Filter) -> Iterator[Watcher]:
-        """A watcher, as long as the context lasts."""
+        """Add a watcher, as long as the context lasts."""
         watcher = Watcher(wanted, self._room)
         self._watchers[watcher] = wanted
         self._look_around()

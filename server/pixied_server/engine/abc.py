@@ -1,13 +1,13 @@
-"""What every engine does. The docstrings here are its specification; `tests/engine` holds all engines to it.
+"""The contract of all engines. The docstrings here are its specification; `tests/engine` tests all engines against it.
 
 Common to all operations:
 
-- Atomic: an operation happens wholly or, when it raises, not at all. What it raises is a `PixiedError`.
+- Atomic: an operation happens wholly or, when it raises, not at all. It raises a `PixiedError`.
 - Arguments are valid: names, sizes and ranges were checked at the edge. Engines check only what needs their state.
 - An engine announces messages and events to the listener in the order in which they happened: before the operation that
-  caused them returns, or, where an engine waits for a store, as soon as the store tells of them. The listener's methods
-  are plain functions that do not fail and must not call the engine back.
-- How far a reader is, is a `Progress`: one sequence for each of the engine's partitions. It means the same in every
+  caused them returns, or, where an engine waits for a store, as soon as the store announces them. The listener's
+  methods are plain functions that do not fail and must not call the engine back.
+- A `Progress` says how far a reader is: one sequence for each of the engine's partitions. It means the same in every
   process over one store, for as long as the store has its messages.
 - A cursor is a number below 2^53 that names a progress of one client, for the client itself to confirm.
 - Unless an operation says otherwise, an unknown, expired or destroyed client raises `ClientUnknown`.
@@ -54,7 +54,7 @@ NOT_HANDED_OUT = "it was not handed out for this client; leave it empty, or name
 
 
 class EventKind(Enum):
-    """What watchers can be told, as in the contract's `EventKind`."""
+    """The kinds of events that watchers can see, as in the contract's `EventKind`."""
 
     CLIENT_CREATED = auto()
     CLIENT_DESTROYED = auto()
@@ -81,7 +81,7 @@ class Event:
 
     @classmethod
     def published(cls, message: Message, at: float, client_id: str, recipients: int) -> Self:
-        """A message was published by a client, "" for none, or queued for one."""
+        """Make the event of a message that was published by a client, "" for none, or queued for one."""
         return cls(
             EventKind.PUBLISHED,
             at,
@@ -99,7 +99,7 @@ class EndReason(Enum):
     EXPIRED = auto()
 
 
-# Values that operations answer with are not frozen: to make a frozen one takes up to 3 times as long.
+# Values that operations return are not frozen: making a frozen one takes up to 3 times as long.
 @dataclass(slots=True)
 class Client:
     """A session, as it is at one moment.
@@ -176,12 +176,12 @@ LogName = tuple[str, int]
 
 @dataclass(slots=True)
 class Reading:
-    """What one read of a client's messages gave.
+    """The result of one read of a client's messages.
 
     Attributes:
         entries: in order, each once.
         redelivered: so many of them, from the first on, may have been delivered before.
-        losses: what was found missing.
+        losses: messages that were found missing.
         begin: the progress from which it read.
         upto: the progress that it reached.
         done: there is nothing more: all that was announced up to `upto` has been read.
@@ -206,11 +206,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LogsRead:
-    """What one read of logs gave; see `Engine.read`.
+    """The result of one read of logs; see `Engine.read`.
 
     Attributes:
         entries: each once, and those of each partition in order.
-        losses: what was found missing.
+        losses: messages that were found missing.
         upto: the progress that it reached.
         offsets: the first offset of each log that is beyond that.
     """
@@ -228,7 +228,7 @@ class Delivered:
     Attributes:
         confirmed: it has confirmed everything up to here.
         sent: it may have got everything up to here.
-        cursors: the last cursors that it was given, and what each stands for; the youngest last.
+        cursors: the last cursors that it was given, and the progress of each; the youngest last.
     """
 
     confirmed: Progress = NOTHING
@@ -256,27 +256,27 @@ class Claim(Protocol):
         ...
 
     def join(self) -> None:
-        """A read was done: beyond its `upto` the client gets its messages as they are announced."""
+        """Note that a read was done: beyond its `upto` the client gets its messages as they are announced."""
         ...
 
     def seek(self, progress: Progress) -> Progress:
         """Read on from a progress: up to there the client got its messages as they were announced.
 
         Returns:
-            The progress from which it really reads on. It may be an earlier one, where a subscription has yet to be
-            read from its beginning; what the client got meanwhile is not read again.
+            The progress from which it really reads on. It is an earlier one where a subscription has yet to be read
+            from its beginning; messages that the client got meanwhile are not read again.
         """
         ...
 
     def capped(self, progress: Progress) -> Progress:
-        """What the client has really got where its link is at a progress, or where it has read up to there.
+        """Return what the client has really got where its link is at a progress, or where it has read up to there.
 
-        That may be less, where it has a new subscription that was not read yet.
+        That is less where the client has a new subscription that was not read yet.
         """
         ...
 
     def patterns(self) -> Sequence[str]:
-        """The patterns the client subscribes to."""
+        """Return the patterns that the client subscribes to."""
         ...
 
 
@@ -284,20 +284,20 @@ class Checkpoint(Protocol):
     """What a link has confirmed: it counts for all of its clients that have joined."""
 
     def confirmed(self) -> Progress:
-        """Everything up to here is confirmed for every client that had joined by then."""
+        """Return the progress up to which all is confirmed for every client that had joined by then."""
         ...
 
 
 class Listener(Protocol):
-    """Who is told what happens in an engine."""
+    """Receives what an engine announces."""
 
     @property
     def wanted(self) -> Collection[EventKind]:
-        """The kinds of events that anyone watches for; of others engines need not tell."""
+        """The kinds of events that anyone watches for; engines need not announce others."""
         ...
 
     def delivered(self, client_id: str) -> Delivered | None:
-        """How far a client that is held here is."""
+        """Return how far a client that is held here is."""
         ...
 
     def published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
@@ -320,7 +320,7 @@ class Listener(Protocol):
         ...
 
     def behind(self, client_id: str) -> None:
-        """A client has messages, or may have, that are not announced to it: it has to read on."""
+        """A client may have messages that are not announced to it: it has to read its logs."""
         ...
 
     def unsubscribed(self, client_id: str, pattern: str) -> None:
@@ -336,7 +336,7 @@ class Listener(Protocol):
         ...
 
     def happened(self, event: Event) -> None:
-        """Something happened that a watcher may want to know."""
+        """Something happened that a watcher may want to see."""
         ...
 
 
@@ -366,25 +366,25 @@ class Engine(Protocol):
         ...
 
     async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
-        """Do many operations of this engine, each as if alone: where they have to wait for a store, all wait at once.
+        """Do many operations of this engine, each as if alone: where they wait for a store, they wait together.
 
-        They are begun in their order, and must not depend on each other.
+        They begin in their order, and must not depend on each other.
 
         Returns:
-            What each has returned or, where that was a `PixiedError`, raised. Anything else that one raises is raised.
+            What each has returned, or the `PixiedError` that it has raised. Any other exception is raised here.
         """
         ...
 
     def watched(self, kind: EventKind) -> bool:
-        """Whether anyone wants events of this kind, here or in another process."""
+        """Return whether anyone wants events of this kind, here or in another process."""
         ...
 
     def show(self, event: Event) -> None:
-        """Show an event of this process to all who watch."""
+        """Show an event of this process to all watchers."""
         ...
 
     async def watch(self) -> None:
-        """Someone begins to watch here: once this returns, the events of all processes are shown."""
+        """Begin to show events of all processes: they are shown once this returns."""
         ...
 
     async def generate_namespace(self, length: int) -> str:
@@ -412,7 +412,7 @@ class Engine(Protocol):
         ...
 
     async def get_client(self, client_id: str) -> Client:
-        """Tell what is known of a client."""
+        """Return a client."""
         ...
 
     async def ping_client(self, client_id: str) -> float | None:
@@ -440,15 +440,15 @@ class Engine(Protocol):
         ...
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
-        """The ids of clients with a subscription that meets the pattern in at least one channel name."""
+        """List the ids of clients with a subscription that meets the pattern in at least one channel name."""
         ...
 
     async def subscribed_to(self, client_id: str) -> list[str]:
-        """The patterns a client subscribes to, ascending."""
+        """Return the patterns that a client subscribes to, ascending."""
         ...
 
     async def client_subscribed(self, client_id: str, pattern: str) -> bool:
-        """Whether the client subscribes to exactly this."""
+        """Return whether the client subscribes to exactly this."""
         ...
 
     async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
@@ -470,9 +470,9 @@ class Engine(Protocol):
     async def claim(
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> Claim:
-        """Take a client; whoever held it before no longer does. Begins its session timeout anew.
+        """Claim a client for a new holder; a former holder loses it. Begins its session timeout anew.
 
-        What a holder in this process has confirmed counts, and the listener is told that it has lost the client.
+        What a former holder in this process has confirmed counts, and `claimed` announces that it has lost the client.
 
         Args:
             client_id: the client.
@@ -483,37 +483,37 @@ class Engine(Protocol):
             checkpoint: the link's, which confirms for all of its clients; None if the client confirms by itself.
 
         Raises:
-            FieldInvalid: the cursor was not handed out for this client. Nothing is changed, whoever holds it keeps it.
+            FieldInvalid: the cursor was not handed out for this client. Nothing is changed, its holder keeps it.
             TakenOver: someone else has claimed it meanwhile.
         """
         ...
 
     def cursor_of(self, progress: Progress) -> int:
-        """Return a number that is to name a client's progress; ascending in each process."""
+        """Return a number that names a client's progress; ascending in each process."""
         ...
 
     async def confirm(self, claim: Claim, progress: Progress) -> None:
-        """The client has got everything up to here. Never moves back; a claim that was lost changes nothing.
+        """Confirm everything up to here. Never moves back; a claim that was lost changes nothing.
 
-        Where the store does not answer, it is done when it does.
+        If the store does not answer, the engine confirms when it does.
         """
         ...
 
     async def release(self, claim: Claim, delivered: Delivered) -> None:
-        """Give a client up. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing.
+        """Release a client. Its session timeout begins anew unless it ran on. A claim that was lost changes nothing.
 
-        Done to its end though the caller is cancelled. Where the store does not answer, it is done when it does.
+        Completes although the caller is cancelled. If the store does not answer, the engine releases when it does.
         """
         ...
 
     async def read(
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
     ) -> LogsRead:
-        """What logs hold beyond what a reader has: each message once, those of each partition in order.
+        """Read what logs hold beyond what a reader has: each message once, those of each partition in order.
 
         Args:
-            logs: the logs, and in each the first offset that the reader does not have: what is gone from there on is
-                a loss. A log that is gone itself holds nothing.
+            logs: the logs, and in each the first offset that the reader does not have: messages that are gone from
+                there on are a loss. A log that is gone itself holds nothing.
             after: the reader's progress.
             upto: a progress that was announced.
             messages: at most so many from each partition, 1 or more.
@@ -525,13 +525,13 @@ class Engine(Protocol):
         ...
 
     async def list_clients(self, page: PageRequest, *, pattern: str, front_end: str) -> Page[Client]:
-        """The clients that pass the filters; "" for no filter."""
+        """List the clients that pass the filters; "" for no filter."""
         ...
 
     async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
-        """The channels that pass the filter; "" for no filter."""
+        """List the channels that pass the filter; "" for no filter."""
         ...
 
     async def holdings(self) -> Holdings:
-        """How much there is."""
+        """Return how much the engine holds."""
         ...

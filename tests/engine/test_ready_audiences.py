@@ -1,6 +1,7 @@
 """Audiences: who gets a message, kept ready until someone comes or goes."""
 
 import pytest
+from tests.counts.counting import blocks
 
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
@@ -85,6 +86,20 @@ def test_a_channel_that_changes_takes_the_room_of_one() -> None:
         assert len(ask(audiences, "/changes/1")) == 10
     assert ask(audiences, "/quiet/1") is quiet
     assert max(kept(audiences, many) for many in range(20, 40)) <= 10
+
+
+def test_who_came_is_expected_no_more() -> None:
+    """What a pattern kept for a handle until it was added takes no memory after that."""
+    kept = []
+    for expected in (False, True):
+        audiences = audiences_of(handles=0)
+        with blocks() as used:
+            for number in range(500):
+                if expected:
+                    audiences.expect(f"/{number}", 1)
+                audiences.add(f"/{number}", 1, 0)
+        kept.append(used.kept)
+    assert kept[1] - kept[0] < 50
 
 
 def test_who_leaves_takes_patterns_along() -> None:

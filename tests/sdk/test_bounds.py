@@ -608,6 +608,29 @@ async def test_a_delivery_to_several_is_confirmed_when_all_have_dealt_with_it() 
         await confirmed_only_when(courier, slow.done)
 
 
+async def test_what_a_delivery_says() -> None:
+    """All that the server said of it, to an iterator and to a callback alike."""
+    said = attach_pb2.Batch(
+        messages=[message_pb2.Message(channel="/a", data="1", id="7")], handles=[0], redelivered=True, cursor=9
+    )
+    messages = (Message("/a", "1", "7"),)
+    taken: list[Batch] = []
+    for on_delivery in (None, taken.append):
+        courier = Courier()
+        async with front_end_of(courier.attach, on_delivery=on_delivery) as front_end:
+            attachment = await front_end.attach("ann")
+            assert attachment.handle == 0
+            courier.say(Event(delivery=attach_pb2.Delivery(number=1, batches=[said])))
+            if on_delivery is None:
+                async with asyncio.timeout(PATIENCE):
+                    assert await anext(attachment) == Delivery(messages, redelivered=True, number=1, cursor=9)
+            else:
+                await until(lambda: taken != [])
+    (batch,) = taken
+    assert list(batch.handles) == [0]
+    assert (batch.messages, batch.redelivered, batch.number, batch.cursor) == (messages, True, 1, 9)
+
+
 async def test_nothing_is_confirmed_that_is_nothing() -> None:
     """A client that has got nothing yet has nothing to confirm."""
     courier = Courier()

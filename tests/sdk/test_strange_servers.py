@@ -303,8 +303,9 @@ async def test_senseless_answer() -> None:
     async with front_end_of(link()) as front_end:
         publishing = asyncio.create_task(front_end.publish_one(Message.of("/a", 1)))  # answered without its result
         reading = asyncio.create_task(front_end.subscribed_to("ann"))
-        with pytest.raises(StreamProtocol, match="answer to publish makes no sense"):
+        with pytest.raises(StreamProtocol, match="answer to publish makes no sense") as caught:
             await publishing
+        assert isinstance(caught.value.__cause__, IndexError)
         assert await reading == []
         assert front_end.connected
 

@@ -69,6 +69,13 @@ def test_absent_and_empty_members() -> None:
     assert (message.id, message.ext, message.extra) == ("", None, "{}")
 
 
+def test_a_message_says_nothing_by_itself() -> None:
+    """But its channel and its data; nobody is left out of it unless it is said."""
+    plain = Message("/a", "1")
+    assert convert.message_out(plain, keyed=False) == message_pb2.Message(channel="/a", data="1")
+    assert plain == Message("/a", "1", None, None, None, "", exclude_publisher=False, idempotency_key="")
+
+
 def test_keys() -> None:
     """A message gets a key if it has none and shall have one, and keeps the one it has."""
     message = Message("/a", "1")

@@ -76,6 +76,14 @@ def test_a_message_says_nothing_by_itself() -> None:
     assert plain == Message("/a", "1", None, None, None, "", exclude_publisher=False, idempotency_key="")
 
 
+def test_a_message_shows_no_secret() -> None:
+    """Whoever logs it tells neither its publisher's id nor its key."""
+    shown = repr(Message("/a", "1", client_id="whose", idempotency_key="which"))
+    assert "/a" in shown
+    assert "whose" not in shown
+    assert "which" not in shown
+
+
 def test_keys() -> None:
     """A message gets a key if it has none and shall have one, and keeps the one it has."""
     message = Message("/a", "1")

@@ -6,15 +6,15 @@ test says so.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from tests.engine.benches import Bench, Clock
 
 from pixied_server.core.progress import Progress
+from pixied_server.core.together import together
 from pixied_server.engine.abc import Checkpoint, Claim, Delivered, Engine, LogName, LogsRead, Reading
-from pixied_server.errors import PixiedError
 
 __all__ = ["LINK", "SlowBench", "SlowEngine", "claim_by", "confirm_of", "release_of"]
 
@@ -60,11 +60,13 @@ class SlowEngine:
     """See the module.
 
     Attributes:
+        together: waits for many operations at once, as an engine does that waits for a store.
         reads: how often was read for each client, by id, and for `LINK`.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
+        self.__dict__["together"] = together
         self.__dict__["gates"] = dict[str, _Gate]()
         self.__dict__["reads"] = Counter[str]()
 
@@ -73,15 +75,6 @@ class SlowEngine:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
-
-    async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
-        """As an engine does that waits for a store."""
-        outcomes: list[T | PixiedError] = []
-        for outcome in await asyncio.gather(*operations, return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, PixiedError):
-                raise outcome
-            outcomes.append(outcome)
-        return outcomes
 
     async def claim(
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None

@@ -8,6 +8,7 @@ from tests.engine.benches import Bench, Clock, Limits, OpenBench
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of
 
+from pixied_server.core.together import together
 from pixied_server.delivery import link
 from pixied_server.engine.abc import Claim, Engine, Reading
 from pixied_server.errors import EngineUnavailable, Reason
@@ -17,7 +18,7 @@ class Unsteady:
     """An engine whose store can be made to fail: the one double of these tests, for no engine fails on demand.
 
     Attributes:
-        waits: its operations may have to wait, as those of any store.
+        together: waits for many operations at once, as an engine does that waits for a store.
         failing: the operations that fail.
         unreadable: the ids of clients whose claims can't be read.
         unreleasable: the ids of clients whose claims can't be released.
@@ -25,7 +26,7 @@ class Unsteady:
 
     def __init__(self, engine: Engine) -> None:
         self.__dict__["engine"] = engine
-        self.__dict__["waits"] = True
+        self.__dict__["together"] = together
         self.__dict__["failing"] = set[str]()
         self.__dict__["unreadable"] = set[str]()
         self.__dict__["unreleasable"] = set[str]()

@@ -1,7 +1,7 @@
 """What a pipeline has under way together where the engine waits for a store, and what waits for what is before it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.support.contract import output_of
 
 from pixied.v1 import pipeline_pb2 as wire
 from pixied_server.admin import Drain
+from pixied_server.core.together import together
 from pixied_server.engine.memory import MemoryEngine
 from pixied_server.rpc.pipeline import PipelineServicer
 
@@ -70,8 +71,7 @@ class _Context:
 class _Waits:
     """Does operations together as an engine does that waits for a store."""
 
-    async def together(self, operations: Iterable[Awaitable[bytes]]) -> list[bytes]:
-        return await asyncio.gather(*operations)
+    together = staticmethod(together)
 
 
 async def _served(operations: Any, frame: list[wire.Operation], engine: Any) -> None:

@@ -11,6 +11,7 @@ from tests.support.refusals import refused
 from tests.support.site import serving
 
 from pixied.v1 import pipeline_pb2
+from pixied_server.core.together import together
 from pixied_server.engine.abc import Engine
 
 _COUNT = 5
@@ -20,7 +21,7 @@ Delay = Callable[[str], None]
 @pytest.fixture
 def answers_together(engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch) -> Delay:
     """Have the engine answer no call of an operation before so many of them are under way."""
-    monkeypatch.setattr(engine_class, "waits", True)
+    monkeypatch.setattr(engine_class, "together", staticmethod(together))
 
     def delay(name: str) -> None:
         carry_out: Callable[..., Awaitable[Any]] = getattr(engine_class, name)
@@ -74,7 +75,7 @@ async def test_a_violation_beside_an_attach_leaves_no_client_behind(
     engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream ends when all that was begun has: a client that was attached too late would be held by no link."""
-    monkeypatch.setattr(engine_class, "waits", True)
+    monkeypatch.setattr(engine_class, "together", staticmethod(together))
     claim: Callable[..., Awaitable[Any]] = engine_class.claim
     begun, answered = asyncio.Event(), asyncio.Event()
 

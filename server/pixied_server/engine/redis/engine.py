@@ -1,6 +1,5 @@
 """The Redis engine."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -12,6 +11,7 @@ from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
 from pixied_server.core.progress import Progress
+from pixied_server.core.together import together
 from pixied_server.engine.abc import (
     Channel,
     Checkpoint,
@@ -204,12 +204,7 @@ class RedisEngine:
 
     async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
         """See `engine.abc.Engine`."""
-        outcomes: list[T | PixiedError] = []
-        for outcome in await asyncio.gather(*operations, return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, PixiedError):
-                raise outcome
-            outcomes.append(outcome)
-        return outcomes
+        return await together(operations)
 
     # Clients and namespaces
 

@@ -130,7 +130,7 @@ class Visitor:
         return await self.browser.ask(channel, clientId=self.client_id, **members)
 
     async def connect(self, **members: Any) -> list[Reply]:
-        """Connect; give the reply and the mail."""
+        """Connect; give the reply and the messages."""
         message = {"channel": "/meta/connect", "clientId": self.client_id, "connectionType": POLLING, **members}
         return await self.browser.post(message)
 
@@ -147,7 +147,7 @@ class Visitor:
         assert reply["successful"], reply
 
     async def data(self, **members: Any) -> list[Any]:
-        """Connect; give the data of the mail."""
+        """Connect; give the data of the messages."""
         return [message["data"] for message in (await self.connect(**members))[1:]]
 
 

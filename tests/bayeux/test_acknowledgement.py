@@ -15,9 +15,9 @@ NOW = {"advice": {"timeout": 0}}
 
 async def _connect(visitor: Visitor, batch: int, **members: Any) -> tuple[int, list[Any]]:
     """Connect and confirm a batch; give the id and the data of the next."""
-    reply, *mail = await visitor.connect(ext={"ack": batch}, **members)
+    reply, *messages = await visitor.connect(ext={"ack": batch}, **members)
     assert reply["successful"], reply
-    return reply["ext"]["ack"], [message["data"] for message in mail]
+    return reply["ext"]["ack"], [message["data"] for message in messages]
 
 
 async def _subscribed(browser: Browser, channel: str) -> Visitor:
@@ -71,7 +71,7 @@ async def test_an_old_confirmation_takes_nothing_back(browser: Browser) -> None:
 
 @pytest.mark.parametrize("batch", [1 << 52, 1 << 60])
 async def test_a_batch_that_nobody_sent_confirms_nothing(browser: Browser, batch: int) -> None:
-    """It is refused, and the mail stays."""
+    """It is refused, and the messages stay."""
     visitor = await _subscribed(browser, "/forged")
     await browser.ask("/forged", data=1)
     (reply,) = await visitor.connect(ext={"ack": batch})
@@ -87,7 +87,7 @@ async def test_what_is_no_number_confirms_nothing(browser: Browser, batch: objec
     assert reply["successful"]
 
 
-async def test_on_a_websocket_mail_comes_with_the_replies_to_connects_alone(url: str, browser: Browser) -> None:
+async def test_on_a_websocket_messages_come_with_the_replies_to_connects_alone(url: str, browser: Browser) -> None:
     """A batch is what one reply brought, so nothing may come beside it."""
     async with opened(url) as socket:
         client_id = await socket.handshake(**ACK)
@@ -97,8 +97,8 @@ async def test_on_a_websocket_mail_comes_with_the_replies_to_connects_alone(url:
         for number in range(3):
             await socket.send({**connect, "ext": {"ack": batch}})
             await browser.ask("/batch", data=number)
-            reply, mail = await socket.receive()
-            assert mail["data"] == number
+            reply, message = await socket.receive()
+            assert message["data"] == number
             assert reply["ext"]["ack"] != batch
             batch = reply["ext"]["ack"]
 
@@ -113,7 +113,7 @@ async def test_pixied_counts_what_the_client_has_not_confirmed(browser: Browser,
     assert (await backend.get_client(visitor.client_id)).pending == 0
 
 
-async def test_mail_with_the_handshake_is_the_first_batch(server: Server) -> None:
+async def test_messages_with_the_handshake_are_the_first_batch(server: Server) -> None:
     """What came with a handshake's reply is confirmed by the first connect."""
     bayeux = Bayeux(server.address, early_mail=True)
 

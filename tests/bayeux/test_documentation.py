@@ -82,8 +82,8 @@ async def test_services(server: Server) -> None:
         assert (await visitor.ask("/service/echo", data=[1]))["successful"]
         assert await visitor.data() == [{"you said": [1]}]
         await visitor.ask("/service/rooms/blue", data="ann")
-        mail = [(message["channel"], message["data"]) for message in (await visitor.connect())[1:]]
-        assert mail == [("/rooms/blue", {"entered": "ann"}), ("/service/welcome", {"room": "blue"})]
+        came = [(message["channel"], message["data"]) for message in (await visitor.connect())[1:]]
+        assert came == [("/rooms/blue", {"entered": "ann"}), ("/service/welcome", {"room": "blue"})]
         assert await bystander.data(advice={"timeout": 0}) == []
 
 
@@ -95,9 +95,9 @@ async def test_extensions(server: Server) -> None:
         await visitor.subscribe("/signed")
         assert (await browser.ask("/signed", data=1))["error"] == "403:/signed:Signature missing"
         assert (await browser.ask("/signed", data=2, ext={"signature": "yes"}))["successful"]
-        reply, mail = await visitor.connect(ext={"timesync": {"tc": 5, "l": 0, "o": 0}})
-        assert mail.pop("timestamp").endswith("GMT")
-        assert mail == {"channel": "/signed", "data": 2, "id": mail["id"]}
+        reply, signed = await visitor.connect(ext={"timesync": {"tc": 5, "l": 0, "o": 0}})
+        assert signed.pop("timestamp").endswith("GMT")
+        assert signed == {"channel": "/signed", "data": 2, "id": signed["id"]}
         assert reply["ext"]["timesync"]["tc"] == 5
         assert set(reply["ext"]["timesync"]) == {"tc", "ts", "p", "a"}
 

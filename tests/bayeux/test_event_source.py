@@ -1,4 +1,4 @@
-"""Faye's eventsource: mail as events, requests beside them."""
+"""Faye's eventsource: messages as events, requests beside them."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ async def events(response: httpx.Response) -> AsyncIterator[list[dict[str, objec
             yield json.loads(line.removeprefix("data: "))
 
 
-async def test_mail_comes_as_events_while_connects_go_to_another_front_end(
+async def test_messages_come_as_events_while_connects_go_to_another_front_end(
     browser: Browser, other_browser: Browser, backend: Backend
 ) -> None:
     """The stream holds the client; its connects, wherever they arrive, are answered at once and do not take it away."""

@@ -1,4 +1,4 @@
-"""Mail that waits for a socket leaves together."""
+"""Messages that wait for a socket leave together."""
 
 import asyncio
 import json
@@ -94,7 +94,7 @@ async def test_taking_heeds_the_room(server: Server) -> None:
 
 
 async def test_a_nudge_ends_the_wait(server: Server) -> None:
-    """Whoever waits in `take` gets nothing when it is nudged, and mail again afterwards."""
+    """Whoever waits in `take` gets nothing when it is nudged, and messages again afterwards."""
     async with FrontEnd(server.address, "nudged") as front_end:
         taken = await _held(front_end, "/nudged")
         waiting = asyncio.create_task(taken.take())
@@ -134,10 +134,10 @@ async def test_replies_have_a_look_of_their_own() -> None:
     extensions = Extensions([Everything(), Replies()])
     assert extensions.look_out
     reply = await extensions.replying(BayeuxMessage(), request)
-    mail = await extensions.outgoing(BayeuxMessage(), request)
+    delivered = await extensions.outgoing(BayeuxMessage(), request)
     assert reply is not None
-    assert mail is not None
-    assert (json.loads(reply.json()), json.loads(mail.json())) == ({"seen": ["reply", "all"]}, {"seen": ["all"]})
+    assert delivered is not None
+    assert (json.loads(reply.json()), json.loads(delivered.json())) == ({"seen": ["reply", "all"]}, {"seen": ["all"]})
 
 
 class _Slow:
@@ -162,7 +162,7 @@ async def _happened(true: Callable[[], bool]) -> None:
 
 
 async def test_each_slow_send_is_noticed_once() -> None:
-    """A client whose socket stalls is given up once, and a stuck socket is ended; one that takes mail is neither."""
+    """A client whose socket stalls is given up once, and a stuck socket is ended; one that reads is neither."""
     ended: list[bool] = []
     slow, quick = _Slow(), _Slow()
     patience = Patience(slow.send, Timing(stalled=0.02, stuck=0.06), lambda: ended.append(True))

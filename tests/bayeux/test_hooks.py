@@ -22,7 +22,7 @@ class Dropping(Extension):
         return None if message.channel == "/drop/in" else message
 
     async def outgoing(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
-        """Drop `/drop/out`, as a reply and as mail."""
+        """Drop `/drop/out`, as a reply and as a delivery."""
         del request
         return None if message.channel == "/drop/out" else message
 
@@ -42,7 +42,7 @@ class Incoming(Extension):
 
 
 class Outgoing(Incoming):
-    """Notes what goes out, replies and mail, and drops `/drop`."""
+    """Notes what goes out, replies and deliveries, and drops `/drop`."""
 
     incoming = Extension.incoming  # type: ignore[assignment]
 
@@ -97,7 +97,7 @@ async def test_an_extension_never_sees_what_another_has_dropped(
     assert [name for name, _, channel in passed if channel == "/drop"] == [first]
 
 
-async def test_mail_passes_outgoing_extensions_alone(bayeux: Bayeux, browser: Browser) -> None:
+async def test_messages_pass_outgoing_extensions_alone(bayeux: Bayeux, browser: Browser) -> None:
     """The innermost first; those that are for replies do not see it."""
     passed: list[tuple[str, str, object]] = []
     bayeux.add_extension(Outgoing("outer", passed))
@@ -232,7 +232,7 @@ async def test_losses_are_told(
 
     monkeypatch.setattr(Attachment, "deliver", deliver)
     await bayeux.session(visitor.client_id).deliver("/service/x", 1)
-    reply, mail = await held
-    assert mail["data"] == 1
+    reply, message = await held
+    assert message["data"] == 1
     assert reply["ext"]["lost"] == [{"channel": "/cut", "messages": 3}]
     assert lost == [(bayeux.session(visitor.client_id), Gap("/cut", 3))]

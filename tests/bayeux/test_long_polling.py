@@ -121,8 +121,8 @@ async def test_a_message_can_have_no_member_that_clients_obey(browser: Browser) 
     assert (await browser.post({"channel": "/tricks", "data": 1, "mood": "good", "id": 5, **tricks}))[0][
         "successful"
     ] is True
-    (_, mail) = await visitor.connect()
-    assert mail == {"channel": "/tricks", "data": 1, "mood": "good", "id": 5}
+    (_, message) = await visitor.connect()
+    assert message == {"channel": "/tricks", "data": 1, "mood": "good", "id": 5}
 
 
 async def test_one_publish_reaches_every_matching_subscription_once(browser: Browser) -> None:
@@ -160,7 +160,7 @@ async def test_a_request_of_many_messages_is_answered_in_its_order(browser: Brow
 
 
 async def test_the_first_connect_is_answered_at_once_and_the_next_is_held(browser: Browser) -> None:
-    """A client learns at once that it is connected; after that a connect without mail takes its time."""
+    """A client learns at once that it is connected; after that a connect without messages takes its time."""
     reply = await browser.ask("/meta/handshake", **{k: v for k, v in HANDSHAKE.items() if k != "channel"})
     visitor = Visitor(browser, reply["clientId"])
     clock = asyncio.get_running_loop().time
@@ -174,7 +174,7 @@ async def test_the_first_connect_is_answered_at_once_and_the_next_is_held(browse
 
 
 async def test_a_client_may_ask_for_a_shorter_hold(browser: Browser) -> None:
-    """Advice in a connect shortens that one hold; 0 asks for an answer at once, with the mail that waits."""
+    """Advice in a connect shortens that one hold; 0 asks for an answer at once, with the messages that wait."""
     visitor = await browser.handshake()
     await visitor.subscribe("/now")
     await browser.ask("/now", data=1)
@@ -182,7 +182,7 @@ async def test_a_client_may_ask_for_a_shorter_hold(browser: Browser) -> None:
     assert await visitor.data(advice={"timeout": 0}) == []
 
 
-async def test_mail_ends_a_held_connect(browser: Browser, backend: Backend) -> None:
+async def test_a_message_ends_a_held_connect(browser: Browser, backend: Backend) -> None:
     """A publish answers the connect that waits for it."""
     visitor = await browser.handshake()
     await visitor.subscribe("/wake")
@@ -192,7 +192,7 @@ async def test_mail_ends_a_held_connect(browser: Browser, backend: Backend) -> N
 
 
 async def test_a_second_connect_ends_the_first(browser: Browser, backend: Backend) -> None:
-    """Only the last connect of a client is held, and gets the mail."""
+    """Only the last connect of a client is held, and gets the messages."""
     visitor = await browser.handshake()
     await visitor.subscribe("/later")
     first = await visitor.hold(backend)
@@ -228,7 +228,7 @@ async def test_disconnect_wakes_the_held_connect(browser: Browser, other_browser
     assert reply["advice"]["reconnect"] == "none"
 
 
-async def test_mail_of_a_poll_that_was_cut_is_not_lost(browser: Browser, backend: Backend) -> None:
+async def test_messages_of_a_poll_that_was_cut_are_not_lost(browser: Browser, backend: Backend) -> None:
     """A client that closes its connection while it waits gets what comes meanwhile with its next connect."""
     visitor = await browser.handshake()
     await visitor.subscribe("/kept")

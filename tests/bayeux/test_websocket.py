@@ -14,8 +14,8 @@ from pixied_client.bayeux import Bayeux, Limits, Timing
 CONNECT = {"channel": "/meta/connect", "connectionType": "websocket"}
 
 
-async def test_mail_comes_while_a_connect_is_held(url: str, browser: Browser, backend: Backend) -> None:
-    """On a WebSocket mail does not end the connect: several messages come, and then the reply."""
+async def test_messages_come_while_a_connect_is_held(url: str, browser: Browser, backend: Backend) -> None:
+    """On a WebSocket messages do not end the connect: several come, and then the reply."""
     async with opened(url) as socket:
         client_id = await socket.handshake()
         await socket.ask("/meta/subscribe", clientId=client_id, subscription="/live")
@@ -32,7 +32,7 @@ async def test_mail_comes_while_a_connect_is_held(url: str, browser: Browser, ba
         assert messages[-1]["successful"]
 
 
-async def test_mail_between_two_connects_is_not_lost(url: str, browser: Browser) -> None:
+async def test_messages_between_two_connects_are_not_lost(url: str, browser: Browser) -> None:
     """What comes while no connect is held waits for the next one."""
     async with opened(url) as socket:
         client_id = await socket.handshake()
@@ -42,7 +42,7 @@ async def test_mail_between_two_connects_is_not_lost(url: str, browser: Browser)
         assert (await socket.receive())[0]["data"] == 1
 
 
-async def test_a_socket_that_is_cut_keeps_its_mail_in_pixied(
+async def test_a_socket_that_is_cut_keeps_its_messages_in_pixied(
     url: str, other_url: str, browser: Browser, backend: Backend
 ) -> None:
     """The client goes on over another front-end with the same id, and has lost and repeated nothing."""
@@ -185,7 +185,7 @@ async def test_so_many_connects_are_held_on_a_socket(server: Server) -> None:
 
 
 async def test_a_slow_socket_loses_and_repeats_nothing_and_stops_nobody(server: Server, backend: Backend) -> None:
-    """Who takes nothing gets no live mail, holds up nobody, and later gets all of it from the log, once and in order.
+    """Who takes nothing gets no live messages, holds up nobody, and later gets all from the log, once and in order.
 
     There are more deliveries than a link may have unconfirmed, and more bytes than any socket's buffers hold.
     """

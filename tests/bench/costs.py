@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from redis import Redis
-from tests.bench.mail import texts
+from tests.bench.messages import texts
 from tests.bench.processes import PATIENT, pixied, redis
 from tests.bench.raw_front_end import Streams, frames_of, results_of, streams, subscribed
 from tests.bench.tally import CheckFailed

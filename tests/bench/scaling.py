@@ -94,7 +94,7 @@ class Site:
         session: seconds that a client stays.
         data: bytes of a message.
         kept: seconds for which messages are kept for those who come back.
-        gather: seconds of mail that go into one frame of a link: about the time that a frame is under way.
+        gather: seconds of messages that go into one frame of a link: about the time that a frame is under way.
         together: whether the balancer has a room's members on one front-end; else they are where chance puts them.
     """
 
@@ -163,7 +163,7 @@ def _needs(site: Site, costs: Costs, front_ends: int) -> Needs:
     publishes = site.clients / site.pause
     deliveries = publishes * site.room
     links = 1.0 if site.together else _links(site.room, front_ends)
-    # A link's mail of one moment shares a frame, and each frame is confirmed by another.
+    # A link's messages of one moment share a frame, and each frame is confirmed by another.
     frames = min(publishes * links, front_ends / site.gather) * 2
     taken_in = min(publishes, front_ends / site.gather) * 2
     framing = (frames + taken_in) * costs.frame

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("engine", ["memory", "redis"])
 
 @pytest.mark.parametrize("seed", _SEEDS)
 async def test_a_front_end_killed_in_the_middle_of_delivery(engine: str, seed: int) -> None:
-    """SIGKILL while mail flows; the clients go on at another front-end, and the history keeps guarantees 1 to 4."""
+    """SIGKILL while messages flow; the clients go on at another front-end, and the history keeps guarantees 1 to 4."""
     with servers(engine) as sites:
         async with staged(sites, seed) as stage:
             clients = await stage.create_clients(6)

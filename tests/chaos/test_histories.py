@@ -146,7 +146,7 @@ def test_a_fault_with_nothing_on_its_way_is_no_test() -> None:
         history.check()
 
 
-def test_a_fault_with_mail_on_its_way_is_counted() -> None:
+def test_a_fault_with_messages_on_their_way_is_counted() -> None:
     """Copies that were published before the fault and came after it, through another holding, were at stake."""
     history = _history("1", "2", "3")
     _deliver(history, "1", "2")

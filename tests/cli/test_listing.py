@@ -31,8 +31,8 @@ def test_clients_as_json_are_complete(pixied: Run, backend: sync.Backend, alice:
 
 def test_clients_are_filtered_by_front_end(pixied: Run, backend: sync.Backend, alice: str) -> None:
     """--front-end shows only those that it holds."""
-    with backend.deliver(alice) as mails:
-        mails.ready()
+    with backend.deliver(alice) as batches:
+        batches.ready()
         held = lines(pixied("clients", "--front-end", "Deliver", "--json", "--limit", "0"))
         assert alice in [client["client_id"] for client in held]
         shown = pixied("clients", "--front-end", "Deliver", "--full").stdout

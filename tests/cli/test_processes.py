@@ -80,7 +80,7 @@ async def test_a_server_that_stops_ends_what_follows_it(start: Start, command: t
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 async def test_subscribe_shows_gaps(start: Start, flags: tuple[str, ...]) -> None:
-    """Mail that a stalled reader lost is told, with its channel and how many messages it was."""
+    """Messages that a stalled reader lost are announced, with their channel and how many they were."""
     with start("--max-log-messages", "3") as server, sync.Backend(server.address) as backend:
         process = await launch("subscribe", "/gap", "--address", server.address, *flags)
         await line_of(process.stderr)
@@ -147,8 +147,8 @@ async def test_lines_are_published_as_they_come(server: Server, backend: sync.Ba
     for number in range(3):
         process.stdin.write(b'{"channel": "/slow", "data": %d}\n' % number)
         await process.stdin.drain()
-        mail = await asyncio.to_thread(backend.dequeue_for, client_id, wait=PATIENCE)
-        assert [message.value for message in mail.messages] == [number]
+        taken = await asyncio.to_thread(backend.dequeue_for, client_id, wait=PATIENCE)
+        assert [message.value for message in taken.messages] == [number]
     process.stdin.close()
     assert await ended(process) == (0, "published 3 messages of 3 lines; they matched 3 subscriptions\n", "")
     backend.destroy_client(client_id)

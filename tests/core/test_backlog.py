@@ -1,4 +1,4 @@
-"""Merging logs into one client's mail, against lists."""
+"""Merging logs into one client's messages, against lists."""
 
 from dataclasses import dataclass, field
 

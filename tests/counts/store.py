@@ -73,7 +73,7 @@ async def commands_of_a_publish(
 async def commands_of_a_client(server: Server, clients: int) -> dict[str, float]:
     """Create, subscribe and attach so many clients; give how often each command was done for one of them.
 
-    There has been mail before them in all partitions, none of it theirs.
+    There have been messages before them in all partitions, none of them theirs.
 
     Args:
         server: its own; nobody else uses it.

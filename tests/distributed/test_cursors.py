@@ -59,8 +59,8 @@ async def test_a_cursor_is_good_though_a_link_with_a_lower_one_had_the_client_si
     await pair.here.queue_for("bob", "filler")
     await full.read()
     await pair.here.queue_for("ann", "1")
-    mail = await pair.here.dequeue("ann", explicit=True)
+    taken = await pair.here.dequeue("ann", explicit=True)
     await pair.here.attach("ann", full)
     await full.read()
-    assert _last_cursor(full) < int(mail.cursor, 16)
-    assert texts(await pair.here.dequeue("ann", cursor=mail.cursor)) == []
+    assert _last_cursor(full) < int(taken.cursor, 16)
+    assert texts(await pair.here.dequeue("ann", cursor=taken.cursor)) == []

@@ -63,15 +63,15 @@ async def test_a_channel_that_began_anew_has_lost_nothing_of_its_former_life() -
             await pair.there.subscribe("ann", "/a", "/a/*")
             await pair.there.publish("/a", "new")
             await pair.there.publish("/a/b", "new too")
-            # Of each partition, the one that knew the former life is the one that knows of the latest mail.
+            # Of each partition, the one that knew the former life is the one that knows of the latest message.
             await pair.here.create("bob")
             for number in range(16):
                 await pair.here.subscribe("bob", f"/other/{number}")
                 await pair.here.publish(f"/other/{number}", "1")
             await asyncio.to_thread(server.restart)
             await heard(pair)
-            mail = await pair.there.dequeue("ann")
-            assert (sorted(texts(mail)), mail.losses) == (["new", "new too"], [])
+            taken = await pair.there.dequeue("ann")
+            assert (sorted(texts(taken)), taken.losses) == (["new", "new too"], [])
 
 
 @pytest.mark.parametrize("began_anew", [False, True], ids=["one life", "two lives"])
@@ -98,7 +98,7 @@ async def test_a_gap_in_a_channel_that_was_never_heard_is_as_large_as_it_is(*, b
             for partition in pair.there.engine.process.partitions:  # type: ignore[attr-defined]
                 await partition.shrink(30, 1 << 53)
             gaps = await asyncio.gather(*(ear.read(1 << 53) for ear in subscriber._all))
-            found = sum(len(mail) for mail, _ in gaps)
+            found = sum(len(messages) for messages, _ in gaps)
             missing = sum(loss.count for _, losses in gaps for loss in losses)
             assert missing > 0
             assert found + missing == 5
@@ -125,8 +125,8 @@ async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
                 assert (await later.here.engine.get_client(pair.here.ids["bob"])).subscriptions == 0
 
 
-async def test_mail_that_no_one_told_is_read() -> None:
-    """A subscription connection that is cut while mail comes loses nothing, and repeats nothing."""
+async def test_messages_that_were_not_announced_are_read() -> None:
+    """A subscription connection that is cut while messages come loses nothing, and repeats nothing."""
     with single() as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann")
@@ -148,7 +148,7 @@ async def test_mail_that_no_one_told_is_read() -> None:
 
 
 async def test_clients_without_subscriptions_hear_again_too() -> None:
-    """Mail of their own that came while nothing was heard is found when the store is heard again."""
+    """Queued messages that came while nothing was received are found when the store is received again."""
     names = [str(number) for number in range(12)]
     with single() as server:
         async with opened(server.url) as pair:
@@ -166,7 +166,7 @@ async def test_clients_without_subscriptions_hear_again_too() -> None:
             assert [front.texts(name) for name in names] == [["0", "1", "2"]] * 12
 
 
-async def test_mail_that_comes_while_a_partition_is_read_is_not_taken_for_read() -> None:
+async def test_a_message_that_comes_while_a_partition_is_read_is_not_taken_for_read() -> None:
     """Who attaches while what was missed is being read waits for a mark, which stands for more than that."""
     with single() as server:
         async with opened(server.url) as pair:
@@ -240,7 +240,7 @@ async def test_who_waits_to_hear_is_not_kept_for_ever(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("later", [0, 2])
-async def test_what_is_lost_behind_mail_that_is_left_is_told(later: int) -> None:
+async def test_what_is_lost_behind_messages_that_are_left_is_announced(later: int) -> None:
     """A client that was away gets what is left, and is told exactly how much came after it and is no more."""
     with single() as server:
         async with opened(server.url) as pair:

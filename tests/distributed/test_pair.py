@@ -32,7 +32,7 @@ async def test_what_is_published_there_is_delivered_here(pair: Pair) -> None:
     assert front.marked("ann") == []
 
 
-async def test_mail_of_its_own_finds_a_client_wherever_it_is(pair: Pair) -> None:
+async def test_queued_messages_find_a_client_wherever_it_is(pair: Pair) -> None:
     """QueueFor on the other pixied reaches a client that is attached here."""
     await pair.here.create("ann")
     front = pair.here.front_end()

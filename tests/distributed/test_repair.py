@@ -60,7 +60,7 @@ async def test_who_subscribes_in_time_is_let_be(pair: Pair) -> None:
 
 
 async def test_a_subscription_that_the_store_lost_is_made_again(pair: Pair) -> None:
-    """Mail comes again, and what may be missing is a gap; who reads a log that others kept has lost nothing."""
+    """Messages come again, and what may be missing is a gap; who reads a log that others kept has lost nothing."""
     await pair.here.create("ann", "bob", "cid")
     await pair.here.subscribe("ann", "/a")
     await pair.here.subscribe("bob", "/b", "/b/*")
@@ -77,10 +77,10 @@ async def test_a_subscription_that_the_store_lost_is_made_again(pair: Pair) -> N
     await pair.here.publish("/b/c", "kept too")
     await _repaired(pair)
     await pair.here.publish("/a", "2")
-    mail = await pair.there.dequeue("ann")
-    assert (texts(mail), [(loss.pattern, loss.count) for loss in mail.losses]) == (["2"], [("/a", 1)])
-    mail = await pair.there.dequeue("bob")
-    assert (sorted(texts(mail)), mail.losses) == (["kept", "kept too"], [])
+    taken = await pair.there.dequeue("ann")
+    assert (texts(taken), [(loss.pattern, loss.count) for loss in taken.losses]) == (["2"], [("/a", 1)])
+    taken = await pair.there.dequeue("bob")
+    assert (sorted(texts(taken)), taken.losses) == (["kept", "kept too"], [])
     assert sorted(await _subscribers(pair, "/b/c")) == ["bob", "cid"]
 
 

@@ -79,9 +79,9 @@ async def test_a_failover_loses_what_no_replica_had_and_says_so(trio: Trio) -> N
             master.kill()
         await restored(site, trio, master)
         await site.publish("/a", "2")
-        mail = await site.dequeue("ann")
-        assert texts(mail) == ["2"]
-        assert [(loss.pattern, loss.count) for loss in mail.losses] == [("/a", 1)]
+        taken = await site.dequeue("ann")
+        assert texts(taken) == ["2"]
+        assert [(loss.pattern, loss.count) for loss in taken.losses] == [("/a", 1)]
 
 
 async def test_what_was_lost_is_found_out_though_others_go_on_at_once(trio: Trio) -> None:
@@ -101,9 +101,9 @@ async def test_what_was_lost_is_found_out_though_others_go_on_at_once(trio: Trio
                 if await reason_of(pair.there.publish("/a", "2")) is None:
                     break
                 await asyncio.sleep(pause)
-        mail = await pair.there.dequeue("ann")
-        assert texts(mail) == ["1", "2"]
-        assert sorted((loss.pattern, loss.count) for loss in mail.losses) == [("", 1), ("/a", 2)]
+        taken = await pair.there.dequeue("ann")
+        assert texts(taken) == ["1", "2"]
+        assert sorted((loss.pattern, loss.count) for loss in taken.losses) == [("", 1), ("/a", 2)]
 
 
 async def test_what_replicas_were_waited_for_survives(trio: Trio) -> None:
@@ -118,9 +118,9 @@ async def test_what_replicas_were_waited_for_survives(trio: Trio) -> None:
             assert await reason_of(site.look_at("ann")) is None
             master.kill()
         await restored(site, trio, master)
-        mail = await site.dequeue("ann")
-        assert [text for text in texts(mail) if text != "refused"] == [str(number) for number in range(100)]
-        assert not mail.losses
+        taken = await site.dequeue("ann")
+        assert [text for text in texts(taken) if text != "refused"] == [str(number) for number in range(100)]
+        assert not taken.losses
 
 
 async def test_a_master_without_memory_lets_go_of_what_replicas_have(trio: Trio) -> None:

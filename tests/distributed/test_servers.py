@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2_grpc
 from structlog.testing import capture_logs
 from tests.support.caller import message, until
 from tests.support.contract import input_of
-from tests.support.link import attach, linked, mail_of
+from tests.support.link import attach, linked, messages_of
 from tests.support.redis_servers import documented_rights, single
 from tests.support.refusals import refused
 from tests.support.site import Site, serving
@@ -58,7 +58,7 @@ async def test_operations_of_a_frame_see_those_before_them(sites: list[Site]) ->
 
 
 async def test_a_frame_attaches_many(sites: list[Site]) -> None:
-    """Clients that are attached in one frame all come, each with its mail."""
+    """Clients that are attached in one frame all come, each with its messages."""
     here, there = sites
     ids = [await there.client("/a") for _ in range(50)]
     await there.publish("/a", "1")
@@ -69,8 +69,8 @@ async def test_a_frame_attaches_many(sites: list[Site]) -> None:
             event = await link.event()
             if event.HasField("delivery"):
                 for handle in range(1, 51):
-                    if mail := mail_of(event.delivery, handle):
-                        got[handle] = mail
+                    if taken := messages_of(event.delivery, handle):
+                        got[handle] = taken
     assert set(map(tuple, got.values())) == {("1",)}
 
 
@@ -86,9 +86,9 @@ async def test_a_user_with_no_more_rights_than_are_documented_can_do_everything(
             await site.publish("/a", "1")
             async with linked(site) as link:
                 await link.attach(client_id, 1)
-                assert mail_of(await link.next("delivery"), 1) == ["1"]
+                assert messages_of(await link.next("delivery"), 1) == ["1"]
                 await site.publish("/a/b", "2")
-                assert mail_of(await link.next("delivery"), 1) == ["2"]
+                assert messages_of(await link.next("delivery"), 1) == ["2"]
             await site("DestroyClient", client_id=client_id)
         denied = {dict(zip(entry[::2], entry[1::2], strict=True))[b"object"] for entry in server("ACL", "LOG")}
         assert denied <= {b"info", b"config|get"}
@@ -147,8 +147,8 @@ async def test_a_store_of_other_settings_is_refused(redis_url: str) -> None:
             pass
 
 
-async def test_a_store_that_would_lose_mail_is_refused() -> None:
-    """An eviction policy would take mail away in silence."""
+async def test_a_store_that_would_lose_messages_is_refused() -> None:
+    """An eviction policy would take messages away in silence."""
     with single(maxmemory_policy="allkeys-lru") as server, pytest.raises(EngineRefused, match="noeviction"):
         async with serving(engine=server.url):
             pass

@@ -2,8 +2,8 @@
 
 Real processes all of them: pixied, two unmodified Faye servers, a TCP balancer without sticky sessions before them,
 subscribers on websockets and by long-polling, publishers on both. While messages flow one Faye server hangs (SIGSTOP)
-until there is mail for its clients that it has not confirmed, and is then killed (SIGKILL): so the kill always hits
-messages on their way, not only by luck. Its clients come back through the balancer.
+until there are messages for its clients that it has not confirmed, and is then killed (SIGKILL): so the kill always
+hits messages on their way, not only by luck. Its clients come back through the balancer.
 
 With the redis engine each Faye server has a pixied of its own, over one Redis, and knows the address of the other's.
 Just before that the pixied of the *other* Faye server is killed in the same way. So that server has to go over to the

@@ -65,8 +65,8 @@ async def test_every_unary_rpc_by_hand(site: Site) -> None:
     }
     assert (await hand.call("GetClient", client_id=alice))["client"]["pending"] == "2"
     assert "expires_at" in await hand.call("PingClient", client_id=alice)
-    mail = await hand.call("DequeueFor", client_id=alice)
-    assert mail["messages"] == [
+    taken = await hand.call("DequeueFor", client_id=alice)
+    assert taken["messages"] == [
         {"channel": "/a/1", "data": '{"big": 9007199254740993}'},
         {"channel": "/service/x", "data": "1"},
     ]

@@ -1,1 +1,1 @@
-"""What every engine must do, seen through its interface and through the delivery of mail."""
+"""What every engine must do, seen through its interface and through the delivery of messages."""

@@ -40,7 +40,7 @@ DELIVERY_BYTES = st.sampled_from([1, 700, 900_000])
 TIMEOUT = 2.25
 # How a client begins: what it subscribes to, and the link it is attached to, if any.
 STARTS = st.tuples(PATTERNS, st.none() | LINKS)
-# Mail for channels and for clients, in any mix.
+# Messages for channels and for clients, in any mix.
 MIXES = st.lists(CHANNELS | NAMES, min_size=2, max_size=8)
 
 
@@ -163,7 +163,7 @@ class Histories(RuleBasedStateMachine):
             for pattern in old:
                 client.unsubscribe(pattern)
 
-    # Mail
+    # Messages
 
     @rule(channel=CHANNELS, count=st.integers(1, 4), publisher=st.none() | NAMES, exclude=st.booleans())
     def publish(self, channel: str, count: int, publisher: str | None, *, exclude: bool) -> None:
@@ -182,7 +182,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(mix=MIXES)
     def send_many(self, mix: list[str]) -> None:
-        """A good deal of mail comes while nobody reads."""
+        """Many messages come while nobody reads."""
         for target in mix:
             if target.startswith("/"):
                 self.publish(target, 1, None, exclude=False)
@@ -267,13 +267,13 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES, most=st.integers(1, 5), explicit=st.booleans(), named=st.booleans())
     def dequeue(self, name: str, most: int, *, explicit: bool, named: bool) -> None:
-        """A client's mail is taken, and received."""
+        """A client's messages are taken, and received."""
         if client := self.model.clients.get(name):
             self.account.let_go(client)
             cursor = self.cursor_of(client) if named else ""
             tenure = self.account.hold(client, keeps_alive=True, explicit=explicit)
-            mail = self.run_now(self.site.dequeue(name, most, explicit=explicit, cursor=cursor))
-            self.account.taken(tenure, mail)
+            taken = self.run_now(self.site.dequeue(name, most, explicit=explicit, cursor=cursor))
+            self.account.taken(tenure, taken)
             self.account.let_go(client)
 
     @rule(name=NAMES, explicit=st.booleans(), named=st.booleans())
@@ -291,16 +291,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES, most=st.integers(1, 5))
     def take_held(self, name: str, most: int) -> None:
-        """A caller that holds a client takes mail and receives it."""
+        """A caller that holds a client takes messages and receives them."""
         if held := self.held.get(name):
             ours = not held.tenure.over
             try:
-                mail = self.run_now(held.tap.take(messages=most, size=1_000_000))
+                taken = self.run_now(held.tap.take(messages=most, size=1_000_000))
             except (TakenOver, ClientUnknown):
                 assert not ours
                 return
             assert ours
-            self.account.taken(held.tenure, mail)
+            self.account.taken(held.tenure, taken)
             held.tap.all_taken()
 
     @rule(name=NAMES)

@@ -124,11 +124,11 @@ class Site:
         return tapped(self.hub, self.ids[name], "Deliver", explicit=explicit, cursor=parse_cursor(cursor))
 
     async def dequeue(self, name: str, most: int = _PLENTY, *, explicit: bool = False, cursor: str = "") -> Taken:
-        """Take a client's mail as DequeueFor does, without waiting."""
+        """Take a client's messages as DequeueFor does, without waiting."""
         async with self.tapped(name, explicit=explicit, cursor=cursor) as tap:
-            mail = await tap.take(messages=most, size=_PLENTY)
+            taken = await tap.take(messages=most, size=_PLENTY)
             tap.all_taken()
-        return mail
+        return taken
 
     @asynccontextmanager
     async def attached(self, *names: str, window: int = 64) -> AsyncIterator[FrontEnd]:
@@ -141,9 +141,9 @@ class Site:
         await front.lose()
 
 
-def texts(mail: Taken) -> list[str]:
+def texts(taken: Taken) -> list[str]:
     """The messages of an answer."""
-    return [entry.message.body.decode() for entry in mail.entries]
+    return [entry.message.body.decode() for entry in taken.entries]
 
 
 def page(size: int = 100, token: str = "", query: str = "a test") -> PageRequest:

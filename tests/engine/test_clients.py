@@ -205,7 +205,7 @@ async def test_a_lost_claim_changes_nothing(site: Site) -> None:
 
 
 async def test_the_end_of_a_session_takes_everything_along(site: Site) -> None:
-    """With its last client go a channel, its mail, the client's own mail and its id."""
+    """With its last client go a channel, its messages, the client's queued messages and its id."""
     await site.create("ann", "bob")
     await site.subscribe("ann", "/a", "/b/**")
     await site.subscribe("bob", "/a")

@@ -26,8 +26,8 @@ async def test_an_older_confirmation_takes_back_nothing(site: Site, patterns: li
     await front.ack(1)
     assert (await site.look_at("ann")).pending == 1
     await front.lose()
-    mail = await site.dequeue("ann")
-    assert (texts(mail), mail.losses) == (["3"], [])
+    taken = await site.dequeue("ann")
+    assert (texts(taken), taken.losses) == (["3"], [])
 
 
 async def test_an_older_confirmation_closes_no_window(site: Site) -> None:
@@ -75,8 +75,8 @@ async def test_an_older_confirmation_while_catching_up_takes_back_nothing(
     await front.client_ack("ann", 3)
     await front.client_ack("ann", 1)
     await front.lose()
-    mail = await site.dequeue("ann")
-    assert (texts(mail), mail.redelivered) == ([*"34567"], 1)
+    taken = await site.dequeue("ann")
+    assert (texts(taken), taken.redelivered) == ([*"34567"], 1)
 
 
 async def test_one_confirmation_for_many_deliveries(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Links: live mail for many clients on one stream."""
+"""Links: live messages for many clients on one stream."""
 
 import asyncio
 import gc
@@ -56,7 +56,7 @@ async def test_a_link_that_is_gone_is_kept_by_nobody(site: Site) -> None:
     assert len(texts(await site.dequeue("ann"))) == 102
 
 
-async def test_pending_mail_comes_before_live_mail(site: Site) -> None:
+async def test_pending_messages_come_before_live_ones(site: Site) -> None:
     """A client gets what waited for it, then what is published, in order and once."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
@@ -71,8 +71,8 @@ async def test_pending_mail_comes_before_live_mail(site: Site) -> None:
     assert front.marked("ann") == []
 
 
-async def test_attached_comes_before_mail(site: Site) -> None:
-    """The answer to an attach precedes the client's mail."""
+async def test_attached_comes_before_messages(site: Site) -> None:
+    """The answer to an attach precedes the client's messages."""
     await site.create("ann")
     await site.queue_for("ann", "1")
     front = site.front_end()
@@ -114,7 +114,7 @@ async def test_a_link_learns_of_subscriptions_as_they_change(site: Site) -> None
 
 
 async def test_what_another_subscription_has_is_not_given_up(site: Site) -> None:
-    """Unsubscribe leaves live mail that waits if another subscription matched it."""
+    """Unsubscribe leaves live messages that wait if another subscription matched them."""
     await site.create("ann")
     await site.subscribe("ann", "/a/*", "/a/b")
     async with site.attached("ann") as front:
@@ -125,7 +125,7 @@ async def test_what_another_subscription_has_is_not_given_up(site: Site) -> None
         assert front.texts("ann") == ["both"]
 
 
-async def test_the_publisher_may_be_left_out_of_live_mail(site: Site) -> None:
+async def test_the_publisher_may_be_left_out_of_live_messages(site: Site) -> None:
     """`exclude_publisher` leaves the publisher out and no one else."""
     await site.create("ann", "bob")
     for name in ("ann", "bob"):
@@ -179,7 +179,7 @@ async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
 
 
 async def test_a_handle_is_free_again(site: Site) -> None:
-    """Under a handle that was given up the next client gets its own mail and none of its predecessor's."""
+    """Under a handle that was given up the next client gets its own messages and none of its predecessor's."""
     await site.create("ann", "bob")
     await site.subscribe("ann", "/a")
     await site.subscribe("bob", "/b")
@@ -268,7 +268,7 @@ async def test_what_a_link_confirmed_is_pending_no_more(site: Site) -> None:
         assert (await site.look_at("ann")).pending == 0
 
 
-async def test_own_mail_is_forgotten_once_it_is_confirmed(site: Site) -> None:
+async def test_queued_messages_are_forgotten_once_they_are_confirmed(site: Site) -> None:
     """What was queued for a client does not stay in memory after its link has confirmed it."""
     await site.create("ann", "bob")
     async with site.attached("ann", "bob") as front:
@@ -279,8 +279,8 @@ async def test_own_mail_is_forgotten_once_it_is_confirmed(site: Site) -> None:
         assert front.texts("ann") == [str(number) for number in range(100)]
 
 
-async def test_a_client_that_confirms_by_itself_keeps_its_own_mail(site: Site) -> None:
-    """In explicit mode only the client's own confirmation forgets its mail."""
+async def test_a_client_that_confirms_by_itself_keeps_queued_messages(site: Site) -> None:
+    """In explicit mode only the client's own confirmation forgets its messages."""
     await site.create("ann")
     front = site.front_end()
     await site.attach("ann", front, explicit=True)
@@ -341,7 +341,7 @@ async def test_a_client_can_not_confirm_what_it_was_not_sent(site: Site) -> None
 
 @pytest.mark.parametrize("explicit", [True, False])
 async def test_a_session_that_is_over_ends_nothing_but_itself(site: Site, *, explicit: bool) -> None:
-    """Mail confirmed for a client whose time has just come is no mistake of the link that has it."""
+    """A confirmation for a client whose time has just come is no mistake of the link that has it."""
     await site.create("ann", timeout=2.0)
     await site.create("bob")
     front = site.front_end()

@@ -166,8 +166,8 @@ async def test_what_was_read_for_a_client_that_is_detached_is_not_sent(site: Slo
         await site.publish("/a", "2")
     await front.drain()
     assert front.texts("ann") == []
-    mail = await site.dequeue("ann")
-    assert (texts(mail), mail.redelivered) == (["1", "2"], 0)
+    taken = await site.dequeue("ann")
+    assert (texts(taken), taken.redelivered) == (["1", "2"], 0)
 
 
 @pytest.mark.parametrize("outbox", [1, 2])

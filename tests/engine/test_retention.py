@@ -1,4 +1,4 @@
-"""What the memory engine keeps of logs that have no mail any more."""
+"""What the memory engine keeps of logs that have no messages any more."""
 
 from tests.counts.counting import calls
 from tests.engine.benches import Limits, MemoryBench
@@ -11,7 +11,7 @@ from pixied_server.errors import Reason
 
 
 async def test_logs_that_were_emptied_take_no_place() -> None:
-    """Inboxes that had mail once are not looked at for ever, and those that have some are trimmed in order."""
+    """Inboxes that had messages once are not looked at for ever, and those that have some are trimmed in order."""
     site = Site(MemoryBench(Limits(clients=3_000, log_age=100.0)))
     stay, go = [f"stays {number}" for number in range(40)], [f"goes {number}" for number in range(2_000)]
     before = alive(Log)
@@ -28,16 +28,16 @@ async def test_logs_that_were_emptied_take_no_place() -> None:
     assert alive(Log) - before == 40
     await site.elapse(18.5)
     assert (await site.engine.holdings()).messages == 20
-    mail = [await site.dequeue(name) for name in stay]
-    assert [texts(one) for one in mail] == [*[[]] * 20, *[[str(number)] for number in range(20, 40)]]
-    assert [[loss.count for loss in one.losses] for one in mail] == [*[[1]] * 20, *[[]] * 20]
+    taken = [await site.dequeue(name) for name in stay]
+    assert [texts(one) for one in taken] == [*[[]] * 20, *[[str(number)] for number in range(20, 40)]]
+    assert [[loss.count for loss in one.losses] for one in taken] == [*[[1]] * 20, *[[]] * 20]
     await site.queue_for(stay[5], "anew")
     await site.elapse(101.0)
     assert (await site.engine.holdings()).messages == 0
 
 
 async def test_a_sweep_looks_at_no_log_that_has_nothing_old() -> None:
-    """While all logs have young mail, however many there are, one of them is looked at a second."""
+    """While all logs have young messages, however many there are, one of them is looked at a second."""
     site = Site(MemoryBench(Limits(clients=2_000)))
     names = [f"client {number}" for number in range(2_000)]
     await site.create(*names, timeout=3_600.0)
@@ -72,8 +72,8 @@ async def test_memory_that_is_full_to_the_byte_loses_nothing() -> None:
     assert texts(await site.dequeue("ann")) == ["1", "2"]
 
 
-async def test_all_mail_of_a_log_goes_in_its_time() -> None:
-    """What comes after the oldest mail of a log, or when all of it was taken, goes when it is too old as well."""
+async def test_all_messages_of_a_log_go_in_their_time() -> None:
+    """What comes after the oldest messages of a log, or when all were taken, goes when it is too old as well."""
     site = Site(MemoryBench(Limits(log_age=10.0)))
     await site.create("ann", timeout=3_600.0)
     for number in range(3):

@@ -30,7 +30,7 @@ async def test_a_full_outbox_loses_nothing(open_site: OpenSite, outbox: int) -> 
 
 
 @pytest.mark.parametrize("delivery_bytes", [1, 700, 2_000])
-async def test_catching_up_while_mail_goes_on(open_site: OpenSite, delivery_bytes: int) -> None:
+async def test_catching_up_while_messages_come(open_site: OpenSite, delivery_bytes: int) -> None:
     """A client that reads a long backlog in small pieces, while more is published, sees no hole and no repeat."""
     site = await open_site(delivery_bytes=delivery_bytes)
     await site.create("ann", "live")
@@ -50,7 +50,7 @@ async def test_catching_up_while_mail_goes_on(open_site: OpenSite, delivery_byte
 
 
 async def test_joining_a_link_that_is_behind(open_site: OpenSite) -> None:
-    """A client that joins a link with mail still to be sent gets its own part of it once."""
+    """A client that joins a link with messages still to be sent gets its own part of them once."""
     site = await open_site(outbox=2)
     await site.create("old", "new")
     for name in ("old", "new"):
@@ -91,7 +91,7 @@ async def test_subscriptions_change_while_behind(open_site: OpenSite) -> None:
 
 
 async def test_a_new_pattern_brings_back_nothing_old(site: Site) -> None:
-    """Mail that waits for others on the link, from before a client behind it subscribed, is not for that client."""
+    """Messages that wait for others on the link, from before a client behind it subscribed, are not for that client."""
     await site.create("ann", "other")
     for name in ("ann", "other"):
         await site.subscribe(name, "/**")
@@ -127,8 +127,8 @@ async def test_subscriptions_change_while_the_link_is_behind(open_site: OpenSite
 
 
 @pytest.mark.parametrize("outbox", TINY)
-async def test_own_mail_on_a_full_link(open_site: OpenSite, outbox: int) -> None:
-    """A client's own mail and its channels' mail stay in order and come once, however little the link can keep."""
+async def test_queued_messages_on_a_full_link(open_site: OpenSite, outbox: int) -> None:
+    """Queued messages and those of channels stay in order and come once, however little the link can keep."""
     site = await open_site(outbox=outbox)
     await site.create("ann", "bob")
     for name in ("ann", "bob"):
@@ -146,7 +146,7 @@ async def test_own_mail_on_a_full_link(open_site: OpenSite, outbox: int) -> None
 
 
 async def test_a_takeover_of_what_was_not_confirmed(site: Site) -> None:
-    """The last attach wins: the loser is told, mail it did not confirm comes again, marked, and the rest unmarked."""
+    """The last attach wins: the loser is told; messages it did not confirm come marked, and the rest unmarked."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     async with site.attached("ann") as old, site.attached() as new:
@@ -217,7 +217,7 @@ async def test_a_lost_stream_loses_nothing(site: Site) -> None:
 
 
 async def test_explicit_clients_confirm_by_themselves(site: Site) -> None:
-    """In explicit mode the link's confirmations open the window and nothing else; the client's confirm its mail."""
+    """In explicit mode the link's confirmations open the window and nothing else; the client's confirm its messages."""
     await site.create("ann", "bob")
     for name in ("ann", "bob"):
         await site.subscribe(name, "/a")
@@ -259,8 +259,8 @@ async def test_a_backlog_is_confirmed_piece_by_piece(open_site: OpenSite) -> Non
     await front.read()
     await front.ack(2)
     await front.lose()
-    mail = await site.dequeue("ann")
-    assert (texts(mail), mail.redelivered) == ([*"2345"], 2)
+    taken = await site.dequeue("ann")
+    assert (texts(taken), taken.redelivered) == ([*"2345"], 2)
 
 
 async def test_a_log_that_is_cut_under_a_client_that_is_away(open_site: OpenSite) -> None:
@@ -275,8 +275,8 @@ async def test_a_log_that_is_cut_under_a_client_that_is_away(open_site: OpenSite
     async with site.attached("ann") as front:
         assert front.lost["ann"] == {"/a": 3, "": 2}
         assert front.texts("ann") == ["3", "4", "5", "6", "9", "x", "y"]
-    mail = await site.dequeue("bob")
-    assert [(loss.pattern, loss.count) for loss in mail.losses] == [("/a", 3)]
+    taken = await site.dequeue("bob")
+    assert [(loss.pattern, loss.count) for loss in taken.losses] == [("/a", 3)]
     assert site.hub.counters.lost == 8
 
 
@@ -334,7 +334,7 @@ async def test_a_gap_that_was_in_flight_is_told_again(open_site: OpenSite) -> No
     assert (await site.dequeue("ann")).losses == []
 
 
-async def test_mail_larger_than_a_log_is_not_lost_in_silence(open_site: OpenSite) -> None:
+async def test_a_message_larger_than_a_log_is_not_lost_in_silence(open_site: OpenSite) -> None:
     """A message that no log can keep still comes to a link that is ready, and is a gap to everyone else."""
     site = await open_site(Limits(log_bytes=1_000), outbox=1)
     await site.create("live", "away")
@@ -357,7 +357,7 @@ async def test_mail_larger_than_a_log_is_not_lost_in_silence(open_site: OpenSite
 
 
 async def test_all_logs_together_are_bounded(open_site: OpenSite) -> None:
-    """Beyond all memory the oldest mail of all goes first, and is announced."""
+    """Beyond all memory the oldest messages of all go first, and are announced."""
     site = await open_site(Limits(total_bytes=3_600))
     await site.create("ann", "bob")
     await site.subscribe("ann", "/a")
@@ -374,8 +374,8 @@ async def test_all_logs_together_are_bounded(open_site: OpenSite) -> None:
     assert {loss.pattern: loss.count for loss in bob.losses} == {"/b": 12 - len(kept), "/**": 14 - len(kept)}
 
 
-async def test_old_mail_goes(open_site: OpenSite) -> None:
-    """Mail older than the bound is taken away, by and by, without a publish."""
+async def test_old_messages_go(open_site: OpenSite) -> None:
+    """Messages older than the bound are taken away, by and by, without a publish."""
     site = await open_site(Limits(log_age=10.0))
     await site.create("ann", timeout=3_600.0)
     await site.subscribe("ann", "/a")
@@ -384,11 +384,11 @@ async def test_old_mail_goes(open_site: OpenSite) -> None:
     await site.publish("/a", "young")
     await site.elapse(5.0)
     assert (await site.engine.holdings()).messages == 1
-    mail = await site.dequeue("ann")
-    assert (texts(mail), [loss.count for loss in mail.losses]) == (["young"], [1])
+    taken = await site.dequeue("ann")
+    assert (texts(taken), [loss.count for loss in taken.losses]) == (["young"], [1])
 
 
-async def test_held_mail_does_not_grow_with_readers(site: Site) -> None:
+async def test_held_messages_do_not_grow_with_readers(site: Site) -> None:
     """A message takes the same memory for one subscriber and for a hundred, away or attached."""
     await site.create(*map(str, range(100)))
     await site.subscribe("0", "/a")

@@ -98,7 +98,7 @@ async def test_many_sessions_that_end_stop_no_one() -> None:
     await asyncio.wait([running])
 
 
-async def test_old_mail_is_looked_for_each_second() -> None:
+async def test_old_messages_are_looked_for_each_second() -> None:
     """A second after the last time, and not before."""
     site = Site(MemoryBench(Limits(log_age=10.0)))
     await site.create("ann", timeout=3_600.0)

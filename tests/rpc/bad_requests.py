@@ -162,7 +162,7 @@ def _messages(rpc: str, **others: Any) -> Iterator[BadRequest]:
         yield BadRequest(rpc, {"messages": [good, bad, good], **others}, reason, where, says, label)
 
 
-def _mail(rpc: str) -> Iterator[BadRequest]:
+def _taken(rpc: str) -> Iterator[BadRequest]:
     """What DequeueFor and Deliver have in common."""
     yield from _ids(rpc, "client_id")
     yield BadRequest(rpc, {"client_id": ALICE, "ack_mode": 9}, "FIELD_INVALID", "ack_mode", "ACK_MODE_EXPLICIT")
@@ -223,12 +223,12 @@ def _all() -> Iterator[BadRequest]:
         fields = {"messages": [message("/alice"), message(channel)]}
         yield BadRequest("Publish", fields, "CHANNEL_RESERVED", "messages[1].channel", "QueueFor", channel)
 
-    yield from _mail("DequeueFor")
+    yield from _taken("DequeueFor")
     yield BadRequest(
         "DequeueFor", {"client_id": ALICE, "max_messages": _MANY}, "FIELD_INVALID", "max_messages", "1,000"
     )
     yield from _durations("DequeueFor", "wait", wrong[1:], "0 s to 300 s", client_id=ALICE)
-    yield from _mail("Deliver")
+    yield from _taken("Deliver")
 
     for kind in (0, 9, -1):
         yield BadRequest("Watch", {"kinds": [kind]}, "FIELD_INVALID", "kinds", "EventKind", str(kind))

@@ -12,7 +12,7 @@ __all__ = ["nothing_changes"]
 
 @asynccontextmanager
 async def nothing_changes(site: Site) -> AsyncIterator[str]:
-    """A client with mail, which must be as it was when the context is left, as must be all that the server holds."""
+    """A client with messages that must be as it was when the context is left, as must be all that the server holds."""
     alice = await site.client("/alice", "/alice/**")
     await site.publish("/alice", "1", "2")
     before = await _state(site, alice)

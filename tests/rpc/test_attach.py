@@ -2,7 +2,7 @@
 
 from google.protobuf.duration_pb2 import Duration
 from tests.support.caller import message, until, within
-from tests.support.link import RawLink, ack, attach, client_ack, detach, linked, mail_of
+from tests.support.link import RawLink, ack, attach, client_ack, detach, linked, messages_of
 from tests.support.refusals import refusal_in
 from tests.support.site import Site, serving
 
@@ -29,16 +29,16 @@ async def test_the_window_has_a_default(site: Site) -> None:
         assert link.welcome.window == 64
 
 
-async def test_pending_mail_comes_first_then_live_mail(site: Site) -> None:
+async def test_pending_messages_come_first_then_live_ones(site: Site) -> None:
     """A client that is attached gets what waited for it, then what is published, in order and once."""
     alice = await site.client("/a", "/**")
     await site.publish("/a", "1", "2")
     async with linked(site) as link:
         await link.attach(alice, 7)
         await site.publish("/a", "3")
-        assert await link.mail(7, 3) == ["1", "2", "3"]
+        assert await link.messages(7, 3) == ["1", "2", "3"]
         await site.publish("/b", "4")
-        assert await link.mail(7, 1) == ["4"]
+        assert await link.messages(7, 1) == ["4"]
 
 
 async def test_one_message_for_many_clients_travels_once(site: Site) -> None:
@@ -55,7 +55,7 @@ async def test_one_message_for_many_clients_travels_once(site: Site) -> None:
     assert sorted(batch.handles) == list(range(1_000))
 
 
-async def test_mail_carries_every_member_but_the_publishers_secrets(site: Site) -> None:
+async def test_messages_carry_every_member_but_the_publishers_secrets(site: Site) -> None:
     """id, ext, extra and data arrive as they were sent; the publisher's id, its wish and its key do not."""
     alice = await site.client("/a")
     sent = message("/a", '{"n": 1.0}', id="7", ext='{"x":1}', extra='{"blank": null}')
@@ -78,13 +78,13 @@ async def test_a_publisher_can_leave_itself_out(site: Site) -> None:
         await site.publish("/a", "2", client_id=alice, exclude_publisher=True)
         await site.publish("/a", "3")
         deliveries = []
-        while not deliveries or "3" not in mail_of(deliveries[-1], 1):
+        while not deliveries or "3" not in messages_of(deliveries[-1], 1):
             deliveries.append(await link.next("delivery"))
-    assert [data for one in deliveries for data in mail_of(one, 1)] == ["3"]
-    assert [data for one in deliveries for data in mail_of(one, 2)] == ["1", "2", "3"]
+    assert [data for one in deliveries for data in messages_of(one, 1)] == ["3"]
+    assert [data for one in deliveries for data in messages_of(one, 2)] == ["1", "2", "3"]
 
 
-async def test_queued_mail_keeps_its_place_among_published(site: Site) -> None:
+async def test_queued_messages_keep_their_place_among_published(site: Site) -> None:
     """QueueFor and Publish reach a live client in the order in which they were answered."""
     alice = await site.client("/a")
     async with linked(site) as link:
@@ -92,7 +92,7 @@ async def test_queued_mail_keeps_its_place_among_published(site: Site) -> None:
         for number in range(0, 10, 2):
             await site.publish("/a", str(number))
             await site("QueueFor", client_id=alice, messages=[message("/service/a", str(number + 1))])
-        assert await link.mail(1, 10) == [str(number) for number in range(10)]
+        assert await link.messages(1, 10) == [str(number) for number in range(10)]
 
 
 async def test_nothing_is_sent_beyond_the_window(site: Site) -> None:
@@ -102,14 +102,14 @@ async def test_nothing_is_sent_beyond_the_window(site: Site) -> None:
         await link.attach(alice, 1)
         for number in (1, 2):
             await site.publish("/a", str(number))
-            assert mail_of(await link.next("delivery"), 1) == [str(number)]
+            assert messages_of(await link.next("delivery"), 1) == [str(number)]
         await site.publish("/a", "3")
         await site.publish("/a", "4")
-        # An event that needs no window comes past the mail that does.
+        # An event that needs no window comes past the messages that do.
         await link.send(attach("nobody", 9))
         await link.next("attach_failed")
         await link.send(ack(1))
-        assert mail_of(await link.next("delivery"), 1) == ["3", "4"]
+        assert messages_of(await link.next("delivery"), 1) == ["3", "4"]
 
 
 async def test_an_ack_confirms(site: Site) -> None:
@@ -124,7 +124,7 @@ async def test_an_ack_confirms(site: Site) -> None:
         assert (await link.next("detached")).reason == wire.DETACH_REASON_REQUESTED
         assert (await site("GetClient", client_id=alice)).client.pending == 1
         await link.attach(alice, 1)
-        assert await link.mail(1, 1) == ["2!"]
+        assert await link.messages(1, 1) == ["2!"]
 
 
 async def test_what_is_pending_is_told_while_the_client_is_attached(site: Site) -> None:
@@ -154,14 +154,14 @@ async def test_in_explicit_mode_only_the_client_confirms(site: Site) -> None:
         await link.attach(alice, 1, ack_mode=ACK_MODE_EXPLICIT)
         for number in (1, 2):
             await site.publish("/a", str(number))
-            assert await link.mail(1, 1) == [str(number)]
+            assert await link.messages(1, 1) == [str(number)]
         await link.send(client_ack(1, 1), detach(1))
         await link.next("detached")
         await link.attach(alice, 1)
-        assert await link.mail(1, 1) == ["2!"]
+        assert await link.messages(1, 1) == ["2!"]
 
 
-async def test_mail_of_a_broken_link_comes_again_marked(site: Site) -> None:
+async def test_messages_of_a_broken_link_come_again_marked(site: Site) -> None:
     """What a link did not confirm is delivered on the next one, marked; what it never got is not marked."""
     alice = await site.client("/a")
     async with linked(site) as first:
@@ -172,11 +172,11 @@ async def test_mail_of_a_broken_link_comes_again_marked(site: Site) -> None:
     await site.publish("/a", "2")
     async with linked(site) as second:
         await second.attach(alice, 2)
-        assert await second.mail(2, 2) == ["1!", "2"]
+        assert await second.messages(2, 2) == ["1!", "2"]
 
 
 async def test_the_last_attach_wins(site: Site) -> None:
-    """The loser is told, gets no more of the client's mail, and its later ack counts for nothing."""
+    """The loser is told, gets no more of the client's messages, and its later ack counts for nothing."""
     alice = await site.client("/a")
     async with linked(site, "old") as old, linked(site, "new") as new:
         await old.attach(alice, 1)
@@ -188,7 +188,7 @@ async def test_the_last_attach_wins(site: Site) -> None:
         await old.send(ack(stale.number), client_ack(1, stale.number), detach(1))
         await old.end()
         assert (await site("GetClient", client_id=alice)).client.front_end == "new"
-        assert mail_of(await new.next("delivery"), 5) == ["1!"]
+        assert messages_of(await new.next("delivery"), 5) == ["1!"]
     await until(lambda: site.is_held_by(alice, ""))
     assert (await site("GetClient", client_id=alice)).client.pending == 1
 
@@ -203,11 +203,11 @@ async def test_attaching_again_under_another_handle_takes_over(site: Site) -> No
         assert (await link.next("attached")).handles == [2]
         await link.attach(bob, 1)
         await site.publish("/b", "1")
-        assert await link.mail(1, 1) == ["1"]
+        assert await link.messages(1, 1) == ["1"]
 
 
 async def test_a_handle_can_be_used_again_in_the_same_frame(site: Site) -> None:
-    """After detach the handle is another client's, and no mail of the first reaches it."""
+    """After detach the handle is another client's, and no message of the first reaches it."""
     alice, bob = await site.client("/a"), await site.client("/b")
     async with linked(site) as link:
         await link.attach(alice, 1)
@@ -216,7 +216,7 @@ async def test_a_handle_can_be_used_again_in_the_same_frame(site: Site) -> None:
         await link.next("attached")
         await site.publish("/a", "1")
         await site.publish("/b", "2")
-        assert await link.mail(1, 1) == ["2"]
+        assert await link.messages(1, 1) == ["2"]
 
 
 async def test_the_commands_of_a_frame_are_carried_out_in_their_order(site: Site) -> None:
@@ -285,7 +285,7 @@ async def test_a_link_carries_no_more_clients_than_it_may() -> None:
         assert (await site("GetClient", client_id=bob)).client.front_end == "other"
 
 
-async def test_mail_that_was_cut_is_announced() -> None:
+async def test_messages_that_were_cut_are_announced() -> None:
     """A log that outgrew its bounds before it was read is a gap with the right count, before what is left."""
     async with serving(max_log_messages=3) as site:
         alice = await site.client("/a")
@@ -294,11 +294,11 @@ async def test_mail_that_was_cut_is_announced() -> None:
             await link.attach(alice, 1)
             gap = await link.next("gap")
             assert (list(gap.handles), gap.gap.channel, gap.gap.lost) == ([1], "/a", 7)
-            assert await link.mail(1, 3) == ["7", "8", "9"]
+            assert await link.messages(1, 3) == ["7", "8", "9"]
             assert (await site("GetInfo")).counters.lost == 7
 
 
-async def test_large_mail_is_split_into_frames(site: Site) -> None:
+async def test_large_messages_are_split_into_frames(site: Site) -> None:
     """Ten messages of 400 KB come in frames of about 1 MB, in order: the default limit of 4 MB is not met."""
     alice = await site.client("/a")
     large = [f'"{number}{"x" * 400_000}"' for number in range(10)]
@@ -311,7 +311,7 @@ async def test_large_mail_is_split_into_frames(site: Site) -> None:
         while len(found) < 10:
             delivery = await link.next("delivery")
             sizes.append(delivery.ByteSize())
-            found += mail_of(delivery, 1)
+            found += messages_of(delivery, 1)
             await link.send(ack(delivery.number))
     assert found == large
     assert max(sizes) < 1_500_000
@@ -325,7 +325,7 @@ async def test_the_largest_message_there_may_be_is_delivered(site: Site) -> None
     await site("Publish", messages=[largest])
     async with linked(site) as link:
         await link.attach(alice, 1)
-        assert mail_of(await link.next("delivery"), 1) == [largest.data]
+        assert messages_of(await link.next("delivery"), 1) == [largest.data]
     stream = site.stream("Deliver", client_id=alice, ack_mode=ACK_MODE_EXPLICIT)
     assert list((await stream.read()).messages) == [largest]
     assert await site.taken(alice) == [largest.data]
@@ -365,7 +365,7 @@ async def test_counters_tell_what_was_handed_out(site: Site) -> None:
             got: list[str] = []
             while len(got) < 3:
                 delivery = await link.next("delivery")
-                got += [data for handle in range(3) for data in mail_of(delivery, handle)]
+                got += [data for handle in range(3) for data in messages_of(delivery, handle)]
         await until(lambda: site.is_held_by(clients[-1], ""))
     counters = (await site("GetInfo")).counters
     assert (counters.delivered, counters.redelivered) == (6, 3)

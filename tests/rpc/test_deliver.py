@@ -1,4 +1,4 @@
-"""Deliver and DequeueFor: one client's mail, without a link."""
+"""Deliver and DequeueFor: one client's messages, without a link."""
 
 import asyncio
 from time import monotonic
@@ -42,8 +42,8 @@ async def test_the_first_answer_comes_at_once(site: Site) -> None:
     await until(lambda: site.is_held_by(alice, ""))
 
 
-async def test_pending_mail_comes_first_then_live(site: Site) -> None:
-    """Published and queued mail arrives in order, and once."""
+async def test_pending_messages_come_first_then_live(site: Site) -> None:
+    """Published and queued messages arrive in order, and once."""
     alice = await site.client("/a", "/*")
     await site.publish("/a", "1", "2")
     stream = site.stream("Deliver", client_id=alice)
@@ -67,7 +67,7 @@ async def test_subscriptions_made_while_it_streams_count(site: Site) -> None:
     assert await _data_from(stream, 1) == ["3"]
 
 
-async def test_explicit_mail_stays_until_its_cursor_is_named(site: Site) -> None:
+async def test_explicit_messages_stay_until_their_cursor_is_named(site: Site) -> None:
     """A second Deliver gets it again, marked, from behind the cursor that it names."""
     alice = await site.client("/a")
     await site.publish("/a", "1", "2")
@@ -80,7 +80,7 @@ async def test_explicit_mail_stays_until_its_cursor_is_named(site: Site) -> None
     assert (_data(again), again.redelivered) == (["3"], 1)
 
 
-async def test_automatic_mail_is_gone_once_handed_out(site: Site) -> None:
+async def test_automatic_messages_are_gone_once_handed_out(site: Site) -> None:
     """After an answer has been read and another one came, the first is confirmed."""
     alice = await site.client("/a")
     await site.publish("/a", "1")
@@ -96,7 +96,7 @@ async def test_automatic_mail_is_gone_once_handed_out(site: Site) -> None:
 @pytest.mark.parametrize("taker", ["Deliver", "DequeueFor", "Attach"])
 @pytest.mark.parametrize("holder", ["Deliver", "DequeueFor"])
 async def test_the_last_to_take_a_client_wins(site: Site, holder: str, taker: str) -> None:
-    """Whoever held it ends with TAKEN_OVER, and the mail goes to the winner."""
+    """Whoever held it ends with TAKEN_OVER, and the messages go to the winner."""
     alice = await site.client("/a")
     if holder == "Deliver":
         stream = site.stream("Deliver", client_id=alice)
@@ -128,7 +128,7 @@ async def test_a_dequeue_takes_a_client_from_a_link(site: Site) -> None:
 
 
 @pytest.mark.parametrize("holder", ["Deliver", "DequeueFor"])
-async def test_a_destroyed_client_ends_who_waits_for_its_mail(site: Site, holder: str) -> None:
+async def test_a_destroyed_client_ends_who_waits_for_its_messages(site: Site, holder: str) -> None:
     """CLIENT_UNKNOWN, at once."""
     alice = await site.client("/a")
     if holder == "Deliver":
@@ -143,7 +143,7 @@ async def test_a_destroyed_client_ends_who_waits_for_its_mail(site: Site, holder
         assert (await waiting).reason == "CLIENT_UNKNOWN"
 
 
-async def test_a_long_poll_ends_with_the_first_mail(site: Site) -> None:
+async def test_a_long_poll_ends_with_the_first_message(site: Site) -> None:
     """DequeueFor that waits is answered when something comes, long before its wait is over."""
     alice = await site.client("/a")
     polling = asyncio.create_task(site.taken(alice, wait=Duration(seconds=20)))
@@ -182,7 +182,7 @@ async def test_a_long_poll_ends_empty_when_its_wait_is_over(site: Site) -> None:
 
 
 async def test_a_cancelled_long_poll_leaves_the_client_free(site: Site) -> None:
-    """Its front-end went away: the client is no one's, and mail that comes later is kept."""
+    """Its front-end went away: the client is no one's, and messages that come later are kept."""
     alice = await site.client("/a")
     polling = asyncio.create_task(site.taken(alice, wait=_LONG))
     await until(lambda: site.is_held_by(alice, "DequeueFor"))
@@ -194,7 +194,7 @@ async def test_a_cancelled_long_poll_leaves_the_client_free(site: Site) -> None:
 
 
 async def test_dequeue_in_explicit_mode(site: Site) -> None:
-    """Mail stays until its cursor is named, comes again marked, and the cursor works in either mode."""
+    """Messages stay until their cursor is named, come again marked, and the cursor works in either mode."""
     alice = await site.client("/a")
     await site.publish("/a", "1", "2", "3")
     first = await site("DequeueFor", client_id=alice, max_messages=2, ack_mode=ACK_MODE_EXPLICIT)

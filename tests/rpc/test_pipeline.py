@@ -88,7 +88,7 @@ async def test_a_clients_whole_life_fits_into_one_pipeline(pipeline: RawPipeline
 
 
 async def test_a_clients_operations_find_what_was_published_before_them(pipeline: RawPipeline) -> None:
-    """In the same frame too: mail of its own is behind it, and who subscribes after it does not get it."""
+    """In the same frame too: messages queued for it are behind it, and who subscribes after it does not get it."""
     for number in range(6):
         channel = f"/a/{number}"
         await pipeline.send(operation("CreateClient"), operation("CreateClient"))

@@ -124,7 +124,7 @@ async def test_a_draining_server_finishes_what_is_under_way(site: Site) -> None:
         await link.next("closing")
         publish = operations_pb2.PublishRequest(messages=[{"channel": "/a", "data": "1"}])
         assert (await _done_in(pipeline, publish=publish)).publish.results[0].matched_subscriptions == 1
-        assert await link.mail(1, 1) == ["1"]
+        assert await link.messages(1, 1) == ["1"]
         await link.end()
     pipeline.cancel()
 

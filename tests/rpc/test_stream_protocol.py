@@ -68,7 +68,7 @@ async def test_a_violation_ends_the_link(site: Site, frames: list[list[Command]]
         async with nothing_changes(site):
             refusal = await _outcome(site.both_ways("Attach"), [_frame(frame, carol) for frame in frames])
         await site.publish("/bob", "1")
-        assert await other.mail(1, 1) == ["1"]
+        assert await other.messages(1, 1) == ["1"]
         await other.attach(carol, 2)
     assert (refusal.code, refusal.reason, refusal.domain) == ("INVALID_ARGUMENT", reason, "pixied")
     assert says in refusal.text

@@ -47,7 +47,7 @@ async def test_a_clients_life_in_events(site: Site) -> None:
         alice = await site.client("/a")
         await link.attach(alice, 1)
         await site.publish("/a", "1", id="7", client_id=alice)
-        await link.mail(1, 1)
+        await link.messages(1, 1)
         await site("DestroyClient", client_id=alice, reason="bored")
         seen = await events(8)
     # A store may announce a message to those who get it before it has answered the publish.
@@ -69,7 +69,7 @@ async def test_a_clients_life_in_events(site: Site) -> None:
     assert all(begun - _CLOCKS <= event.at.ToNanoseconds() / 1e9 <= time.time() + _CLOCKS for event in seen)
 
 
-async def test_queued_mail_names_its_client(site: Site) -> None:
+async def test_queued_messages_name_their_client(site: Site) -> None:
     """`published` of QueueFor is about the client that it was queued for."""
     async with watching(site, kinds=["EVENT_KIND_PUBLISHED"]) as events:
         alice = await site.client()

@@ -568,7 +568,7 @@ async def confirmed_only_when(courier: Courier, go_on: Callable[[], None]) -> No
 
 
 async def test_a_callback_confirms_when_it_has_returned() -> None:
-    """Not when the mail comes, nor when the callback is called: what it was dealing with comes again otherwise."""
+    """Not when the messages come, nor when the callback is called: what it was dealing with comes again otherwise."""
     courier = Courier()
     begun, go_on = asyncio.Event(), asyncio.Event()
 

@@ -9,8 +9,8 @@ from tests.sdk.test_front_end import subscriber, until
 from pixied_client import Attachment, Batch, Detached, FrontEnd, Message
 
 
-async def test_handles_wait_for_their_mail(server: Server, room: str) -> None:
-    """A handle gets no new meaning while mail for its old client waits for the callback."""
+async def test_handles_wait_for_their_messages(server: Server, room: str) -> None:
+    """A handle gets no new meaning while messages for its old client wait for the callback."""
     begun = asyncio.Event()
     go_on = asyncio.Event()
     taken: list[tuple[object, list[int]]] = []

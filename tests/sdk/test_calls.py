@@ -170,7 +170,7 @@ def test_a_client_is_read() -> None:
 
 
 def test_what_may_be_asked_twice() -> None:
-    """What makes or ends something may not, nor may what takes mail away; publishing may if every message has a key."""
+    """What makes or ends something may not, nor may what takes messages away; publishing may if each has a key."""
     once = {name for name, (call, _) in _ASKED.items() if not call.repeatable}
     assert once == {
         "generate_namespace",

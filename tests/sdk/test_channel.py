@@ -206,8 +206,8 @@ async def test_messages_of_many_megabytes_come() -> None:
             message = Message.of("/large", "x" * 6_000_000)
             await front_end.publish_one(message)
             with sync.Backend(server.address) as blocking:
-                mail = await asyncio.to_thread(blocking.dequeue_for, client_id, explicit=True)
-            assert mail.messages[0].data == message.data
+                received = await asyncio.to_thread(blocking.dequeue_for, client_id, explicit=True)
+            assert received.messages[0].data == message.data
             async with backend.deliver(client_id, explicit=True) as stream:
                 assert (await anext(stream)).messages[0].data == message.data
             async with asyncio.timeout(PATIENCE), await front_end.attach(client_id) as attachment:

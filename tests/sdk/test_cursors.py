@@ -11,8 +11,8 @@ from pixied_client import Attachment, Backoff, Batch, Delivery, FieldInvalid, Fr
 QUICK = Backoff(first=0.02, longest=0.1)
 
 
-async def next_mail(attachment: Attachment) -> Delivery:
-    """Wait for mail."""
+async def next_messages(attachment: Attachment) -> Delivery:
+    """Wait for messages."""
     async with asyncio.timeout(PATIENCE):
         item = await anext(attachment)
     assert isinstance(item, Delivery)
@@ -20,30 +20,30 @@ async def next_mail(attachment: Attachment) -> Delivery:
 
 
 async def test_a_cursor_confirms_at_another_front_end(server: Server, room: str) -> None:
-    """What one front-end delivered is confirmed by the attach at another, exactly, before any mail comes."""
+    """What one front-end delivered is confirmed by the attach at another, exactly, before any message comes."""
     async with FrontEnd(server.address, "one") as one, FrontEnd(server.address, "two") as two:
         client_id = (await one.create_client()).client_id
         attachment = await one.attach(client_id, explicit=True)
-        mails = []
+        batches = []
         for n in range(3):
             await one.queue_for(client_id, [Message.of(room, n)])
-            mails.append(await next_mail(attachment))
-        cursors = [mail.cursor for mail in mails]
+            batches.append(await next_messages(attachment))
+        cursors = [batch.cursor for batch in batches]
         assert cursors == sorted(set(cursors))
         assert 0 < cursors[0] < cursors[-1] < 2**53
         again = await two.attach(client_id, explicit=True, ack_cursor=cursors[0])
-        mail = await next_mail(again)
-        assert ([message.value for message in mail.messages], mail.redelivered) == ([1, 2], True)
+        received = await next_messages(again)
+        assert ([message.value for message in received.messages], received.redelivered) == ([1, 2], True)
 
 
 async def test_a_cursor_that_nobody_handed_out(server: Server, room: str) -> None:
-    """It is refused, and whoever holds the client keeps it and its mail."""
+    """It is refused, and whoever holds the client keeps it and its messages."""
     async with FrontEnd(server.address, "one") as one, FrontEnd(server.address, "two") as two:
         attachment = await subscriber(one, room)
         with pytest.raises(FieldInvalid, match="cursor"):
             await two.attach(attachment.client_id, ack_cursor=2**50)
         await one.publish_one(Message.of(room, 1))
-        assert [message.value for message in (await next_mail(attachment)).messages] == [1]
+        assert [message.value for message in (await next_messages(attachment)).messages] == [1]
 
 
 async def test_a_confirmation_outlives_its_link(server: Server, room: str) -> None:
@@ -51,16 +51,16 @@ async def test_a_confirmation_outlives_its_link(server: Server, room: str) -> No
     async with proxied(server) as proxy, FrontEnd(proxy.address, "test", backoff=QUICK) as front_end:
         client_id = (await front_end.create_client()).client_id
         attachment = await front_end.attach(client_id, explicit=True)
-        mails = []
+        batches = []
         for n in range(2):
             await front_end.queue_for(client_id, [Message.of(room, n)])
-            mails.append(await next_mail(attachment))
+            batches.append(await next_messages(attachment))
         proxy.refuse(refusing=True)
         await proxy.cut()
         await until(lambda: not front_end.connected)
-        attachment.confirm(mails[0].number)
+        attachment.confirm(batches[0].number)
         proxy.refuse(refusing=False)
-        assert [message.value for message in (await next_mail(attachment)).messages] == [1]
+        assert [message.value for message in (await next_messages(attachment)).messages] == [1]
 
 
 async def test_batches_have_cursors(server: Server, room: str) -> None:

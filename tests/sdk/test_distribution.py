@@ -61,8 +61,8 @@ async def awaited(backend: Backend, front_end: FrontEnd) -> list[PublishResult]:
             case Detached():
                 print(item.reason.name, added, expiry)
     async with backend.deliver(client.client_id) as stream:
-        async for mail in stream:
-            cursor: str = mail.cursor
+        async for received in stream:
+            cursor: str = received.cursor
             print(cursor)
     return await front_end.publish([Message.of("/a", {"n": 1})])
 

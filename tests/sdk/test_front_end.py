@@ -53,7 +53,7 @@ async def values(attachment: Attachment, count: int) -> list[object]:
     return taken
 
 
-async def test_mail_in_order(front_end: FrontEnd, room: str) -> None:
+async def test_messages_in_order(front_end: FrontEnd, room: str) -> None:
     """An attached client gets what is pending first, then what comes, in order."""
     client = await front_end.create_client()
     await front_end.subscribe(client.client_id, room)
@@ -67,7 +67,7 @@ async def test_mail_in_order(front_end: FrontEnd, room: str) -> None:
 
 
 async def test_detach_gives_back(front_end: FrontEnd, room: str) -> None:
-    """Mail that was taken and not dealt with before a detach comes again, marked; the rest does not."""
+    """Messages that were taken and not dealt with before a detach come again, marked; the rest do not."""
     attachment = await subscriber(front_end, room)
     await front_end.publish_one(Message.of(room, "done"))
     await values(attachment, 1)
@@ -114,7 +114,7 @@ async def test_handles_are_used_again(front_end: FrontEnd, room: str) -> None:
 
 
 async def test_done_confirms(front_end: FrontEnd, room: str) -> None:
-    """Mail that was said to be done does not come again."""
+    """Messages that were said to be done do not come again."""
     attachment = await subscriber(front_end, room)
     await front_end.publish_one(Message.of(room, 1))
     async with attachment:
@@ -131,9 +131,9 @@ async def test_done_beside_a_slow_one(front_end: FrontEnd, room: str) -> None:
     await values(slow, 1)
     await values(quick, 3)  # the third is taken, and not dealt with
     await quick.detach()
-    mail = await front_end.dequeue_for(quick.client_id)
-    assert [message.value for message in mail.messages][-1] == 2
-    assert len(mail.messages) < 3
+    received = await front_end.dequeue_for(quick.client_id)
+    assert [message.value for message in received.messages][-1] == 2
+    assert len(received.messages) < 3
 
 
 async def test_explicit_confirmation(front_end: FrontEnd, room: str) -> None:
@@ -149,9 +149,9 @@ async def test_explicit_confirmation(front_end: FrontEnd, room: str) -> None:
     attachment.confirm(numbers[0])
     attachment.done()
     await attachment.detach()
-    mail = await front_end.dequeue_for(client.client_id)
-    assert [message.value for message in mail.messages] == [1, 2]
-    assert mail.redelivered == 2
+    received = await front_end.dequeue_for(client.client_id)
+    assert [message.value for message in received.messages] == [1, 2]
+    assert received.redelivered == 2
 
 
 async def test_confirming_the_future(front_end: FrontEnd) -> None:
@@ -162,7 +162,7 @@ async def test_confirming_the_future(front_end: FrontEnd) -> None:
 
 
 async def test_takeover_is_shown(front_end: FrontEnd, server: Server, room: str) -> None:
-    """Whoever loses a client to another front-end is told, and the other gets its mail."""
+    """Whoever loses a client to another front-end is told, and the other gets its messages."""
     told: list[tuple[str, Detached]] = []
     loser_options = {"on_detached": lambda attachment, detached: told.append((attachment.client_id, detached))}
     async with FrontEnd(server.address, "loser", **loser_options) as other:  # type: ignore[arg-type]
@@ -213,7 +213,7 @@ async def test_attach_refused(front_end: FrontEnd) -> None:
 
 
 async def test_gap_is_shown(room: str) -> None:
-    """Lost mail is told with the next mail, and to the callback, as what was lost and where."""
+    """Lost messages are told with the next ones, and to the callback, as what was lost and where."""
     gaps: list[Gap] = []
     with running_server("--max-log-messages=2") as server:
         async with FrontEnd(server.address, "test", on_gap=lambda _, gap: gaps.append(gap)) as front_end:
@@ -223,7 +223,7 @@ async def test_gap_is_shown(room: str) -> None:
             attachment = await front_end.attach(client.client_id)
             item = await anext(attachment)
             assert isinstance(item, Delivery)
-            if not item.messages:  # the gap may be told before the mail has come
+            if not item.messages:  # the gap may be told before the messages have come
                 assert item.number == 0
                 assert await values(attachment, 2) == [3, 4]
     assert item.gaps == (Gap(room, 3),)
@@ -327,8 +327,8 @@ async def test_closed_front_end(server: Server, plain: Backend, room: str) -> No
         attachment.done()
     assert attachment.detached == Detached(DetachReason.REQUESTED, "the front-end was closed")
     await plain.publish_one(Message.of(room, "later"))
-    mail = await plain.dequeue_for(attachment.client_id)
-    assert [message.value for message in mail.messages] == ["later"]
+    received = await plain.dequeue_for(attachment.client_id)
+    assert [message.value for message in received.messages] == ["later"]
 
 
 @pytest.mark.parametrize("name", ["", "n" * 256])

@@ -189,7 +189,7 @@ from pixied_client import Backend
 async def main():
     backend = Backend(ADDRESS)
     client = await backend.create_client()
-    async for mail in backend.deliver(client.client_id):
+    async for received in backend.deliver(client.client_id):
         break
     try:
         async with asyncio.timeout(0.05):

@@ -1,4 +1,4 @@
-"""Lost mail, as a front-end's clients are told of it, whatever the link does meanwhile."""
+"""Lost messages, as a front-end's clients are told of them, whatever the link does meanwhile."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ LOST = message_pb2.Gap(channel="/a", lost=3)
 
 
 def gap(*handles: int) -> Event:
-    """Says that clients lost mail."""
+    """Says that clients lost messages."""
     return Event(gap=attach_pb2.ClientGap(handles=handles, gap=LOST))
 
 
@@ -25,7 +25,7 @@ def delivery(number: int, *handles: int) -> Event:
 
 
 class Teller:
-    """A link that tells its first client of a loss and brings mail to others only.
+    """A link that tells its first client of a loss and brings messages to others only.
 
     Attributes:
         heard: the kinds of the commands that came after the attaches, in order.
@@ -71,15 +71,15 @@ class Teller:
 
 
 async def next_delivery(attachment: Attachment) -> Delivery:
-    """The next item, which is mail."""
+    """The next item, which has messages."""
     async with asyncio.timeout(PATIENCE):
         item = await anext(attachment)
     assert isinstance(item, Delivery)
     return item
 
 
-async def test_loss_without_mail() -> None:
-    """A loss is shown though no mail follows, and confirmed only when who lost it has dealt with it."""
+async def test_loss_without_messages() -> None:
+    """A loss is shown though no messages follow, and confirmed only when who lost it has dealt with it."""
     teller = Teller()
     async with front_end_of(teller.attach) as front_end:
         loser = await front_end.attach("ann")
@@ -92,8 +92,8 @@ async def test_loss_without_mail() -> None:
         teller.stop()
 
 
-async def test_loss_beside_the_mail_of_others() -> None:
-    """Mail of others does not confirm a loss before it was shown."""
+async def test_loss_beside_the_messages_of_others() -> None:
+    """Messages of others do not confirm a loss before it was shown."""
     teller = Teller()
     async with front_end_of(teller.attach) as front_end:
         loser, other = await asyncio.gather(front_end.attach("ann"), front_end.attach("bob"))
@@ -119,7 +119,7 @@ async def test_loss_that_is_told_again() -> None:
         teller.stop()
 
 
-async def test_loss_with_mail() -> None:
+async def test_loss_with_messages() -> None:
     """Whoever gets mail with it gets one item for both, and the next mail next."""
 
     async def attach(requests: Frames, _: Any) -> Frames:
@@ -163,7 +163,7 @@ async def test_loss_of_a_link_that_broke() -> None:
 
 
 async def test_loss_for_a_callback() -> None:
-    """With a callback for batches, a loss without mail is told to `on_gap`, and its delivery is confirmed."""
+    """With a callback for batches, a loss without messages is told to `on_gap`, and its delivery is confirmed."""
     teller = Teller()
     lost: list[Gap] = []
     batches: list[Batch] = []

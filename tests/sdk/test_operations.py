@@ -94,23 +94,23 @@ async def test_publish_and_dequeue(backend: Operations, room: str) -> None:
     first = Message(room, '{"big": 9007199254740993}', id="1", ext='{"a":1}', extra='{"blank":null}', client_id="me")
     assert await backend.publish([first, Message.of(room, "two")]) == [PublishResult(1, duplicate=False)] * 2
     assert await backend.publish_one(Message.of(room, 3)) == PublishResult(1, duplicate=False)
-    mail = await backend.dequeue_for(client_id)
-    assert mail.messages == (
+    received = await backend.dequeue_for(client_id)
+    assert received.messages == (
         Message(room, '{"big": 9007199254740993}', id="1", ext='{"a":1}', extra='{"blank":null}'),
         Message.of(room, "two"),
         Message.of(room, 3),
     )
-    assert (mail.redelivered, mail.lost, mail.gaps) == (0, 0, ())
+    assert (received.redelivered, received.lost, received.gaps) == (0, 0, ())
     assert (await backend.dequeue_for(client_id)).messages == ()
 
 
 async def test_explicit_dequeue(backend: Operations) -> None:
-    """Mail dequeued explicitly comes again, marked, until its cursor is named."""
+    """Messages dequeued explicitly come again, marked, until their cursor is named."""
     client_id = (await backend.create_client()).client_id
     assert await backend.queue_for(client_id, [Message.of("/a", 1), Message.of("/service/b", 2)]) == 2
-    mail = await backend.dequeue_for(client_id, 1, explicit=True)
+    received = await backend.dequeue_for(client_id, 1, explicit=True)
     again = await backend.dequeue_for(client_id, explicit=True)
-    assert [message.value for message in mail.messages] == [1]
+    assert [message.value for message in received.messages] == [1]
     assert [message.value for message in again.messages] == [1, 2]
     assert again.redelivered == 1
     assert (await backend.dequeue_for(client_id, ack_cursor=again.cursor)).messages == ()

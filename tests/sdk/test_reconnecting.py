@@ -124,8 +124,8 @@ async def test_operations_wait_and_keep_order(proxy: Proxy, plain: Backend, room
         await asyncio.sleep(0)
         proxy.refuse(refusing=False)
         await asyncio.gather(*publishing)
-    mail = await plain.dequeue_for(client_id)
-    assert [message.value for message in mail.messages] == list(range(100))
+    received = await plain.dequeue_for(client_id)
+    assert [message.value for message in received.messages] == list(range(100))
 
 
 async def test_cut_while_operations_are_under_way(proxy: Proxy, plain: Backend, room: str) -> None:
@@ -141,8 +141,8 @@ async def test_cut_while_operations_are_under_way(proxy: Proxy, plain: Backend, 
             await publishing[0]
             await proxy.cut()
             await asyncio.gather(*publishing)
-    mail = await plain.dequeue_for(client_id, 1_000)
-    assert [message.value for message in mail.messages] == list(range(500))
+    received = await plain.dequeue_for(client_id, 1_000)
+    assert [message.value for message in received.messages] == list(range(500))
 
 
 async def test_unsafe_operation_under_way(proxy: Proxy) -> None:
@@ -248,8 +248,8 @@ async def test_room_is_given_in_order(server: Server, plain: Backend, room: str)
         publishing[10].cancel()
         publishing[150].cancel()
         await asyncio.gather(*publishing, return_exceptions=True)
-    mail = await plain.dequeue_for(client_id, 1_000)
-    assert [message.value for message in mail.messages] == [n for n in range(200) if n not in {10, 150}]
+    received = await plain.dequeue_for(client_id, 1_000)
+    assert [message.value for message in received.messages] == [n for n in range(200) if n not in {10, 150}]
 
 
 async def test_restarted_server(room: str) -> None:
@@ -330,8 +330,8 @@ async def test_frames_of_any_size(server: Server, plain: Backend, room: str) -> 
         results = await asyncio.gather(*large, *small)
     assert {result.matched_subscriptions for result in results} == {1}
     seen: list[int] = []
-    while mail := (await plain.dequeue_for(client_id, 1_000)).messages:
-        seen += [message.value[0] for message in mail]
+    while received := (await plain.dequeue_for(client_id, 1_000)).messages:
+        seen += [message.value[0] for message in received]
     assert seen == list(range(3_010))
 
 

@@ -98,15 +98,15 @@ async def test_taken_over(plain: Backend) -> None:
     waiting = asyncio.create_task(plain.dequeue_for(client_id, wait=60))
     while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
         await asyncio.sleep(0.01)
-    async with plain.deliver(client_id) as mail:
-        await mail.ready()
+    async with plain.deliver(client_id) as received:
+        await received.ready()
         with pytest.raises(TakenOver) as caught:
             await waiting
     assert caught.value.code is grpc.StatusCode.ABORTED
 
 
 async def test_long_poll(plain: Backend) -> None:
-    """A long poll is answered as soon as there is mail, however long it may wait beyond the call's timeout."""
+    """A long poll is answered as soon as there are messages, however long it may wait beyond the call's timeout."""
     client_id = (await plain.create_client()).client_id
     waiting = asyncio.create_task(plain.dequeue_for(client_id, wait=60))
     while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked

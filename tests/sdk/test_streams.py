@@ -22,7 +22,7 @@ from pixied_client import (
 
 
 async def test_deliver(plain: Backend, room: str) -> None:
-    """A stream of mail begins with what is pending and goes on with what comes."""
+    """A stream of messages begins with what is pending and goes on with what comes."""
     client_id = (await plain.create_client()).client_id
     await plain.subscribe(client_id, room)
     await plain.publish_one(Message.of(room, "pending"))
@@ -30,11 +30,11 @@ async def test_deliver(plain: Backend, room: str) -> None:
         first = await anext(stream)
         await plain.publish_one(Message.of(room, "live"))
         second = await anext(stream)
-    assert [message.value for mail in (first, second) for message in mail.messages] == ["pending", "live"]
+    assert [message.value for received in (first, second) for message in received.messages] == ["pending", "live"]
 
 
 async def test_empty_beginning(plain: Backend) -> None:
-    """A stream of mail tells that it stands, though there is nothing yet."""
+    """A stream of messages tells that it stands, though there is nothing yet."""
     client_id = (await plain.create_client()).client_id
     async with plain.deliver(client_id) as stream:
         assert (await anext(stream)).messages == ()
@@ -48,9 +48,9 @@ async def test_explicit_deliver(plain: Backend, room: str) -> None:
     async with plain.deliver(client_id, explicit=True) as stream:
         assert (await anext(stream)).redelivered == 0
     async with plain.deliver(client_id, explicit=True) as stream:
-        mail = await anext(stream)
-    assert (mail.redelivered, [message.value for message in mail.messages]) == (1, [1])
-    async with plain.deliver(client_id, ack_cursor=mail.cursor) as stream:
+        received = await anext(stream)
+    assert (received.redelivered, [message.value for message in received.messages]) == (1, [1])
+    async with plain.deliver(client_id, ack_cursor=received.cursor) as stream:
         assert (await anext(stream)).messages == ()
 
 
@@ -116,20 +116,20 @@ async def test_two_readers(plain: Backend, room: str) -> None:
         for n in range(2):
             await plain.publish_one(Message.of(room, n))
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED if n == 0 else asyncio.ALL_COMPLETED)
-    assert sorted(message.value for mail in waiting for message in mail.result().messages) == [0, 1]
+    assert sorted(message.value for received in waiting for message in received.result().messages) == [0, 1]
 
 
 async def test_gap(room: str) -> None:
-    """Mail tells what was lost, by subscription."""
+    """A reply tells what was lost, by subscription."""
     with running_server("--max-log-messages=2") as server:
         async with Backend(server.address) as backend:
             client_id = (await backend.create_client()).client_id
             await backend.subscribe(client_id, room)
             await backend.publish([Message.of(room, n) for n in range(5)])
-            mail = await backend.dequeue_for(client_id)
-    assert [message.value for message in mail.messages] == [3, 4]
-    assert mail.lost == 3
-    assert [(gap.channel, gap.lost) for gap in mail.gaps] == [(room, 3)]
+            received = await backend.dequeue_for(client_id)
+    assert [message.value for message in received.messages] == [3, 4]
+    assert received.lost == 3
+    assert [(gap.channel, gap.lost) for gap in received.gaps] == [(room, 3)]
 
 
 async def test_watch(plain: Backend, room: str) -> None:
@@ -166,19 +166,19 @@ async def test_watch_refused(plain: Backend) -> None:
 
 
 def test_blocking_streams(blocking: sync.Backend, room: str) -> None:
-    """The blocking streams carry the same mail and events, and end as the awaited ones do."""
+    """The blocking streams carry the same messages and events, and end as the awaited ones do."""
     client_id = blocking.create_client().client_id
     blocking.subscribe(client_id, room)
-    with blocking.deliver(client_id) as mail, blocking.watch(channel_pattern=room) as events:
-        mail.ready()
+    with blocking.deliver(client_id) as received, blocking.watch(channel_pattern=room) as events:
+        received.ready()
         events.ready()
         blocking.publish_one(Message.of(room, "live"))
         assert next(events).kind is EventKind.PUBLISHED
-        values = [message.value for portion in (next(mail), next(mail)) for message in portion.messages]
+        values = [message.value for portion in (next(received), next(received)) for message in portion.messages]
         assert values == ["live"]
         blocking.destroy_client(client_id)
         with pytest.raises(ClientUnknown):
-            list(mail)
+            list(received)
     assert list(events) == []
 
 

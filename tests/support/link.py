@@ -10,7 +10,7 @@ from tests.support.caller import Caller, within
 
 from pixied.v1 import attach_pb2 as wire
 
-__all__ = ["RawLink", "ack", "attach", "client_ack", "detach", "hello", "linked", "mail_of"]
+__all__ = ["RawLink", "ack", "attach", "client_ack", "detach", "hello", "linked", "messages_of"]
 
 
 def hello(front_end: str = "test", window: int = 0) -> wire.AttachCommand:
@@ -38,7 +38,7 @@ def client_ack(handle: int, number: int) -> wire.AttachCommand:
     return wire.AttachCommand(client_ack=wire.ClientAck(handle=handle, number=number))
 
 
-def mail_of(delivery: wire.Delivery, handle: int) -> list[str]:
+def messages_of(delivery: wire.Delivery, handle: int) -> list[str]:
     """The data that one handle gets with a delivery, in order; `!` marks what was redelivered."""
     return [
         one.data + "!" * batch.redelivered
@@ -94,12 +94,12 @@ class RawLink:
         await self.send(attach(client_id, handle, **more))
         assert (await self.next("attached")).handles == [handle]
 
-    async def mail(self, handle: int, count: int) -> list[str]:
-        """The next so many messages of one handle, from deliveries that are confirmed at once; see `mail_of`."""
+    async def messages(self, handle: int, count: int) -> list[str]:
+        """The next so many messages of one handle, from deliveries that are confirmed at once; see `messages_of`."""
         found: list[str] = []
         while len(found) < count:
             delivery = await self.next("delivery")
-            found += mail_of(delivery, handle)
+            found += messages_of(delivery, handle)
             await self.send(ack(delivery.number))
         return found
 

@@ -1,8 +1,8 @@
 """The chat: who is there, what was said, and what is said next. All of it is in pixied; this process keeps nothing.
 
 People are sessions: their attributes say who they are, their subscriptions in which room. What was said in a room is
-the mail of one more session, the room's chronicle, which subscribes to the room and never confirms anything but what is
-too old. So a room's past outlives every front-end, and any of them can read it out.
+kept as the messages of one more session, the room's chronicle, which subscribes to the room and confirms nothing but
+what is too old. So a room's past outlives every front-end, and any of them can read it out.
 """
 
 import asyncio
@@ -103,8 +103,8 @@ class Chat:
                 if (too_old := chronicle.pending - KEPT) > 0:
                     most = min(too_old, 1_000)
                     cursor = (await self._backend.dequeue_for(chronicle.client_id, most, explicit=True)).cursor
-                mail = await self._backend.dequeue_for(chronicle.client_id, 1_000, explicit=True, ack_cursor=cursor)
-                return [one.value for one in mail.messages]
+                received = await self._backend.dequeue_for(chronicle.client_id, 1_000, explicit=True, ack_cursor=cursor)
+                return [one.value for one in received.messages]
             except TakenOver:
                 continue  # somebody else is reading it at the same moment, and that does not take long
 

@@ -67,7 +67,7 @@ class OnRedis {
     await new Promise((resolve) => this.engine.subscribe(clientId, room(index), resolve));
     await this.exists(clientId);
     this.engine.ping(clientId);
-    // It calls back with what is queued, which is nothing yet; what comes later is mail.
+    // It calls back with what is queued, which is nothing yet; what comes later are messages.
     await new Promise((resolve) => {
       const onMail = (messages) => messages.forEach(({ data }) => this.got(index, data));
       this.mailboxes.set(clientId, (messages) => (this.mailboxes.set(clientId, onMail), resolve(messages)));

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.bench.contest import Contest, Scale
-from tests.bench.mail import deliver, texts
+from tests.bench.messages import deliver, texts
 from tests.bench.processes import PATIENT, pixied, resident_bytes
 from tests.bench.raw_front_end import Streams, streams, subscribed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.bench.contest import Contest, Scale
-from tests.bench.mail import deliver, texts
+from tests.bench.messages import deliver, texts
 from tests.bench.processes import PATIENT, pixied, python
 from tests.bench.raw_front_end import streams, subscribed
 from tests.bench.recording import Recording

@@ -188,12 +188,12 @@ class Receiving(Sending):
         if held is None or not self.drives(held.tenure):
             return
         try:
-            mail = self.run_now(held.tap.take(messages=most, size=1_000_000))
+            taken = self.run_now(held.tap.take(messages=most, size=1_000_000))
         except (TakenOver, ClientUnknown):
             assert held.tenure.over, f"{name} was taken from a caller that had it"
             return
         assert not held.tenure.over or held.tenure.late, f"a caller that has lost {name} could read on"
-        self.account.taken(held.tenure, mail)
+        self.account.taken(held.tenure, taken)
         held.tap.all_taken()
 
     @step(name=NAMES)

@@ -1,4 +1,4 @@
-"""Mail through a front-end of bare streams: published on the one, taken, checked and confirmed on the other."""
+"""Messages through a front-end of bare streams: published on the one, taken, checked and confirmed on the other."""
 
 import asyncio
 from collections.abc import Sequence

@@ -29,8 +29,8 @@ async def test_a_publish_tells_how_many_subscriptions_it_matched(site: Site) -> 
     assert site.engine.counters.published == 2
 
 
-async def test_mail_is_merged_in_order(site: Site) -> None:
-    """Mail of several patterns and a client's own comes in the order in which it was sent."""
+async def test_messages_are_merged_in_order(site: Site) -> None:
+    """Messages of several patterns and queued ones come in the order in which they were sent."""
     await site.create("ann")
     await site.subscribe("ann", "/a", "/b/*", "/**")
     for number, channel in enumerate(["/a", "/b/x", "/c", "/a", "/b/y"]):
@@ -51,7 +51,7 @@ async def test_the_publisher_may_be_left_out(site: Site) -> None:
     assert texts(await site.dequeue("bob")) == ["to others", "to all"]
 
 
-async def test_own_mail_reaches_one_client_alone(site: Site) -> None:
+async def test_queued_messages_reach_one_client_alone(site: Site) -> None:
     """QueueFor reaches the client whatever it subscribes to, and tells what is pending."""
     await site.create("ann", "bob")
     await site.subscribe("bob", "/**")
@@ -75,8 +75,8 @@ async def test_dequeue_removes_what_it_returns(site: Site) -> None:
     assert (await site.engine.holdings()).messages == 0
 
 
-async def test_explicit_mail_stays_until_its_cursor_is_named(site: Site) -> None:
-    """In explicit mode mail comes again, marked, until a call names its cursor."""
+async def test_explicit_messages_stay_until_their_cursor_is_named(site: Site) -> None:
+    """In explicit mode messages come again, marked, until a call names its cursor."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     await site.publish("/a", "1", "2", "3")
@@ -104,9 +104,9 @@ async def test_a_cursor_of_a_stream_that_still_holds_the_client_is_good(site: Si
     await site.create("ann")
     await site.queue_for("ann", "1")
     async with site.tapped("ann", explicit=True) as tap:
-        mail = await tap.take(messages=10, size=1_000)
-        assert texts(mail) == ["1"]
-        assert texts(await site.dequeue("ann", explicit=True, cursor=mail.cursor)) == []
+        taken = await tap.take(messages=10, size=1_000)
+        assert texts(taken) == ["1"]
+        assert texts(await site.dequeue("ann", explicit=True, cursor=taken.cursor)) == []
 
 
 async def test_a_key_publishes_once(site: Site) -> None:
@@ -154,7 +154,7 @@ async def test_a_key_belongs_to_its_channel(site: Site) -> None:
 
 
 async def test_keys_of_clients_are_apart_however_they_are_spelt(site: Site) -> None:
-    """A publish whose key begins with a client's id is no duplicate of that client's own mail."""
+    """A publish whose key begins with a client's id is no duplicate of a message queued for that client."""
     await site.create("ann")
     await site.engine.queue_for(site.ids["ann"], [keyed("7")])
     (outcome,) = await site.engine.publish([keyed(site.ids["ann"] + "7")])

@@ -14,123 +14,123 @@ from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
 from pixied_client import Attachment, Delivery, FrontEnd
-from pixied_client.ledger import Ledger
-from pixied_client.line import Connection
+from pixied_client.frame_writer import FrameWriter
+from pixied_client.kept_stream import Connection
 from pixied_client.link import Link
-from pixied_client.outbox import Outbox
+from pixied_client.receipts import Receipts
 
 
 def test_confirms_up_to_the_first_that_waits() -> None:
     """A delivery that someone still holds keeps all later ones from being confirmed."""
-    ledger = Ledger()
-    numbers = [ledger.came(n, holders=1) for n in (1, 2, 3)]
-    ledger.released(numbers[1])
-    ledger.released(numbers[2])
-    assert ledger.confirmable == 0
-    ledger.released(numbers[0])
-    assert ledger.confirmable == 3
+    receipts = Receipts()
+    numbers = [receipts.came(n, holders=1) for n in (1, 2, 3)]
+    receipts.released(numbers[1])
+    receipts.released(numbers[2])
+    assert receipts.confirmable == 0
+    receipts.released(numbers[0])
+    assert receipts.confirmable == 3
 
 
 def test_all_holders() -> None:
     """A delivery for several clients waits for all of them, and one for nobody for no one."""
-    ledger = Ledger()
-    ledger.came(1, holders=2)
-    ledger.released(1)
-    assert ledger.confirmable == 0
-    ledger.released(1)
-    assert ledger.confirmable == 1
-    ledger.came(2, holders=0)
-    assert ledger.confirmable == 2
+    receipts = Receipts()
+    receipts.came(1, holders=2)
+    receipts.released(1)
+    assert receipts.confirmable == 0
+    receipts.released(1)
+    assert receipts.confirmable == 1
+    receipts.came(2, holders=0)
+    assert receipts.confirmable == 2
 
 
 def test_numbers_go_on_over_links() -> None:
     """Numbers ascend over all links, and what is released of an old link confirms nothing on the new one."""
-    ledger = Ledger()
-    ledger.came(1, holders=1)
-    old = ledger.came(2, holders=1)
-    ledger.begin()
-    new = ledger.came(1, holders=1)
-    assert (old, new, ledger.last) == (2, 3, 3)
-    ledger.released(1)
-    ledger.released(old)
-    assert ledger.confirmable == 0
-    assert ledger.on_link(old) <= 0
-    assert not ledger.settled
-    ledger.released(new)
-    assert ledger.confirmable == ledger.on_link(new) == 1
-    assert ledger.settled
+    receipts = Receipts()
+    receipts.came(1, holders=1)
+    old = receipts.came(2, holders=1)
+    receipts.begin()
+    new = receipts.came(1, holders=1)
+    assert (old, new, receipts.last) == (2, 3, 3)
+    receipts.released(1)
+    receipts.released(old)
+    assert receipts.confirmable == 0
+    assert receipts.on_link(old) <= 0
+    assert not receipts.settled
+    receipts.released(new)
+    assert receipts.confirmable == receipts.on_link(new) == 1
+    assert receipts.settled
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.randoms(use_true_random=False))
 def test_any_order(holders: list[int], random: Random) -> None:
     """In whatever order deliveries are released, confirmed is the longest run that nobody holds."""
-    ledger = Ledger()
-    left = {ledger.came(n, count): count for n, count in enumerate(holders, 1)}
+    receipts = Receipts()
+    left = {receipts.came(n, count): count for n, count in enumerate(holders, 1)}
     releases = [number for number, count in left.items() for _ in range(count)]
     random.shuffle(releases)
     for number in releases:
-        ledger.released(number)
+        receipts.released(number)
         left[number] -= 1
         waiting = [n for n, count in left.items() if count]
-        assert ledger.confirmable == (min(waiting) - 1 if waiting else len(holders))
+        assert receipts.confirmable == (min(waiting) - 1 if waiting else len(holders))
 
 
-def commands(outbox: Outbox, room: int = 100) -> list[str | None]:
+def commands(writer: FrameWriter, room: int = 100) -> list[str | None]:
     """The kinds of the commands in the next frame."""
-    return [command.WhichOneof("command") for command in outbox.next_frame(room)]
+    return [command.WhichOneof("command") for command in writer.next_frame(room)]
 
 
 def test_confirmations_first() -> None:
     """Confirmations go before attaches and detaches, which keep their order."""
-    outbox = Outbox()
-    outbox.detach(1)
-    outbox.attach("id", 2, message_pb2.ACK_MODE_AUTO, expires=False, ack_cursor=0)
-    outbox.client_ack(1, 5)
-    outbox.ack(7)
-    outbox.heartbeat()
-    assert commands(outbox) == ["ack", "client_ack", "detach", "attach"]
-    assert commands(outbox) == []
+    writer = FrameWriter()
+    writer.detach(1)
+    writer.attach("id", 2, message_pb2.ACK_MODE_AUTO, expires=False, ack_cursor=0)
+    writer.client_ack(1, 5)
+    writer.ack(7)
+    writer.heartbeat()
+    assert commands(writer) == ["ack", "client_ack", "detach", "attach"]
+    assert commands(writer) == []
 
 
 def test_heartbeat_alone() -> None:
     """A heartbeat is answered by a frame of its own only if there is nothing else to say."""
-    outbox = Outbox()
-    outbox.heartbeat()
-    assert commands(outbox) == ["heartbeat"]
-    assert commands(outbox) == []
+    writer = FrameWriter()
+    writer.heartbeat()
+    assert commands(writer) == ["heartbeat"]
+    assert commands(writer) == []
 
 
 def test_merged_confirmations() -> None:
     """Of many confirmations the newest is told, once."""
-    outbox = Outbox()
+    writer = FrameWriter()
     for number in (3, 9, 4):
-        outbox.client_ack(1, number)
-    outbox.ack(1)
-    outbox.ack(2)
-    frame = outbox.next_frame(100)
+        writer.client_ack(1, number)
+    writer.ack(1)
+    writer.ack(2)
+    frame = writer.next_frame(100)
     assert frame[0] == attach_pb2.AttachCommand(ack=attach_pb2.Ack(number=2))
     assert frame[1] == attach_pb2.AttachCommand(client_ack=attach_pb2.ClientAck(handle=1, number=9))
-    outbox.ack(2)
-    assert commands(outbox) == []
+    writer.ack(2)
+    assert commands(writer) == []
 
 
 def test_forgotten_confirmations() -> None:
     """What a client that is gone confirmed is not told for whoever gets its handle."""
-    outbox = Outbox()
-    outbox.client_ack(1, 3)
-    outbox.forget(1)
-    assert commands(outbox) == []
+    writer = FrameWriter()
+    writer.client_ack(1, 3)
+    writer.forget(1)
+    assert commands(writer) == []
 
 
 def test_frames_have_room() -> None:
     """No frame has more commands than the server takes."""
-    outbox = Outbox()
-    outbox.ack(1)
+    writer = FrameWriter()
+    writer.ack(1)
     for handle in range(4):
-        outbox.client_ack(handle, 1)
-        outbox.detach(handle)
+        writer.client_ack(handle, 1)
+        writer.detach(handle)
     sizes = []
-    while frame := outbox.next_frame(2):
+    while frame := writer.next_frame(2):
         sizes.append(len(frame))
     assert sizes == [2, 2, 2, 2, 1]
 
@@ -140,7 +140,7 @@ async def test_old_cursors_are_forgotten() -> None:
     link = Link(Connection("nowhere", PATIENCE), "test", 1)
     attachment = Attachment(link, "ann", 0, explicit=True, expires=False, ack_cursor=0)
     for number in range(1, 1_026):
-        link._ledger.came(number, holders=1)
+        link._receipts.came(number, holders=1)
         attachment.deliver(Delivery((), redelivered=False, number=number, cursor=10 * number))
     attachment.confirm(1)
     assert attachment.ack_cursor == 0

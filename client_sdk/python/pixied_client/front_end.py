@@ -13,7 +13,7 @@ from pixied_client.attachment import Attachment
 from pixied_client.callback import OnDelivery
 from pixied_client.channel import DEFAULT_ADDRESS, open_async_channel
 from pixied_client.faces import AwaitedOperations
-from pixied_client.line import Connection
+from pixied_client.kept_stream import Connection
 from pixied_client.link import Link
 from pixied_client.operations import Call
 from pixied_client.pipeline import Pipeline

@@ -13,9 +13,9 @@ from pixied_client import convert
 from pixied_client.attachment import Attachment, Standing
 from pixied_client.callback import BatchCallback, OnDelivery
 from pixied_client.errors import ClientUnknown, PixiedError, StreamProtocol, from_status
-from pixied_client.ledger import Ledger
-from pixied_client.line import Connection, Ending, Line, closed
-from pixied_client.outbox import Outbox
+from pixied_client.frame_writer import FrameWriter
+from pixied_client.kept_stream import Connection, Ending, KeptStream, closed
+from pixied_client.receipts import Receipts
 from pixied_client.rpcs import BACKEND
 from pixied_client.values import Delivery, Detached, DetachReason, Gap
 
@@ -39,7 +39,7 @@ _HOPELESS: Final = frozenset(
 )
 
 
-class Link(Line):
+class Link(KeptStream):
     """Attaches clients, takes their mail, confirms what was dealt with, and attaches all again after a break.
 
     Args:
@@ -69,8 +69,8 @@ class Link(Line):
         self._hello = attach_pb2.Hello(front_end=name, window=window)
         self._on_gap = on_gap
         self._on_detached = on_detached
-        self._ledger = Ledger()
-        self._outbox = Outbox()
+        self._receipts = Receipts()
+        self._writer = FrameWriter()
         self._new_handles = count()
         self._free_handles: list[int] = []
         self._gapped: set[Attachment] = set()
@@ -121,16 +121,16 @@ class Link(Line):
     def release(self, numbers: Iterable[int]) -> None:
         """Note that these deliveries were dealt with by one more of their consumers."""
         for number in numbers:
-            self._ledger.released(number)
+            self._receipts.released(number)
         self._wake.set()
 
     def confirm(self, attachment: Attachment, number: int) -> None:
         """Confirm a client's deliveries up to this number."""
-        if number > self._ledger.last:
-            raise ValueError(f"no delivery had the number {number} yet, the last one was {self._ledger.last}")
-        on_link = self._ledger.on_link(number)
+        if number > self._receipts.last:
+            raise ValueError(f"no delivery had the number {number} yet, the last one was {self._receipts.last}")
+        on_link = self._receipts.on_link(number)
         if on_link > 0 and attachment.standing in {Standing.HELD, Standing.LEAVING}:
-            self._outbox.client_ack(attachment.handle, on_link)
+            self._writer.client_ack(attachment.handle, on_link)
             self._wake.set()
 
     def give_up(self, attachment: Attachment) -> None:
@@ -139,7 +139,7 @@ class Link(Line):
             self._end(attachment, Detached(DetachReason.REQUESTED, ""))
         elif attachment.standing is Standing.HELD:
             self._confirm_ahead(attachment)
-            self._outbox.detach(attachment.handle)
+            self._writer.detach(attachment.handle)
             self._wake.set()
         if attachment.standing is not Standing.OVER:
             # One that was asked for and not answered is detached when it has been attached: before that, its handle
@@ -158,9 +158,9 @@ class Link(Line):
 
     def _confirm_ahead(self, attachment: Attachment) -> None:
         """Confirm what this client has dealt with, though the link as a whole can't yet: others are slower."""
-        dealt_with = self._ledger.on_link(attachment.dealt_with)
-        if not attachment.explicit and dealt_with > self._ledger.confirmable:
-            self._outbox.client_ack(attachment.handle, dealt_with)
+        dealt_with = self._receipts.on_link(attachment.dealt_with)
+        if not attachment.explicit and dealt_with > self._receipts.confirmable:
+            self._writer.client_ack(attachment.handle, dealt_with)
 
     async def _open(self, channel: grpc.aio.Channel) -> Any:
         self._silence = self.connection.timeout
@@ -188,13 +188,13 @@ class Link(Line):
 
         Who does not confirm it in time gets it again.
         """
-        return self.up and (self._leaving or (self._come_back is not None and self._ledger.settled))
+        return self.up and (self._leaving or (self._come_back is not None and self._receipts.settled))
 
     def _next_commands(self) -> list[attach_pb2.AttachCommand]:
         if not self.up:
             return []
-        self._outbox.ack(self._ledger.confirmable)
-        return self._outbox.next_frame(min(self.connection.max_commands, _MAX_FRAME_COMMANDS))
+        self._writer.ack(self._receipts.confirmable)
+        return self._writer.next_frame(min(self.connection.max_commands, _MAX_FRAME_COMMANDS))
 
     def _patience(self) -> float | None:
         if self._come_back is None:
@@ -213,8 +213,8 @@ class Link(Line):
     def _broke(self, error: PixiedError) -> None:
         del error
         self.connection.known.clear()  # the next server may have other limits
-        self._ledger.begin()
-        self._outbox = Outbox()
+        self._receipts.begin()
+        self._writer = FrameWriter()
         self._gapped.clear()
         if self.callback:
             self.callback.drop()
@@ -234,14 +234,14 @@ class Link(Line):
 
     def _ask(self, attachment: Attachment) -> None:
         mode = convert.ack_mode(explicit=attachment.explicit)
-        self._outbox.attach(
+        self._writer.attach(
             attachment.client_id, attachment.handle, mode, expires=attachment.expires, ack_cursor=attachment.ack_cursor
         )
         self._wake.set()
 
-    def _ask_again(self, attachment: Attachment, outbox: Outbox) -> None:
+    def _ask_again(self, attachment: Attachment, writer: FrameWriter) -> None:
         """Ask again after a pause, unless the link was renewed meanwhile and has asked for all its clients."""
-        if outbox is not self._outbox:
+        if writer is not self._writer:
             return
         if attachment.standing is Standing.ASKED:
             self._ask(attachment)
@@ -262,7 +262,7 @@ class Link(Line):
         if attachment.settled.done() and error.code is grpc.StatusCode.UNAVAILABLE:
             # It was attached before the link was renewed, and may be again when the server is well.
             pause = (error.retry_after or 0.0) + self.connection.backoff.pause(3, self.connection.chance)
-            asyncio.get_running_loop().call_later(pause, self._ask_again, attachment, self._outbox)
+            asyncio.get_running_loop().call_later(pause, self._ask_again, attachment, self._writer)
             return
         if not attachment.settled.done():
             attachment.settled.set_exception(error)
@@ -291,10 +291,10 @@ class Link(Line):
         return told
 
     def _came(self, delivery: attach_pb2.Delivery, holders: int) -> int:
-        number = self._ledger.last + 1
-        if self._ledger.on_link(number) != delivery.number:
-            raise StreamProtocol(f"pixied sent delivery {delivery.number} instead of {self._ledger.on_link(number)}")
-        self._ledger.came(delivery.number, holders)
+        number = self._receipts.last + 1
+        if self._receipts.on_link(number) != delivery.number:
+            raise StreamProtocol(f"pixied sent delivery {delivery.number} instead of {self._receipts.on_link(number)}")
+        self._receipts.came(delivery.number, holders)
         return number
 
     def _spread(self, packed: attach_pb2.Batch, number: int) -> None:
@@ -337,13 +337,13 @@ class Link(Line):
 
     def _answer_heartbeat(self, heartbeat: attach_pb2.Heartbeat) -> None:
         del heartbeat
-        self._outbox.heartbeat()
+        self._writer.heartbeat()
         self._wake.set()
 
     def _end(self, attachment: Attachment, detached: Detached) -> None:
         del self.attachments[attachment.handle]
         self._free(attachment.handle)
-        self._outbox.forget(attachment.handle)
+        self._writer.forget(attachment.handle)
         self._gapped.discard(attachment)
         attachment.end(detached)
         if self._on_detached:

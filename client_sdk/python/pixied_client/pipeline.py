@@ -18,7 +18,7 @@ from pixied_client.errors import (
     from_status,
 )
 from pixied_client.frames import encoded
-from pixied_client.line import Connection, Line, closed
+from pixied_client.kept_stream import Connection, KeptStream, closed
 from pixied_client.operations import Call
 from pixied_client.rpcs import BACKEND
 
@@ -66,7 +66,7 @@ class _Pending:
             self.future.set_exception(copy(error))  # raised in several tasks, one object would collect all their frames
 
 
-class Pipeline(Line):
+class Pipeline(KeptStream):
     """Carries operations out in the order in which they are given.
 
     What collects while a frame is written goes into the next one: no timer, and no frame is larger than the server

@@ -5,10 +5,10 @@ So a delivery counts as dealt with when its last consumer has released it, and t
 that has not been. Numbers ascend over all links of a front-end: those of a link begin where the one before it ended.
 """
 
-__all__ = ["Ledger"]
+__all__ = ["Receipts"]
 
 
-class Ledger:
+class Receipts:
     """The deliveries that came and are not yet dealt with."""
 
     def __init__(self) -> None:

@@ -4,10 +4,10 @@ from collections import deque
 
 from pixied.v1 import attach_pb2, message_pb2
 
-__all__ = ["Outbox"]
+__all__ = ["FrameWriter"]
 
 
-class Outbox:
+class FrameWriter:
     """The commands that wait for the next frame.
 
     Confirmations are merged, so that only the newest waits, however slowly frames are taken; attaches and detaches are

@@ -14,7 +14,7 @@ from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, pipeline_pb2
 from pixied_client import FrontEnd, PixiedError, Unavailable
-from pixied_client.line import Connection, Line
+from pixied_client.kept_stream import Connection, KeptStream
 
 
 class _NoWaiting(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
@@ -41,8 +41,8 @@ class _LeapingLoop(asyncio.SelectorEventLoop):
         return self._no_waiting.waited
 
 
-class _Standing(Line):
-    """A line that stands, whoever leaves it."""
+class _Standing(KeptStream):
+    """A stream that stands, whoever leaves it."""
 
     kind = "standing"
 

@@ -16,7 +16,7 @@ from pixied_client.cancellation import being_cancelled
 from pixied_client.errors import PixiedError, StreamProtocol, Unavailable, draining, from_call
 from pixied_client.retry import Backoff
 
-__all__ = ["Connection", "Ending", "Line", "closed"]
+__all__ = ["Connection", "Ending", "KeptStream", "closed"]
 
 _log = logging.getLogger("pixied_client")
 
@@ -69,7 +69,7 @@ class Ending(NamedTuple):
     pause: float | None
 
 
-class Line(ABC):
+class KeptStream(ABC):
     """One kind of stream, renewed for as long as `keep` runs."""
 
     kind: ClassVar[str]

@@ -426,6 +426,23 @@ async def test_who_was_read_for_and_had_no_room_is_sent_its_messages_next(open_s
     assert [site.engine.reads[site.ids[name]] for name in names] == [1] * 5
 
 
+@pytest.mark.parametrize("slow", ["ann", "bob"], ids=["its own", "another's"])
+async def test_what_was_read_and_is_not_answered_is_given_up_with_its_subscription(site: SlowSite, slow: str) -> None:
+    """A client unsubscribes while its link waits for what was read: nothing comes through that pattern any more."""
+    await site.create("ann", "bob")
+    front = site.front_end()
+    for name in ("ann", "bob"):
+        await site.subscribe(name, "/a", "/b")
+        await site.attach(name, front)
+    await site.publish("/a", "1")
+    await site.publish("/b", "2")
+    async with reading(site, front, slow):
+        await site.unsubscribe("ann", "/a")
+    await front.drain()
+    assert front.texts("ann") == ["2"]
+    assert sorted(front.texts("bob")) == ["1", "2"]
+
+
 async def test_who_leaves_while_it_catches_up_holds_up_nobody(site: SlowSite) -> None:
     """What was read together with its messages goes out in the same delivery."""
     await site.create("ann", "bob")

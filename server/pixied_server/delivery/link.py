@@ -381,17 +381,20 @@ class Link:
         group = [] if self._pause is not None else list(islice(self._behind, min(_AT_ONCE, most)))
         if not group:
             return False
+        read_for = []
         for attachment in group:
             del self._behind[attachment]
-            for pattern in attachment.claim.patterns():
+            patterns = attachment.claim.patterns()
+            for pattern in patterns:
                 self.audiences.expect(pattern, attachment.handle)
+            read_for.append((attachment, patterns))
         size = min(_CATCH_BYTES, room // len(group) + 1)
         readings = await self._hub.engine.together(
             attachment.claim.read(messages=_CATCH_MESSAGES, size=size) for attachment in group
         )
-        for attachment, reading in zip(group, readings, strict=True):
+        for (attachment, patterns), reading in zip(read_for, readings, strict=True):
             if isinstance(reading, Reading):
-                self._readings.append((attachment, reading))
+                self._readings.append((attachment, _still_wanted(reading, patterns, attachment.claim.patterns())))
             elif not isinstance(reading, EngineUnavailable):
                 raise reading
             elif self._has(attachment):
@@ -533,6 +536,10 @@ class Link:
         """A client gets nothing more through a pattern."""
         self.audiences.discard(pattern, attachment.handle)
         self._losses.gone(attachment.handle, pattern)
+        others = set(attachment.claim.patterns()) - {pattern}
+        for place, (one, reading) in enumerate(self._readings):
+            if one is attachment:
+                self._readings[place] = (one, reading.without(pattern, others))
 
     def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
         """A client is no longer on this link. Announced once, whatever finds out."""
@@ -563,6 +570,16 @@ def _weak(method: Callable[[str], None]) -> Callable[[str], None]:
             alive(pattern)
 
     return call
+
+
+def _still_wanted(reading: Reading, before: Sequence[str], now: Sequence[str]) -> Reading:
+    """What was read for a client, without what it has unsubscribed from meanwhile."""
+    if now != before:
+        others = set(now)
+        for pattern in before:
+            if pattern not in others:
+                reading = reading.without(pattern, others)
+    return reading
 
 
 def _just_before(entry: Entry, progress: Progress) -> Progress:

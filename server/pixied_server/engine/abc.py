@@ -15,11 +15,13 @@ Common to all operations:
 """
 
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Protocol, Self, TypeVar
 
 from pixied_server.core.backlog import Loss
+from pixied_server.core.channels import logs_of
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
 from pixied_server.core.paging import Page, PageRequest
@@ -185,6 +187,7 @@ class Reading:
         begin: the progress from which it read.
         upto: the progress that it reached.
         done: there is nothing more: all that was announced up to `upto` has been read.
+        own: those of the entries that were queued for the client.
     """
 
     entries: list[Entry]
@@ -193,6 +196,19 @@ class Reading:
     begin: Progress
     upto: Progress
     done: bool
+    own: Collection[Entry] = ()
+
+    def without(self, pattern: str, others: AbstractSet[str]) -> "Reading":
+        """Return the rest for a client that has unsubscribed from a pattern since, and not from the others."""
+
+        def stays(entry: Entry) -> bool:
+            patterns = logs_of(entry.message.channel)
+            return entry in self.own or pattern not in patterns or not others.isdisjoint(patterns)
+
+        entries = [entry for entry in self.entries if stays(entry)]
+        redelivered = sum(map(stays, self.entries[: self.redelivered]))
+        losses = [loss for loss in self.losses if loss.pattern != pattern]
+        return replace(self, entries=entries, redelivered=redelivered, losses=losses)
 
     def after(self, count: int) -> Progress:
         """Return the progress of a reader that has taken so many of the entries."""

@@ -1,6 +1,7 @@
 """Reading the messages of a client of the memory engine."""
 
 from bisect import bisect_right
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from pixied_server.core.backlog import Backlog
@@ -47,7 +48,16 @@ class MemoryClaim:
         portion = self._backlog.read(head[0], messages=messages, size=size)
         redelivered = bisect_right(portion.entries, self._sent, key=_sequence)
         done = portion.upto == head[0]
-        return Reading(portion.entries, redelivered, portion.losses, NOTHING, (portion.upto,), done)
+        own = self._own(portion.entries)
+        return Reading(portion.entries, redelivered, portion.losses, NOTHING, (portion.upto,), done, own)
+
+    def _own(self, entries: Iterable[Entry]) -> Collection[Entry]:
+        inbox = self._session.inbox
+        if inbox is None:
+            return ()
+        return {
+            entry for entry in entries if inbox.offset_after(entry.sequence - 1) < inbox.offset_after(entry.sequence)
+        }
 
     def join(self) -> None:
         """See `engine.abc.Claim`."""

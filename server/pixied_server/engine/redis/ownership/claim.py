@@ -24,7 +24,7 @@ sequence for a partition says how far a client is in all of its logs there. Two 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pixied_server.core.backlog import Loss
@@ -232,6 +232,7 @@ class RedisClaim:
         for number in behind:
             reached[number] = begin[number]
         found: list[Entry] = []
+        own: set[Entry] = set()
         losses: list[Loss] = []
         left, room = messages, size
         asking = list(behind)
@@ -251,6 +252,7 @@ class RedisClaim:
             for number, read in zip(some, answers, strict=True):
                 entries = self._new(read, behind[number])
                 found += entries
+                own.update(_own(read, behind[number]))
                 left -= len(read.entries)
                 room -= sum(entry.message.size for entry in read.entries)
                 losses += [loss for _, loss in read.losses]
@@ -260,7 +262,7 @@ class RedisClaim:
                     behind[number] = [
                         (log, max(sequence, read.reached), offset) for log, sequence, offset in behind[number]
                     ]
-        return self._taken(found, losses, begin, reached, done=not asking)
+        return self._taken(found, own, losses, begin, reached, done=not asking)
 
     def _behind(self, upto: Progress) -> dict[int, list[tuple[LogName, int, int]]]:
         """Return logs that may have unread messages, by partition, and the sequence and offset each was read to."""
@@ -297,7 +299,14 @@ class RedisClaim:
         return False
 
     def _taken(
-        self, found: list[Entry], losses: Sequence[Loss], begin: Progress, reached: Sequence[int], *, done: bool
+        self,
+        found: list[Entry],
+        own: Collection[Entry],
+        losses: Sequence[Loss],
+        begin: Progress,
+        reached: Sequence[int],
+        *,
+        done: bool,
     ) -> Reading:
         """Make a reading: redelivered messages first; those of each partition in order."""
         self._progress = list(map(max, reached, begin))
@@ -311,7 +320,7 @@ class RedisClaim:
             for some in (old, new)
         ]
         gone = [Loss("" if loss.pattern == self.client_id else loss.pattern, loss.count) for loss in losses]
-        return Reading([*wanted[0], *wanted[1]], len(wanted[0]), _together(gone), begin, self.progress, done)
+        return Reading([*wanted[0], *wanted[1]], len(wanted[0]), _together(gone), begin, self.progress, done, own)
 
     # How far it has got
 
@@ -329,6 +338,15 @@ class RedisClaim:
         self._go_back(fresh)
         self._owner.joined(self)
         return self.progress
+
+
+def _own(read: Read, logs: Sequence[tuple[LogName, int, int]]) -> Iterable[Entry]:
+    """The messages of an inbox, if it is one of the logs."""
+    inbox = next((place for place, (log, _, _) in enumerate(logs) if not log[0]), None)
+    if inbox is not None:
+        for entry, places in zip(read.entries, read.offsets, strict=True):
+            if any(place == inbox for place, _ in places):
+                yield entry
 
 
 def _together(losses: Iterable[Loss]) -> list[Loss]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import CORO_CLOSED, getcoroutinestate
 from random import Random
 from typing import Any
 
@@ -84,3 +85,17 @@ async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
     assert (pair.here.hub.held, pair.here.hub._follows) == (0, {})
     client = await pair.there.look_at("ann")
     assert (client.front_end, client.expires_at is None) == ("", False)
+
+
+async def test_work_that_is_given_up_before_it_began_is_closed(pair: Pair) -> None:
+    """A process that stops leaves no coroutine behind of which Python would say that it was never awaited."""
+
+    async def work() -> None:
+        raise AssertionError("it began")
+
+    working = work()
+    process = pair.here.engine.process  # type: ignore[attr-defined]
+    process.spawn(working)
+    await process.close()
+    await asyncio.sleep(0)
+    assert getcoroutinestate(working) == CORO_CLOSED

@@ -103,6 +103,8 @@ class Process:
         task = asyncio.get_running_loop().create_task(watched())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Where it is given up before it has begun nobody else does.
+        task.add_done_callback(lambda _: work.close())
 
     async def finish(self) -> bool:
         """Wait for the background work that is under way. Return whether there was any."""

@@ -41,8 +41,8 @@ class Requests:
         answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
         self._waiting[name] = answer
         try:
-            if not await self._notify(process, kind, self._process.name, name, *words):
-                return None
+            # However many received it: who is subscribed at a replica, as after a failover, is not counted.
+            await self._notify(process, kind, self._process.name, name, *words)
             async with asyncio.timeout(self._timeout):
                 return await answer
         except TimeoutError:
@@ -60,6 +60,5 @@ class Requests:
         if waiting is not None and not waiting.done():
             waiting.set_result(words)
 
-    async def _notify(self, process: str, *words: str) -> int:
-        """Notify a process. Return how many receive it."""
-        return await self._process.partitions[0].notify(process, "\n".join(words))
+    async def _notify(self, process: str, *words: str) -> None:
+        await self._process.partitions[0].notify(process, "\n".join(words))

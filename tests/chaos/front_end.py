@@ -56,6 +56,8 @@ class _FrontEnd:
     async def attend(self, link: RawLink) -> None:
         """Take the clients onto a link, then tell and confirm what comes, until it breaks."""
         self._link = link
+        # It may be paused meanwhile, for longer than anybody waits.
+        link.patience = None
         if self._clients:
             await link.send(*[attach(client_id, handle) for handle, client_id in self._clients.items()])
         while True:

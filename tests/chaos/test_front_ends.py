@@ -81,7 +81,7 @@ async def test_the_acks_of_a_front_end_that_lost_its_clients_do_not_count(engine
 
 async def test_a_reader_that_stops_costs_no_memory_and_stops_nobody(engine: str) -> None:
     """100 MB for a front-end that hangs: the server stays small, others get everything, the loss is announced."""
-    flags = ("--max-total-bytes", "16MiB", "--max-log-bytes", "8MiB")
+    flags = ("--max-total-bytes", "16MiB", "--max-log-bytes", "8MiB", "--silence-limit", "10min")
     with servers(engine, *flags) as sites:
         async with staged(sites) as stage:
             [slow] = await stage.create_clients(1, "/a")

@@ -1,12 +1,13 @@
 """A front-end's link without an SDK: commands out, events in."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from tests.support.caller import Caller, within
+from tests.support.caller import PATIENCE, Caller, within
 
 from pixied.v1 import attach_pb2 as wire
 
@@ -54,11 +55,13 @@ class RawLink:
     Attributes:
         welcome: the answer to its hello.
         call: the gRPC call.
+        patience: so many seconds it waits for an event; None for as long as it takes.
     """
 
     def __init__(self, call: Any) -> None:
         self.call = call
         self.welcome = wire.Welcome()
+        self.patience: float | None = PATIENCE
         self._events: deque[wire.AttachEvent] = deque()
 
     async def send(self, *commands: wire.AttachCommand) -> None:
@@ -72,7 +75,7 @@ class RawLink:
             EOFError: the stream has ended well.
         """
         while not self._events:
-            async with within():
+            async with asyncio.timeout(self.patience):
                 frame = await self.call.read()
             if frame is grpc.aio.EOF:
                 raise EOFError

@@ -19,7 +19,7 @@ _SPARE = 64
 _LARGE = 1_000_000
 # With larger ones a partition gives this part at once, though others may have slightly older messages: where publishes
 # go to all partitions in turns, each call would take only one message away.
-_PARTS = 8
+_PARTS = 4
 # This share of what a server holds goes when it has no memory left: its limit may be lower than ours.
 _SQUEEZED = 20
 # Seconds until the next attempt where that was in vain, because others fill the server.
@@ -71,12 +71,13 @@ class Retention:
 
     async def _shrink_once(self) -> None:
         """Take away what exceeds the limit, and a little more."""
-        await self._process.refresh()
+        # The answers also tell what is held now.
+        oldest = await _look(self._process.partitions)
         excess = self._excess
         if excess > 0:
             large = self._process.limits.total_bytes > _LARGE
             excess += self._process.limits.total_bytes // _SPARE if large else 0
-            await _take(await _look(self._process.partitions), excess, excess // _PARTS if large else 0)
+            await _take(oldest, excess, excess // _PARTS if large else 0)
 
     # A server without memory
 

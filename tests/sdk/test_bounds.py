@@ -215,8 +215,9 @@ async def test_ids_that_can_not_exist_do_not_reach_the_server() -> None:
     async with front_end_of(attach) as front_end:
         await front_end.attach("x" * 255)
         for too_long in ("x" * 256, "é" * 128):
-            with pytest.raises(ClientUnknown, match="255 bytes"):
+            with pytest.raises(ClientUnknown, match="255 bytes") as refused:
                 await front_end.attach(too_long)
+            assert refused.value.code is grpc.StatusCode.NOT_FOUND
         assert asked == ["x" * 255]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import pixied_client
 from pixied.v1 import admin_service_pb2, attach_pb2, message_pb2, operations_pb2, watch_pb2
-from pixied_client import Client, Counters, DetachReason, Event, EventKind, Holdings, Message, convert
+from pixied_client import Client, Counters, Delivery, DetachReason, Event, EventKind, Holdings, Message, convert
 
 
 def test_message_of_value() -> None:
@@ -74,6 +74,11 @@ def test_a_message_says_nothing_by_itself() -> None:
     plain = Message("/a", "1")
     assert convert.message_out(plain, keyed=False) == message_pb2.Message(channel="/a", data="1")
     assert plain == Message("/a", "1", None, None, None, "", exclude_publisher=False, idempotency_key="")
+
+
+def test_a_delivery_names_no_cursor_by_itself() -> None:
+    """Nor a gap: one that a program makes, for its own tests, is like one that has neither."""
+    assert Delivery((), redelivered=False, number=1) == Delivery((), redelivered=False, number=1, gaps=(), cursor=0)
 
 
 def test_a_message_shows_no_secret() -> None:

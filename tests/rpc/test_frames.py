@@ -178,3 +178,15 @@ def test_what_subscribers_get_has_no_secret(
     assert not {"clientId", "excludePublisher", "idempotencyKey"} & set(
         MessageToDict(message_pb2.Message.FromString(stored.body))
     )
+
+
+def test_a_frame_that_is_closed_has_several_events() -> None:
+    """Each frame holds what it should, the one that another one follows too."""
+    large = wire.Batch(messages=[message_pb2.Message(channel="/a", data="x" * 600_000)], handles=[1], cursor=1)
+    deliveries = [_delivery(wire.Delivery(number=number, batches=[large])) for number in (1, 2)]
+    gone = [Detached(handle, DetachReason.EXPIRED, "") for handle in (1, 2)]
+    frames = list(attach_frames([gone[0], deliveries[0], deliveries[1], gone[1]]))
+    answers = [wire.AttachResponse.FromString(frame) for frame in frames]
+    kinds = [[event.WhichOneof("event") for event in answer.events] for answer in answers]
+    assert kinds == [["detached", "delivery"], ["delivery", "detached"]]
+    assert [wire.AttachResponse(events=answer.events).SerializeToString() for answer in answers] == frames

@@ -66,7 +66,7 @@ demo-web: node nginx $(BUILD)/dev.stamp  ## a chat in the browser, and a button 
 test: integration node-test  ## install what is needed and run all tests, with coverage; ARGS=--durations=40 names the slowest
 
 unit: redis $(BUILD)/dev.stamp  ## the fast tests: core and engine
-	$(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
+	PIXIED_HISTORIES=$${PIXIED_HISTORIES:-0.3} $(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
 integration: node cc grpcurl nginx redis chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*

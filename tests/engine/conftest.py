@@ -1,5 +1,6 @@
 """Fixtures for the tests of engines: each test runs on each engine."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -21,11 +22,15 @@ def open_bench(request: pytest.FixtureRequest) -> OpenBench:
 
 @pytest.fixture
 def histories(request: pytest.FixtureRequest, open_bench: OpenBench) -> int:
-    """How many histories are tried on this run's engine: one takes 20 ms, and far more where each step asks a store."""
+    """How many histories are tried on this run's engine: one takes 20 ms, and far more where each step asks a store.
+
+    PIXIED_HISTORIES multiplies: a part of them makes `make unit` quick, many are for a night.
+    """
     del open_bench
     if settings.get_current_profile_name() != "default":
         return settings().max_examples
-    return {"memory": 700, "redis": 60, "cluster": 20}[request.node.callspec.params["open_bench"]]
+    factor = float(os.environ.get("PIXIED_HISTORIES", "1"))
+    return round({"memory": 700, "redis": 60, "cluster": 20}[request.node.callspec.params["open_bench"]] * factor)
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
 from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.process import Process
+from pixied_server.errors import EngineUnavailable
 
 __all__ = ["Retention"]
 
@@ -61,7 +63,9 @@ class Retention:
         if self._shrinking is None:
             self._shrinking = asyncio.get_running_loop().create_task(self._shrink_once())
             self._shrinking.add_done_callback(self._shrunk)
-        await asyncio.shield(self._shrinking)
+        # The messages are stored: where a partition does not answer, the next publish sees to it.
+        with suppress(EngineUnavailable):
+            await asyncio.shield(self._shrinking)
         return self._held() < before
 
     def _shrunk(self, task: "asyncio.Task[None]") -> None:
@@ -116,8 +120,13 @@ def _held_by(partitions: Sequence[Partition]) -> int:
 async def _look(partitions: Sequence[Partition], *, at_once: bool = False) -> dict[Partition, int | None]:
     """Find the oldest message of each partition."""
     answers = {partition: partition.shrink(0, 0, at_once=at_once) for partition in partitions}
-    await asyncio.gather(*[answer.result for answer in answers.values()])
-    return {partition: (await answer)[1] for partition, answer in answers.items()}
+    await asyncio.gather(*[answer.result for answer in answers.values()], return_exceptions=True)
+    oldest: dict[Partition, int | None] = {}
+    for partition, answer in answers.items():
+        # One that does not answer keeps the others from nothing.
+        with suppress(EngineUnavailable):
+            oldest[partition] = (await answer)[1]
+    return oldest
 
 
 async def _take(oldest: Mapping[Partition, int | None], size: int, part: int, *, at_once: bool = False) -> int:

@@ -210,7 +210,12 @@ class Calls:
         try:
             return await self._run(SCRIPT, portion)
         except StoreFull:
-            if not any(one.name in DISPLACES for one in portion) or not await self.make_room(self.number, began):
+            has_room = False
+            if any(one.name in DISPLACES for one in portion):
+                # Where that can't be found out, what needs no room is done all the same.
+                with suppress(EngineUnavailable):
+                    has_room = await self.make_room(self.number, began)
+            if not has_room:
                 raise
         return await self._run(SCRIPT, portion)
 

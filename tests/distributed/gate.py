@@ -1,7 +1,7 @@
 """Holds back what a store has answered, so that a test can have things happen in between."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -10,7 +10,7 @@ from tests.engine.site import Site
 
 from pixied_server.engine.redis import RedisEngine
 
-__all__ = ["Gate", "gate"]
+__all__ = ["Gate", "gate", "late_barriers"]
 
 
 class Gate:
@@ -40,8 +40,25 @@ class Gate:
 
 
 @contextmanager
+def late_barriers(site: Site) -> Iterator[Gate]:
+    """Let no barrier that a site waits for pass while the context lasts, until the gate is opened."""
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+    stop = Gate()
+    barrier = engine.subscriber.barrier
+
+    async def late(partitions: Collection[int] | None = None) -> None:
+        await stop.passing(asyncio.ensure_future(barrier(partitions)))
+
+    with ExitStack() as stack:
+        stack.callback(stop.open)
+        stack.enter_context(patch.object(engine.subscriber, "barrier", late))
+        yield stop
+
+
+@contextmanager
 def gate(site: Site, operation: str) -> Iterator[Gate]:
-    """Hold back the answers to an operation of `partition.lua` that a site asks for while the context lasts."""
+    """Hold back the answers to an operation of the script that a site asks for while the context lasts."""
     engine = site.engine
     assert isinstance(engine, RedisEngine)
     stop = Gate()

@@ -6,7 +6,7 @@ from itertools import count
 from unittest.mock import patch
 
 import pytest
-from tests.distributed.gate import gate
+from tests.distributed.gate import gate, late_barriers
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
@@ -255,7 +255,7 @@ async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pa
     await pair.settle()
     await old.read()
     second, last = pair.here.front_end("second"), pair.there.front_end("last")
-    with gate(pair.here, "barrier") as synced, gate(pair.here, "release") as released:
+    with late_barriers(pair.here) as synced, gate(pair.here, "release") as released:
         released.open()
         attaching = asyncio.create_task(pair.here.attach("ann", second))
         await _soon(synced.reached.wait())
@@ -379,7 +379,7 @@ async def test_a_further_subscription_brings_no_second_copy(pair: Pair, by: str)
     """What a client got through one pattern does not come again through another that it subscribes to meanwhile."""
     await _ann(pair)
     front = await _live(pair.here, pair)
-    with gate(pair.here, "barrier") as synced:
+    with late_barriers(pair.here) as synced:
         subscribing = asyncio.create_task(getattr(pair, by).subscribe("ann", "/**"))
         await _soon(synced.reached.wait())
         await _soon(subscribing)
@@ -408,7 +408,7 @@ async def test_each_of_several_new_subscriptions_begins_where_it_was_made(pair: 
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a", "/b", "/c", "/d")
     front = await _live(pair.here, pair)
-    with gate(pair.here, "barrier") as barred:
+    with late_barriers(pair.here) as barred:
         await getattr(pair, by).subscribe("ann", "/b", "/c", "/d", "/*", "/**")
         await _soon(barred.reached.wait())
         for number, channel in enumerate(["/b", "/c", "/d", "/e", "/f", "/g", "/a"] * 3):
@@ -418,3 +418,58 @@ async def test_each_of_several_new_subscriptions_begins_where_it_was_made(pair: 
     await pair.read(front)
     assert front.numbers("ann") == list(range(21))
     assert front.marked("ann") == []
+
+
+async def test_what_came_through_a_subscription_that_ended_comes_again_only_marked(pair: Pair) -> None:
+    """A client that catches up has read it; it belongs to another subscription too, whose log is followed only then."""
+    bodies = [f"{number:0100000}" for number in range(10)]
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a/b")
+    await pair.here.publish("/a/b", *bodies[:4])
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    await _arrives(front, bodies[0])
+    with late_barriers(pair.here) as barred:
+        await pair.there.subscribe("ann", "/a/*")
+        await _soon(barred.reached.wait())
+        await pair.there.publish("/a/b", *bodies[4:])
+        await _arrives(front, bodies[7])
+        barred.open()
+    await until(lambda: not pair.here.engine.busy)  # type: ignore[attr-defined]
+    await pair.there.unsubscribe("ann", "/a/b")
+    await pair.read(front)
+    assert _complete(front)
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_what_came_through_a_subscription_that_ends_comes_again_only_marked(pair: Pair, *, live: bool) -> None:
+    """The same where it ends before the other one's log is followed."""
+    bodies = [f"{number:0100000}" for number in range(10)]
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a/b")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    if live:
+        await pair.read(front)
+    await pair.here.publish("/a/b", *bodies[:4])
+    await _arrives(front, bodies[0])
+    with late_barriers(pair.here) as barred:
+        await pair.there.subscribe("ann", "/a/*")
+        await _soon(barred.reached.wait())
+        await pair.there.publish("/a/b", *bodies[4:])
+        await _arrives(front, bodies[7])
+        await pair.there.unsubscribe("ann", "/a/b")
+        barred.open()
+    await pair.read(front)
+    assert _complete(front)
+
+
+def _complete(front: FrontEnd) -> bool:
+    """Whether ann got ten messages in their order, and nothing again that is not marked."""
+    seen: list[str] = []
+    for one in front.got["ann"]:
+        if one.text not in seen:
+            seen.append(one.text)
+        elif not one.redelivered:
+            return False
+    return [text[-1] for text in seen] == list("0123456789")

@@ -19,6 +19,7 @@ sequence for a partition says how far a client is in all of its logs there. Two 
 - A subscription begins where its log was when the client became a member. The client may already be further in that
   partition. So when the log is followed, progress goes back to there (`add`), and the older logs are remembered to be
   `ahead`: they are not read again, and messages that came through them are not taken again.
+  Where one of the older subscriptions ends meanwhile, what came through it may come again, marked as redelivered.
 - Until such a subscription was read, nothing is confirmed beyond its begin: not by this process (`capped`), and not by
   scripts that it runs while it does not know of the subscription yet (the record's `cap`).
 """
@@ -175,10 +176,23 @@ class RedisClaim:
         """Stop reading the logs of a pattern, or expecting them. Return these logs."""
         logs = {log for log in (*self._starts, *self._coming) if log[0] == pattern}
         for log in logs:
+            self._note_sent(log)
             for one in (self._starts, self._coming, self._fresh, self._ahead):
                 one.pop(log, None)
         self._changed += bool(logs)
         return list(logs)
+
+    def _note_sent(self, log: LogName) -> None:
+        """Note what the client has got through a log that it will not read: another one may bring it again, marked."""
+        _, partition = log
+        reached = self._ahead.get(log, 0)
+        others = (*self._coming.items(), *self._fresh.items())
+        if log in self._starts and any(other != log and other[1] == partition for other, _ in others):
+            reached = max(reached, (self._owner.received if self.live else self._progress)[partition])
+        if reached:
+            sent = list(self.sent or (0,) * len(self._progress))
+            sent[partition] = max(sent[partition], reached)
+            self.sent = tuple(sent)
 
     def _go_back(self, fresh: Starts) -> None:
         """Move progress back to where new logs begin, if the client is further in their partitions."""

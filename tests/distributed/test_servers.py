@@ -101,7 +101,7 @@ async def test_health_tells_of_the_store() -> None:
     The log says why.
     """
     with single(aof=True) as server, capture_logs() as lines:
-        async with serving(engine=server.url, redis_timeout=0.2) as site:
+        async with serving(engine=server.url, redis_timeout=1.0) as site:
             stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
 
             async def is_(status: str, service: str = "pixied.v1.BackendService") -> bool:

@@ -62,6 +62,7 @@ class SlowEngine:
     Attributes:
         together: waits for many operations at once, as an engine does that waits for a store.
         reads: how often was read for each client, by id, and for `LINK`.
+        sizes: how many bytes of messages were read for each client.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -69,6 +70,7 @@ class SlowEngine:
         self.__dict__["together"] = together
         self.__dict__["gates"] = dict[str, _Gate]()
         self.__dict__["reads"] = Counter[str]()
+        self.__dict__["sizes"] = Counter[str]()
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.engine, name, value)
@@ -120,9 +122,10 @@ class _SlowClaim:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.claim, name)
 
-    async def read(self, *, messages: int, size: int) -> Reading:
+    async def read(self, *, messages: int, size: int, least: int) -> Reading:
         """See `Claim`."""
-        reading = await self.claim.read(messages=messages, size=size)
+        reading = await self.claim.read(messages=messages, size=size, least=least)
+        self._engine.sizes[self.client_id] += sum(entry.message.size for entry in reading.entries)
         await self._engine.passed(self.client_id)
         return reading
 

@@ -187,26 +187,3 @@ async def test_channels_tell_what_they_hold(site: Site) -> None:
     assert [(one.pattern, one.subscribers, one.messages) for one in both] == [("/a", 2, 2), ("/b/**", 1, 0)]
     assert both[0].bytes == (await site.engine.holdings()).bytes > 0
     assert [one.pattern for one in (await site.engine.list_channels(page(), pattern="/b/x")).items] == ["/b/**"]
-
-
-async def test_what_was_read_and_waits_is_given_up_with_its_subscription(open_site: OpenSite) -> None:
-    """It is not sent any more where another client's message has taken all the room of a delivery."""
-    site = await open_site(Limits(log_messages=2), delivery_bytes=4_000)
-    await site.create("bob", "ann")
-    await site.subscribe("bob", "/large")
-    await site.subscribe("ann", "/a", "/a/*", "/a/**")
-    await site.publish("/large", "x" * 5_000)
-    await site.publish("/a", "lost", "1", "2")
-    await site.publish("/a/b", "other")
-    await site.queue_for("ann", "own", channel="/a")
-    front = site.front_end()
-    for name in ("bob", "ann"):
-        await site.attach(name, front)
-    await front.take()
-    front.receive()
-    assert front.texts("bob")
-    assert not front.texts("ann")
-    await site.unsubscribe("ann", "/a", "/a/*")
-    await front.drain()
-    assert sorted(front.texts("ann")) == ["other", "own"]
-    assert not front.lost["ann"]

@@ -64,11 +64,11 @@ class UnsteadyClaim:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.claim, name)
 
-    async def read(self, *, messages: int, size: int) -> Reading:
+    async def read(self, *, messages: int, size: int, least: int) -> Reading:
         """See `Claim`."""
         if self.claim.client_id in self._unreadable:
             raise EngineUnavailable("connection refused")
-        return await self.claim.read(messages=messages, size=size)
+        return await self.claim.read(messages=messages, size=size, least=least)
 
 
 class UnsteadyBench:

@@ -80,6 +80,24 @@ async def test_a_backlog_is_read_once(store: Server) -> None:
         assert proxy.answered - before <= 1.3 * size
 
 
+async def test_large_messages_are_read_as_they_are_sent(store: Server) -> None:
+    """100 clients are behind with 320 MB in all partitions: no more is read for a delivery than goes into it."""
+    async with _proxied(store) as (proxy, pixied, other), linked(pixied, window=1) as link:
+        clients = [await other.client("/**") for _ in range(100)]
+        for channel in "abcdefgh":
+            await other.publish(f"/{channel}", "x" * 400_000)
+        await link.attach(clients[0], 1)
+        first = await link.next("delivery")
+        # Its confirmation is what the others wait for.
+        for handle, client in enumerate(clients[1:], 2):
+            await link.attach(client, handle)
+        before = proxy.answered
+        await link.send(ack(first.number))
+        second = await link.next("delivery")
+        size = sum(message.ByteSize() for batch in second.batches for message in batch.messages)
+        assert proxy.answered - before <= size + 200_000
+
+
 async def test_a_link_reads_what_its_own_clients_subscribe_to(store: Server) -> None:
     """A link is behind with /a, which others get as one of /**: 12 MB of other channels are not read for it."""
     async with _proxied(store) as (proxy, pixied, other), linked(pixied, window=1) as link:

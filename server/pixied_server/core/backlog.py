@@ -67,13 +67,14 @@ class Backlog:
         self._wanted = wanted
         self._offsets: dict[Log, int] = {}
 
-    def read(self, upto: int, *, messages: int, size: int) -> Portion:
+    def read(self, upto: int, *, messages: int, size: int, least: int = 1) -> Portion:
         """Read on, at most to the sequence `upto`.
 
         Args:
             upto: a sequence; entries beyond it are left.
             messages: at most so many entries, 1 or more.
-            size: about so many bytes; at least one entry is read whatever its size.
+            size: at most so many bytes.
+            least: so many entries are read whatever their size.
         """
         losses: list[Loss] = []
         taken: list[Entry] = []
@@ -85,8 +86,8 @@ class Backlog:
         for entry in merge(*readers, key=_sequence) if len(readers) != 1 else readers[0]:
             if entry.sequence == last:
                 continue
-            if len(taken) == messages or (taken and entry.message.size > room):
-                return Portion(taken, losses, self._advance(last))
+            if len(taken) == messages or (len(taken) >= least and entry.message.size > room):
+                return Portion(taken, losses, self._advance(entry.sequence - 1))
             last = entry.sequence
             if self._wanted(entry.message):
                 taken.append(entry)

@@ -12,7 +12,7 @@ and gets none twice, however far behind the link itself is.
 
 import asyncio
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -44,8 +44,9 @@ __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
 # How many clients are released, or caught up, before others get a turn.
 _SLICE = 500
-# How many clients read their logs together.
+# How many clients read their logs together, and the part of them that does where messages are too large for that.
 _AT_ONCE = 200
+_FEWER = 4
 # What one client that is behind reads at a time: all that are behind share a delivery.
 _CATCH_MESSAGES = 1_000
 _CATCH_BYTES = 100_000
@@ -115,9 +116,9 @@ class Link:
         # Handles whose clients are being claimed.
         self._asked: set[int] = set()
         # Clients that have to read their logs, in the order in which they are served.
-        self._behind: dict[Attachment, None] = {}
-        # Readings for some of them that are not sent yet.
-        self._readings: deque[tuple[Attachment, Reading]] = deque()
+        self._behind: OrderedDict[Attachment, None] = OrderedDict()
+        # For how many of them is read together: fewer, while messages are large.
+        self._at_once = _AT_ONCE
         # The recipient of each queued entry; and the deliveries that had such entries, to trim inboxes.
         self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
@@ -265,7 +266,6 @@ class Link:
         for begin in range(0, len(attached), _SLICE):
             failures += await self._let_go(attached[begin : begin + _SLICE])
             await asyncio.sleep(0)
-        self._readings.clear()
         self._own.clear()
         self._own_sent.clear()
         if failures:
@@ -311,7 +311,7 @@ class Link:
         if not self.ledger.open:
             return False
         to_read = bool(self._behind or self._outbox) and self._pause is None
-        return to_read or self._outbox.ready or bool(self._readings or self._losses)
+        return to_read or self._outbox.ready or bool(self._losses)
 
     def _wait_for_store(self) -> None:
         """Pause reads, as the store does not answer, and try again a moment later."""
@@ -357,30 +357,22 @@ class Link:
     async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
         """Read for the clients that are behind, each a little. Return how many bytes that took."""
         taken = 0
-        left = min(len(self._behind) + len(self._readings), _SLICE)
-        while left > 0 and taken < room:
-            if not self._readings and not await self._read_some(left, room - taken):
-                break
-            left -= 1
-            # A reading without room waits. Its client has not joined yet, and gets no live message before.
-            attachment, reading = self._readings.popleft()
-            if not self._has(attachment):
-                # The client's next holder does not know of this reading, and reads again.
-                continue
-            losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
-            batches += attachment.caught(reading, self.ledger.number + 1)
-            taken += sum(entry.message.size for entry in reading.entries)
-            if reading.done and attachment not in self._behind:
-                self._join(attachment, reading.upto)
-            else:
-                self._behind[attachment] = None
+        left = min(len(self._behind), _SLICE)
+        while left > 0 and taken < room and self._behind and self._pause is None:
+            readings = await self._read_for(list(islice(self._behind, min(self._at_once, left))), room - taken)
+            left -= len(readings)
+            for attachment, reading in readings:
+                losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
+                batches += attachment.caught(reading, self.ledger.number + 1)
+                taken += sum(entry.message.size for entry in reading.entries)
+                if reading.done and attachment not in self._behind:
+                    self._join(attachment, reading.upto)
+                else:
+                    self._behind[attachment] = None
         return taken
 
-    async def _read_some(self, most: int, room: int) -> bool:
-        """Read for so many of the clients that are behind, or fewer. Return whether anything was read."""
-        group = [] if self._pause is not None else list(islice(self._behind, min(_AT_ONCE, most)))
-        if not group:
-            return False
+    async def _read_for(self, group: Sequence[Attachment], room: int) -> list[tuple[Attachment, Reading]]:
+        """Read for clients, as much as there is room for. Those whose messages are too large to share it come next."""
         read_for = []
         for attachment in group:
             del self._behind[attachment]
@@ -389,18 +381,31 @@ class Link:
                 self.audiences.expect(pattern, attachment.handle)
             read_for.append((attachment, patterns))
         size = min(_CATCH_BYTES, room // len(group) + 1)
-        readings = await self._hub.engine.together(
-            attachment.claim.read(messages=_CATCH_MESSAGES, size=size) for attachment in group
+        # For several clients at once, each message has to fit: they would come to many times the room.
+        least = 1 if len(group) == 1 else 0
+        outcomes = await self._hub.engine.together(
+            attachment.claim.read(messages=_CATCH_MESSAGES, size=size, least=least) for attachment in group
         )
-        for (attachment, patterns), reading in zip(read_for, readings, strict=True):
-            if isinstance(reading, Reading):
-                self._readings.append((attachment, _still_wanted(reading, patterns, attachment.claim.patterns())))
-            elif not isinstance(reading, EngineUnavailable):
-                raise reading
-            elif self._has(attachment):
+        readings, large = [], []
+        for (attachment, patterns), outcome in zip(read_for, outcomes, strict=True):
+            if not isinstance(outcome, Reading | EngineUnavailable):
+                raise outcome
+            if not self._has(attachment):
+                # The client's next holder does not know of this reading, and reads again.
+                continue
+            if isinstance(outcome, EngineUnavailable):
                 self._behind[attachment] = None
                 self._wait_for_store()
-        return bool(self._readings)
+                continue
+            if outcome.large and not least:
+                large.append(attachment)
+            if least or not outcome.large or outcome.entries or outcome.losses:
+                readings.append((attachment, _still_wanted(outcome, patterns, attachment.claim.patterns())))
+        for attachment in reversed(large):
+            self._behind[attachment] = None
+            self._behind.move_to_end(attachment, last=False)
+        self._at_once = max(1, len(group) // _FEWER) if large else min(_AT_ONCE, 2 * self._at_once)
+        return readings
 
     def _join(self, attachment: Attachment, progress: Progress) -> None:
         for pattern in attachment.claim.patterns():
@@ -536,10 +541,6 @@ class Link:
         """A client gets nothing more through a pattern."""
         self.audiences.discard(pattern, attachment.handle)
         self._losses.gone(attachment.handle, pattern)
-        others = set(attachment.claim.patterns()) - {pattern}
-        for place, (one, reading) in enumerate(self._readings):
-            if one is attachment:
-                self._readings[place] = (one, reading.without(pattern, others))
 
     def on_gone(self, attachment: Attachment, reason: DetachReason, detail: str) -> None:
         """A client is no longer on this link. Announced once, whatever finds out."""

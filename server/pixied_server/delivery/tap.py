@@ -77,7 +77,7 @@ class Tap:
             raise self._over
         self._news.clear()
         await self._confirm_taken()
-        reading = await self.claim.read(messages=messages, size=size)
+        reading = await self.claim.read(messages=messages, size=size, least=1)
         if self._over is not None:
             # The client's next holder does not know of this reading, and reads again.
             raise self._over

@@ -188,6 +188,7 @@ class Reading:
         upto: the progress that it reached.
         done: there is nothing more: all that was announced up to `upto` has been read.
         own: those of the entries that were queued for the client.
+        large: a message was left, for it is larger than what it may take of the size that was asked for.
     """
 
     entries: list[Entry]
@@ -197,6 +198,7 @@ class Reading:
     upto: Progress
     done: bool
     own: Collection[Entry] = ()
+    large: bool = False
 
     def without(self, pattern: str, others: AbstractSet[str]) -> "Reading":
         """Return the rest for a client that has unsubscribed from a pattern since, and not from the others."""
@@ -259,12 +261,13 @@ class Claim(Protocol):
     number: int
     """No other claim has it; a later claim has a higher one."""
 
-    async def read(self, *, messages: int, size: int) -> Reading:
+    async def read(self, *, messages: int, size: int, least: int) -> Reading:
         """Read on, in order and one copy of each message, at most to what was announced by now. Confirms nothing.
 
         Args:
             messages: at most so many, 1 or more.
-            size: about so many bytes, but at least one message.
+            size: about so many bytes.
+            least: so many messages, 0 or 1, are read whatever their size.
 
         Raises:
             EngineUnavailable: nothing was read.

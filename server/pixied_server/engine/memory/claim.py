@@ -42,14 +42,15 @@ class MemoryClaim:
         self._announcer = announcer
         self._backlog = Backlog(session.sources, self._wanted)
 
-    async def read(self, *, messages: int, size: int) -> Reading:
+    async def read(self, *, messages: int, size: int, least: int) -> Reading:
         """See `engine.abc.Claim`."""
         head = self._announcer.head
-        portion = self._backlog.read(head[0], messages=messages, size=size)
+        portion = self._backlog.read(head[0], messages=messages, size=size, least=least)
         redelivered = bisect_right(portion.entries, self._sent, key=_sequence)
         done = portion.upto == head[0]
         own = self._own(portion.entries)
-        return Reading(portion.entries, redelivered, portion.losses, NOTHING, (portion.upto,), done, own)
+        large = not done and not portion.entries
+        return Reading(portion.entries, redelivered, portion.losses, NOTHING, (portion.upto,), done, own, large)
 
     def _own(self, entries: Iterable[Entry]) -> Collection[Entry]:
         inbox = self._session.inbox

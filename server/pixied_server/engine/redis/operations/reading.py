@@ -1,13 +1,13 @@
 """Reading logs for a link that is behind: one call for each partition, merged by sequence."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import LogName, LogsRead
-from pixied_server.engine.redis.partition.protocol import Partition
+from pixied_server.engine.redis.partition.protocol import Partition, Read
 
 __all__ = ["read_logs"]
 
@@ -25,22 +25,23 @@ async def read_logs(
     by_partition: dict[int, list[LogName]] = {}
     for log in logs:
         by_partition.setdefault(log[1], []).append(log)
-    reads = await asyncio.gather(
-        *[
-            partitions[number].read(
-                [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in some],
-                upto=upto[number],
-                messages=messages,
-                size=size // len(by_partition) + 1,
-            )
-            for number, some in by_partition.items()
-        ]
-    )
+
+    def read(number: int, size: int, least: int) -> Awaitable[Read]:
+        asked = [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in by_partition[number]]
+        return partitions[number].read(asked, upto=upto[number], messages=messages, size=size, least=least)
+
+    share = size // len(by_partition) + 1
+    reads = dict(zip(by_partition, await asyncio.gather(*[read(one, share, 0) for one in by_partition]), strict=True))
+    # One large message from each partition would come to many times the size: they take turns, as readers get on.
+    if large := [number for number, portion in reads.items() if portion.more and not portion.entries]:
+        number = large[sum(after) % len(large)]
+        reads[number] = await read(number, share, 1)
     reached = list(upto)
     entries: list[Entry] = []
     losses: list[Loss] = []
     offsets = dict(logs)
-    for (number, some), portion in zip(by_partition.items(), reads, strict=True):
+    for number, portion in reads.items():
+        some = by_partition[number]
         reached[number] = portion.reached
         entries += portion.entries
         for place, loss in portion.losses:

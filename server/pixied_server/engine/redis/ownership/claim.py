@@ -25,7 +25,7 @@ sequence for a partition says how far a client is in all of its logs there. Two 
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pixied_server.core.backlog import Loss
@@ -33,6 +33,7 @@ from pixied_server.core.channels import logs_of
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import NOTHING, Progress, earlier, later
 from pixied_server.engine.abc import Checkpoint, LogName, Reading
+from pixied_server.engine.redis.ownership.found import Found
 from pixied_server.engine.redis.partition.codec import Start
 from pixied_server.engine.redis.partition.protocol import Partition, Read
 
@@ -40,11 +41,6 @@ __all__ = ["Owner", "RedisClaim", "Starts"]
 
 Starts = Mapping[LogName, Start]
 """Where a client's subscriptions begin, for each log. The log with the pattern "" is its inbox."""
-
-# A read goes on while there is more, until only this share of its size is left.
-_REST = 4
-# Reads of several partitions at once ask for so many bytes of each at least.
-_LEAST = 1_000
 
 
 class Owner(Protocol):
@@ -227,56 +223,39 @@ class RedisClaim:
 
     # Reading
 
-    async def read(self, *, messages: int, size: int) -> Reading:
+    async def read(self, *, messages: int, size: int, least: int) -> Reading:
         """See `engine.abc.Claim`."""
         while True:
-            reading = await self._read(messages, size)
+            reading = await self._read(messages, size, least)
             if reading is None:
                 # A change made the read void: the caller reads again.
                 return Reading([], 0, [], self.progress, self.progress, done=False)
-            if reading.entries or reading.losses or reading.done:
+            if reading.entries or reading.losses or reading.done or reading.upto == reading.begin:
                 return reading
             # The client itself has published all of these messages, and does not get them.
 
-    async def _read(self, messages: int, size: int) -> Reading | None:
+    async def _read(self, messages: int, size: int, least: int) -> Reading | None:
         changed = self._changed
         begin, upto = self.progress, self._owner.received
-        reached = list(later(begin, upto))
-        behind = self._behind(upto)
-        for number in behind:
-            reached[number] = begin[number]
-        found: list[Entry] = []
-        own: set[Entry] = set()
-        losses: list[Loss] = []
-        left, room = messages, size
-        asking = list(behind)
-        while asking and left > 0 and (room > size // _REST or not found):
-            some = asking[: max(1, min(len(asking), left, room // _LEAST))]
-            answers = await asyncio.gather(
-                *[
-                    self._ask(
-                        number, behind[number], upto[number], max(1, left // len(some)), max(1, room // len(some))
-                    )
-                    for number in some
-                ]
-            )
+        found = Found(self._behind(upto), list(later(begin, upto)), messages, size)
+        for number in found.asking:
+            found.reached[number] = begin[number]
+        found.turn(sum(begin))
+        while some := found.next():
+            left, room = found.left // len(some), max(1, found.room // len(some))
+            answers = await asyncio.gather(*[self._ask(found, number, upto, left, room, 0) for number in some])
             if self._changed != changed:
                 return None
-            asking = asking[len(some) :]
             for number, read in zip(some, answers, strict=True):
-                entries = self._new(read, behind[number])
-                found += entries
-                own.update(_own(read, behind[number]))
-                left -= len(read.entries)
-                room -= sum(entry.message.size for entry in read.entries)
-                losses += [loss for _, loss in read.losses]
-                reached[number] = read.reached
-                if read.more:
-                    asking.append(number)
-                    behind[number] = [
-                        (log, max(sequence, read.reached), offset) for log, sequence, offset in behind[number]
-                    ]
-        return self._taken(found, own, losses, begin, reached, done=not asking)
+                found.take(number, read, self._new(read, found.behind[number]))
+            found.narrow(some)
+        if least and found.large and found.left > 0:
+            number = found.large[0]
+            read = await self._ask(found, number, upto, 1, 1, 1)
+            if self._changed != changed:
+                return None
+            found.take(number, read, self._new(read, found.behind[number]))
+        return self._taken(found, begin)
 
     def _behind(self, upto: Progress) -> dict[int, list[tuple[LogName, int, int]]]:
         """Return logs that may have unread messages, by partition, and the sequence and offset each was read to."""
@@ -287,11 +266,12 @@ class RedisClaim:
                 behind.setdefault(log[1], []).append((log, sequence, start.offset))
         return behind
 
-    async def _ask(
-        self, number: int, logs: Sequence[tuple[LogName, int, int]], upto: int, messages: int, size: int
-    ) -> Read:
-        asked = [(pattern or self.client_id, sequence, offset) for (pattern, _), sequence, offset in logs]
-        return await self._owner.partitions[number].read(asked, upto=upto, messages=messages, size=size)
+    async def _ask(self, found: "Found", number: int, upto: Progress, messages: int, size: int, least: int) -> Read:
+        asked = [
+            (pattern or self.client_id, sequence, offset) for (pattern, _), sequence, offset in found.behind[number]
+        ]
+        partition = self._owner.partitions[number]
+        return await partition.read(asked, upto=upto[number], messages=max(1, messages), size=size, least=least)
 
     def _new(self, read: Read, logs: Sequence[tuple[LogName, int, int]]) -> Iterable[Entry]:
         """Return the messages that the client has not got already, through a log that is ahead."""
@@ -312,29 +292,25 @@ class RedisClaim:
                 return True
         return False
 
-    def _taken(
-        self,
-        found: list[Entry],
-        own: Collection[Entry],
-        losses: Sequence[Loss],
-        begin: Progress,
-        reached: Sequence[int],
-        *,
-        done: bool,
-    ) -> Reading:
+    def _taken(self, found: "Found", begin: Progress) -> Reading:
         """Make a reading: redelivered messages first; those of each partition in order."""
-        self._progress = list(map(max, reached, begin))
+        self._progress = list(map(max, found.reached, begin))
         for log, sequence in list(self._ahead.items()):
             if sequence <= self._progress[log[1]]:
                 del self._ahead[log]
-        old = [entry for entry in found if not entry.is_beyond(self.sent)]
-        new = [entry for entry in found if entry.is_beyond(self.sent)]
+        old = [entry for entry in found.entries if not entry.is_beyond(self.sent)]
+        new = [entry for entry in found.entries if entry.is_beyond(self.sent)]
         wanted = [
             [entry for entry in sorted(some, key=_order) if not entry.message.skips(self.client_id)]
             for some in (old, new)
         ]
-        gone = [Loss("" if loss.pattern == self.client_id else loss.pattern, loss.count) for loss in losses]
-        return Reading([*wanted[0], *wanted[1]], len(wanted[0]), _together(gone), begin, self.progress, done, own)
+        losses = _together(
+            Loss("" if loss.pattern == self.client_id else loss.pattern, loss.count) for loss in found.losses
+        )
+        done, large = not found.asking, bool(found.large)
+        return Reading(
+            [*wanted[0], *wanted[1]], len(wanted[0]), losses, begin, self.progress, done, found.own, large=large
+        )
 
     # How far it has got
 
@@ -352,15 +328,6 @@ class RedisClaim:
         self._go_back(fresh)
         self._owner.joined(self)
         return self.progress
-
-
-def _own(read: Read, logs: Sequence[tuple[LogName, int, int]]) -> Iterable[Entry]:
-    """The messages of an inbox, if it is one of the logs."""
-    inbox = next((place for place, (log, _, _) in enumerate(logs) if not log[0]), None)
-    if inbox is not None:
-        for entry, places in zip(read.entries, read.offsets, strict=True):
-            if any(place == inbox for place, _ in places):
-                yield entry
 
 
 def _together(losses: Iterable[Loss]) -> list[Loss]:

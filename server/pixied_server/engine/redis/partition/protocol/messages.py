@@ -76,14 +76,17 @@ class MessagesProtocol(Asker):
         """Forget keys that are older than so many seconds. Returns how many."""
         return self._ask(number, "forget_keys", repr(age), most)
 
-    def read(self, logs: Sequence[tuple[str, int, int]], *, upto: int | None, messages: int, size: int) -> Answer[Read]:
+    def read(
+        self, logs: Sequence[tuple[str, int, int]], *, upto: int | None, messages: int, size: int, least: int = 1
+    ) -> Answer[Read]:
         """Read logs.
 
         Args:
             logs: a pattern or client, and the sequence and offset that it was read to, for each.
             upto: the sequence to read to; None for everything.
             messages: at most so many, 1 or more.
-            size: about so many bytes, but at least one message.
+            size: at most so many bytes.
+            least: so many messages, 0 or 1, are read whatever their size.
         """
 
         def read(result: list[Any]) -> Read:
@@ -102,7 +105,7 @@ class MessagesProtocol(Asker):
             return Read(int(reached), bool(more), gone, entries, offsets)
 
         words = [word for log in logs for word in log]
-        return self._ask(read, "read", messages, size, "" if upto is None else upto, len(logs), *words)
+        return self._ask(read, "read", messages, size, least, "" if upto is None else upto, len(logs), *words)
 
     def pending(self, exact: int, logs: Sequence[tuple[str, int]]) -> Answer[int]:
         """Count the messages of logs beyond a sequence for each, each message once if there are not too many."""

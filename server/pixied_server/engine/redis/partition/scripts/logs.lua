@@ -227,19 +227,20 @@ local function lost(state, from, offset, upto)
   return count, youngest
 end
 
--- Read: at most so many messages and bytes, up to a sequence or "" for all, then logs: name, and the sequence and offset that each
--- was read to. Returns the sequence that all of them were read to, whether there is more, what logs have lost (the log's index, how
+-- Read: at most so many messages and bytes, but so many (0 or 1) whatever their size, up to a sequence or "" for all, then logs:
+-- name, and the sequence and offset that each was read to. Returns the sequence that all of them were read to, whether there is more, what logs have lost (the log's index, how
 -- many, the sequence of the youngest), and the messages: id, time, message, then index and offset of each log that has it.
 function operations.read(a)
-  local most, room, upto, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), ARGV[a + 2], tonumber(ARGV[a + 3])
+  local most, room, least = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+  local upto, count = ARGV[a + 3], tonumber(ARGV[a + 4])
   upto = upto ~= '' and tonumber(upto) or meta.sequence
   local names = {}
-  for index = 1, count do names[index] = ARGV[a + 1 + 3 * index] end
+  for index = 1, count do names[index] = ARGV[a + 2 + 3 * index] end
   states_of(names)
   local reached, found, order = upto, {}, {}
   local each = math.max(2, math.min(most + 1, math.floor(WORK / count)))
   for index, log in ipairs(names) do
-    local state, from = state_of(log), tonumber(ARGV[a + 2 + 3 * index])
+    local state, from = state_of(log), tonumber(ARGV[a + 3 + 3 * index])
     if state and state.n > 0 and state.last > from and upto > from then
       local size = math.max((state.total - state.gone) / state.n, 1)
       local limit = math.max(2, math.min(each, math.floor(2 * room / size) + 2))
@@ -264,8 +265,8 @@ function operations.read(a)
     if sequence > reached then break end
     local one = found[sequence]
     local size = #one[3] + OVERHEAD
-    if number > most or (number > 1 and size > room) then
-      reached = order[number - 1]
+    if number > most or (number > least and size > room) then
+      reached = order[number - 1] or sequence - 1
       break
     end
     room = room - size
@@ -275,7 +276,7 @@ function operations.read(a)
   for index, log in ipairs(names) do
     local state = state_of(log)
     if state then
-      local missing, youngest = lost(state, tonumber(ARGV[a + 2 + 3 * index]), tonumber(ARGV[a + 3 + 3 * index]), reached)
+      local missing, youngest = lost(state, tonumber(ARGV[a + 3 + 3 * index]), tonumber(ARGV[a + 4 + 3 * index]), reached)
       if missing > 0 then losses[#losses + 1] = {index, int(missing), int(youngest)} end
     end
   end

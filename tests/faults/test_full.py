@@ -1,5 +1,6 @@
 """A Redis that has no memory left (`maxmemory`, noeviction)."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from tests.faults.stage import Pixied, reading, running
 from tests.support.caller import until
 from tests.support.link import ack, attach, linked
-from tests.support.redis_servers import Server, single
+from tests.support.redis_servers import Server, cluster, single
 from tests.support.refusals import refused
 
 TEXT = "x" * 10_000
@@ -125,3 +126,25 @@ async def test_a_client_that_is_new_is_refused_and_may_come_when_there_is_room(s
         store("CONFIG", "SET", "maxmemory", 0)
         await pixied.client("/a")
         assert await pixied.taken(client) == [*"123"]
+
+
+async def test_slots_that_no_server_has_keep_nobody_from_making_room() -> None:
+    """A cluster lacks slots, and its other servers have no memory left: what is theirs is published all the same."""
+    with cluster() as servers:
+        terms = ("--redis-partitions", "16", "--redis-timeout", "1s")
+        async with running(servers.url, *terms) as [pixied]:
+            await pixied.client("/**")
+            channels = [f"/{number}" for number in range(40)]
+            servers.uncover()
+            publishing = [pixied.publish(channel, TEXT) for channel in channels]
+            answers = await asyncio.gather(*publishing, return_exceptions=True)
+            theirs = [one for one, answer in zip(channels, answers, strict=True) if not isinstance(answer, Exception)]
+            assert 0 < len(theirs) < len(channels)
+            # What is kept for replicas grows at first, and counts.
+            for channel in theirs * 2:
+                await pixied.publish(channel, *[TEXT] * 10)
+            for master in servers.masters:
+                _fill(master, 5_000_000)
+            for channel in theirs * 8:
+                await pixied.publish(channel, *[TEXT] * 10)
+            assert "maxmemory" in pixied.server.log

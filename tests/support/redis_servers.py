@@ -315,6 +315,13 @@ class Cluster:
         for one in (target, source, *self.masters):
             one("CLUSTER", "SETSLOT", slot, "NODE", _id(target))
 
+    def uncover(self) -> None:
+        """Take the slots of one master away, for good; the other slots are served on."""
+        *_, (first, last, _) = self._ranges()
+        for one in self.servers:
+            one("CONFIG", "SET", "cluster-require-full-coverage", "no")
+            one("CLUSTER", "DELSLOTSRANGE", first, last)
+
     def _ranges(self) -> Iterator[tuple[int, int, int]]:
         whole = next(one for one in self._answering() if b"cluster_state:ok" in one("CLUSTER", "INFO"))
         for first, last, master, *_ in whole("CLUSTER", "SLOTS"):

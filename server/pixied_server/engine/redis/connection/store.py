@@ -189,6 +189,11 @@ class Store:
             except StoreUnavailable as failure:
                 await attempts.pause(failure)
 
+    def known_node_of(self, key: bytes) -> str | None:
+        """Return the name of the server that has a key, as far as is known."""
+        endpoint = self._topology.endpoint(key)
+        return None if endpoint is None else str(endpoint)
+
     async def info(self) -> Mapping[str, Mapping[str, str]]:
         """Return INFO of each server that has keys, by the server's name.
 

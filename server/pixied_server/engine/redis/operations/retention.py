@@ -97,8 +97,7 @@ class Retention:
         return await asyncio.shield(self._squeezing[server])
 
     async def _squeeze(self, server: str) -> bool:
-        servers = await asyncio.gather(*[partition.server() for partition in self._process.partitions])
-        there = [one for one, at in zip(self._process.partitions, servers, strict=True) if at == server]
+        there = [one for one in self._process.partitions if one.known_server == server]
         oldest = await _look(there, at_once=True)
         now = asyncio.get_running_loop().time()
         at, held = self._squeezed.get(server, (-_VAIN, 0))

@@ -157,6 +157,11 @@ class Calls:
         self._answer([operation], answer, wire)
         return await operation.result
 
+    @property
+    def known_server(self) -> str | None:
+        """The name of the server that has the partition, as far as is known."""
+        return self._store.known_node_of(self.key)
+
     async def server(self) -> str:
         """Return the name of the server that has the partition.
 

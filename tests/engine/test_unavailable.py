@@ -22,6 +22,7 @@ class Unsteady:
         failing: the operations that fail.
         unreadable: the ids of clients whose claims can't be read.
         unreleasable: the ids of clients whose claims can't be released.
+        error: with what it fails.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -30,6 +31,7 @@ class Unsteady:
         self.__dict__["failing"] = set[str]()
         self.__dict__["unreadable"] = set[str]()
         self.__dict__["unreleasable"] = set[str]()
+        self.__dict__["error"] = EngineUnavailable("connection refused")
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.engine, name, value)
@@ -42,7 +44,7 @@ class Unsteady:
         async def unsteady(*args: Any, **named: Any) -> Any:
             refused = self.unreleasable if name == "release" else ()
             if name in self.failing or any(getattr(one, "client_id", "") in refused for one in args):
-                raise EngineUnavailable("connection refused")
+                raise self.error
             own = [one.claim if isinstance(one, UnsteadyClaim) else one for one in args]
             outcome = await operation(*own, **named)
             return UnsteadyClaim(outcome, self.unreadable) if name == "claim" else outcome
@@ -189,13 +191,17 @@ async def test_a_link_lets_go_of_everyone_though_the_store_fails(open_bench: Ope
             assert set(after.attached.values()) == {"ann", "bob"}
 
 
+@pytest.mark.parametrize(
+    "error", [EngineUnavailable("connection refused"), RuntimeError("a defect")], ids=["foreseen", "not"]
+)
 async def test_a_link_says_that_the_store_did_not_take_one_client_back(
-    open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+    open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """Whether it is the only one or one of many, and all others are given up."""
     monkeypatch.setattr(link, "_SLICE", 1)
     async with open_bench(Limits()) as bench:
         unsteady = UnsteadyBench(bench)
+        unsteady.engine.__dict__["error"] = error
         site = Site(unsteady)
         await site.create("ann", "bob")
         for names in (("ann",), ("ann", "bob")):
@@ -203,7 +209,7 @@ async def test_a_link_says_that_the_store_did_not_take_one_client_back(
             for name in names:
                 await site.attach(name, front)
             unsteady.engine.unreleasable.add(site.ids["ann"])
-            with pytest.raises(EngineUnavailable):
+            with pytest.raises(type(error), match=str(error)):
                 await front.lose()
             unsteady.engine.unreleasable.clear()
             assert site.hub.held == 0

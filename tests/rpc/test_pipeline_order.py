@@ -142,7 +142,7 @@ async def test_what_is_about_many_clients_is_under_way_alone(other: wire.Operati
     assert await _together(other, _SUBSCRIBERS, other) == [[0], [1], [2]]
 
 
-@pytest.mark.parametrize(("name", "most"), [("dequeue_for", 20), ("ping_client", 500)])
+@pytest.mark.parametrize(("name", "most"), [("dequeue_for", 20), ("subscribed_to", 20), ("ping_client", 500)])
 async def test_so_many_are_under_way_together_at_most(name: str, most: int) -> None:
     """Their answers are kept until all of them have answered: of those that may be large there are fewer."""
     groups = await _together(*[_of(f"client{number}", name) for number in range(most * 2 + 1)])

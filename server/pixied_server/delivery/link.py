@@ -261,22 +261,27 @@ class Link:
         Raises:
             PixiedError: the store did not confirm some releases; these clients are no longer held here either.
         """
-        failures: list[PixiedError] = []
+        failures: list[Exception] = []
         attached = list(self._attachments.values())
         for begin in range(0, len(attached), _SLICE):
-            failures += await self._let_go(attached[begin : begin + _SLICE])
+            try:
+                failures += await self._let_go(attached[begin : begin + _SLICE])
+            except Exception as error:  # noqa: BLE001 - the others would stay with a link that is gone
+                failures.append(error)
             await asyncio.sleep(0)
         self._own.clear()
         self._own_sent.clear()
         if failures:
             raise failures[0]
 
-    async def _let_go(self, some: Sequence[Attachment]) -> list[PixiedError]:
+    async def _let_go(self, some: Sequence[Attachment]) -> Sequence[Exception]:
         """Release clients. Return the errors of those that the store did not confirm."""
         letting = (self._hub.let_go(attachment.claim.client_id, attachment) for attachment in some)
-        outcomes = await self._hub.engine.together(letting)
-        for attachment in some:
-            self._remove(attachment)
+        try:
+            outcomes = await self._hub.engine.together(letting)
+        finally:
+            for attachment in some:
+                self._remove(attachment)
         return [one for one in outcomes if isinstance(one, PixiedError)]
 
     async def _confirm_own(self, some: Iterable[Attachment]) -> None:

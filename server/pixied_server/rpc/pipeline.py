@@ -19,7 +19,7 @@ __all__ = ["PipelineServicer"]
 # So many operations are done together at most, and so many with large answers: these are kept until all have answered.
 _TOGETHER = 500
 _LARGE_TOGETHER = 20
-_LARGE = frozenset({"dequeue_for"})
+_LARGE = frozenset({"dequeue_for", "subscribed_to"})
 # Operations that make something that no operation before them can name.
 _NEW = frozenset({"create_client", "generate_namespace"})
 _RESULTS = tag(wire.PipelineResponse.RESULTS_FIELD_NUMBER)

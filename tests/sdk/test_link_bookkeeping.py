@@ -8,12 +8,12 @@ from typing import Any, cast
 import grpc
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sdk.made_up import welcome
+from tests.sdk.made_up import Event, Frames, attached, detached, front_end_of, welcome
 from tests.sdk.servers import PATIENCE
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
-from pixied_client import Attachment, Delivery, FrontEnd
+from pixied_client import Attachment, Delivery, FrontEnd, Gap
 from pixied_client.frame_writer import FrameWriter
 from pixied_client.kept_stream import Connection
 from pixied_client.link import Link
@@ -120,6 +120,42 @@ def test_forgotten_confirmations() -> None:
     writer.client_ack(1, 3)
     writer.forget(1)
     assert commands(writer) == []
+
+
+async def test_a_confirmation_that_waits_when_its_client_goes() -> None:
+    """What a client confirmed is not sent any more once the server has detached the client."""
+    sent: list[str | None] = []
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        frames = aiter(requests)
+        await anext(frames)  # the hello
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        await anext(frames)  # the attach
+        delivery = attach_pb2.Delivery(number=1, batches=[attach_pb2.Batch(handles=[0])])
+        gap = attach_pb2.ClientGap(handles=[0], gap=message_pb2.Gap(channel="/a", lost=1))
+        # In one frame: no command can be sent between two of its events.
+        events = [attached(0), Event(delivery=delivery), Event(gap=gap), detached(0)]
+        yield attach_pb2.AttachResponse(events=events)
+        async for frame in frames:
+            for command in frame.commands:
+                sent.append(command.WhichOneof("command"))
+                if command.HasField("attach"):
+                    yield attach_pb2.AttachResponse(events=[attached(command.attach.handle)])
+                if command.HasField("detach"):
+                    yield attach_pb2.AttachResponse(events=[detached(command.detach.handle)])
+
+    def confirm(attachment: Attachment, _: Gap) -> None:
+        attachment.confirm(1)
+        confirmed.append(attachment)
+
+    confirmed: list[Attachment] = []
+    async with front_end_of(attach, on_gap=confirm) as front_end:
+        gone = await front_end.attach("ann", explicit=True)
+        assert confirmed == [gone]
+        assert gone.detached
+        async with await front_end.attach("bob") as next_one:
+            assert next_one.handle == gone.handle
+    assert [kind for kind in sent if kind != "ack"] == ["attach", "detach"]
 
 
 def test_frames_have_room() -> None:

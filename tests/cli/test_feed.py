@@ -114,7 +114,7 @@ def test_a_lone_line_waits_for_a_limited_rate_as_long_as_it_takes() -> None:
 
 def test_a_server_that_is_gone_ends_it() -> None:
     """No line is to blame for a server that does not answer; what was done is known."""
-    publisher = Publisher({"2": [Unavailable("gone", code=grpc.StatusCode.UNAVAILABLE)]})
+    publisher = Publisher({"2": [Unavailable("gone")]})
     feed = publisher.feed()
     arriving = [[line(1).encode()], [line(2).encode()]]
     first, second = batches(arriving)

@@ -70,6 +70,20 @@ def test_details() -> None:
     assert error.retry_after == 1.5
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.Unavailable("gone"), grpc.StatusCode.UNAVAILABLE),
+        (errors.closed("here:1"), grpc.StatusCode.UNAVAILABLE),
+        (errors.DeadlineExceeded("late"), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (PixiedError("odd"), grpc.StatusCode.UNKNOWN),
+    ],
+)
+def test_an_error_that_no_server_sent_has_its_code(error: PixiedError, code: grpc.StatusCode) -> None:
+    """Who looks at the code alone finds what gRPC would say of such a failure."""
+    assert error.code is code
+
+
 def test_no_details() -> None:
     """Without details there is no field, and no time to try again."""
     error = from_status(status_of("INTERNAL", code=code_pb2.INTERNAL))

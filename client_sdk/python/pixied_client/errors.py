@@ -57,21 +57,23 @@ class PixiedError(Exception):
     """
 
     reason: str = ""
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
 
     def __init__(
         self,
         message: str,
         *,
-        code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
+        code: grpc.StatusCode | None = None,
         reason: str | None = None,
         field: str | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code
         self.field = field
         self.retry_after = retry_after
+        if code is not None:
+            self.code = code
         if reason is not None:
             self.reason = reason
 
@@ -79,9 +81,13 @@ class PixiedError(Exception):
 class Unavailable(PixiedError):
     """The server could not be reached, or the connection broke before it answered."""
 
+    code = grpc.StatusCode.UNAVAILABLE
+
 
 class DeadlineExceeded(PixiedError):
     """No answer came in time. Whether the operation was done is unknown."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class ClientUnknown(PixiedError):
@@ -298,12 +304,12 @@ def draining(closing: message_pb2.Closing) -> Draining:
 
 def closed(address: str) -> Unavailable:
     """Make the error of a call or stream whose connection was closed on this side."""
-    return Unavailable(f"the connection to pixied at {address} was closed here", code=grpc.StatusCode.UNAVAILABLE)
+    return Unavailable(f"the connection to pixied at {address} was closed here")
 
 
 def _of_transport(code: grpc.StatusCode, details: str, address: str) -> PixiedError:
     if code is grpc.StatusCode.UNAVAILABLE:
-        return Unavailable(f"cannot reach pixied at {address}: {details}", code=code)
+        return Unavailable(f"cannot reach pixied at {address}: {details}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(f"no answer in time from pixied at {address}", code=code)
+        return DeadlineExceeded(f"no answer in time from pixied at {address}")
     return PixiedError(f"the call to pixied at {address} failed with {code.name}: {details}", code=code)

@@ -50,7 +50,7 @@ class Connection:
     def unavailable(self) -> Unavailable:
         """Make the error of something that waited in vain for a connection."""
         why = self.trouble.message if self.trouble else f"pixied at {self.address} did not answer in time"
-        return Unavailable(why, code=grpc.StatusCode.UNAVAILABLE)
+        return Unavailable(why)
 
 
 class Ending(NamedTuple):
@@ -201,13 +201,13 @@ class KeptStream(ABC):
         except StreamProtocol as error:
             return error
         except TimeoutError:
-            return _unavailable(f"pixied at {address} is silent")
+            return Unavailable(f"pixied at {address} is silent")
         except asyncio.CancelledError:
             if being_cancelled():
                 raise
             # grpc's way of saying that its own side ended the call, such as after a failed write.
-            return _unavailable(f"the {self.kind} to pixied at {address} was cut")
-        return _unavailable(f"pixied at {address} ended the {self.kind}")
+            return Unavailable(f"the {self.kind} to pixied at {address} was cut")
+        return Unavailable(f"pixied at {address} ended the {self.kind}")
 
     async def _read(self, stream: Any) -> Any:
         patience = self._patience()
@@ -229,8 +229,4 @@ class KeptStream(ABC):
 
 def closed() -> Unavailable:
     """Make the error of something that is asked of a front-end which was closed."""
-    return _unavailable("this front-end is closed")
-
-
-def _unavailable(message: str) -> Unavailable:
-    return Unavailable(message, code=grpc.StatusCode.UNAVAILABLE)
+    return Unavailable("this front-end is closed")

@@ -222,8 +222,8 @@ class Pipeline(KeptStream):
     def _in_vain(self) -> PixiedError:
         if not self.up:
             return self.connection.unavailable()
-        message = f"pixied at {self.connection.address} did not answer within {self.connection.timeout:g} s"
-        return DeadlineExceeded(message, code=grpc.StatusCode.DEADLINE_EXCEEDED)
+        connection = self.connection
+        return DeadlineExceeded(f"pixied at {connection.address} did not answer within {connection.timeout:g} s")
 
 
 def _settle(pending: _Pending, result: pipeline_pb2.OperationResult) -> None:
@@ -262,5 +262,4 @@ def _fail(several: Iterable[_Pending], error: PixiedError) -> None:
 
 
 def _unknown_outcome(pending: _Pending, error: PixiedError) -> Unavailable:
-    message = f"{error.message}; the outcome of {pending.call.rpc.field} is unknown"
-    return Unavailable(message, code=grpc.StatusCode.UNAVAILABLE)
+    return Unavailable(f"{error.message}; the outcome of {pending.call.rpc.field} is unknown")

@@ -33,7 +33,7 @@ class _Frames(Generic[T]):
 
     def _ended(self) -> PixiedError:
         broken = f"the stream from pixied at {self._address} ended"
-        return self._feed.ending or Unavailable(broken, code=grpc.StatusCode.UNAVAILABLE)
+        return self._feed.ending or Unavailable(broken)
 
 
 class Stream(_Frames[T]):

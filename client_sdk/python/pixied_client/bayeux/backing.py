@@ -5,8 +5,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-import grpc
-
 from pixied_client.errors import PixiedError, Unavailable
 from pixied_client.front_end import FrontEnd
 
@@ -39,7 +37,7 @@ class Backing:
             Unavailable: pixied refuses it for good, or it was closed.
         """
         if self._stop.is_set():
-            raise _unavailable("this front-end is closed")
+            raise Unavailable("this front-end is closed")
         if self._ready is None or self._keeper is None or self._keeper.done():
             self._ready = asyncio.get_running_loop().create_future()
             self._keeper = asyncio.create_task(self._keep(self._ready), name="bayeux-backing")
@@ -66,10 +64,6 @@ class Backing:
             _log.error("pixied refuses this front-end: %s", errors.exceptions[0])
         finally:
             if not ready.done():
-                ready.set_exception(_unavailable("the front-end could not be opened"))
+                ready.set_exception(Unavailable("the front-end could not be opened"))
                 with contextlib.suppress(Unavailable):
                     ready.result()  # whether anyone waits for it or not
-
-
-def _unavailable(message: str) -> Unavailable:
-    return Unavailable(message, code=grpc.StatusCode.UNAVAILABLE)

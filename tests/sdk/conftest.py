@@ -1,6 +1,7 @@
 """The server that tests share, and the three ways of carrying out an operation."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -21,7 +22,8 @@ def server() -> Iterator[Server]:
 def no_callback_fails_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """What fails in a callback of the event loop is only logged; here it fails the test."""
     yield
-    failed = [record.getMessage() for record in caplog.get_records("call") if record.name == "asyncio"]
+    # With its traceback, for only that says whose code it was.
+    failed = [logging.Formatter().format(record) for record in caplog.get_records("call") if record.name == "asyncio"]
     assert [text for text in failed if "Exception in callback" in text and "pixied_client" in text] == []
 
 

@@ -25,7 +25,11 @@ __all__ = ["main"]
 
 OURS = ("pixied_server", "pixied_client", "tests", "conftest")
 # Plugins are imported before pytest could rewrite their assertions, which are not what is tested here.
-ARGUMENTS = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+# There is one alarm in a process, and it is ours: pytest-timeout would take it, and many a fault would never end.
+ARGUMENTS = (
+    *("-q", "--timeout=0", "-p", "no:randomly", "-p", "no:cacheprovider"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+)
 # Seconds, and so many times what it took without a fault, until a test has noticed by not ending.
 LEAST, TIMES = 10.0, 10.0
 _PR_SET_PDEATHSIG = 1

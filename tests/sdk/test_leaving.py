@@ -1,10 +1,12 @@
 """The end of things: front-ends, calls and streams that are closed while something goes on."""
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from typing import Any
 
 import grpc
@@ -31,6 +33,23 @@ async def test_no_task_is_left() -> None:
             await until(lambda: front_end.connected)
         left = [repr(task) for task in asyncio.all_tasks() - before]
     assert [task for task in left if "pixied_client" in task or "asyncio/locks" in task] == []
+
+
+async def test_nothing_of_a_front_end_that_was_left_is_kept() -> None:
+    """What was given to it can go at once, however long its operations might have taken."""
+
+    class Chance:
+        def __call__(self) -> float:
+            return 0.5
+
+    async with server_of(link()) as address:
+        chance = Chance()
+        async with FrontEnd(address, "test", timeout=3_600.0, chance=chance) as front_end:
+            await front_end.subscribed_to("ann")
+        kept = weakref.ref(chance)
+        del chance, front_end
+        gc.collect()
+        assert kept() is None
 
 
 async def test_attach_while_closing() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from copy import copy
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -207,17 +207,15 @@ class Pipeline(KeptStream):
         """Fail what is overdue. One timer serves all, for all have the same time: the first is the next to be due."""
         self._timer = None
         now = self._loop.time()
-        for pending in chain(self._sent, self._waiting):
-            if pending.future.done():
-                continue
-            if pending.deadline > now:
-                self._timer = self._loop.call_at(pending.deadline, self._expire)
-                break
+        for pending in takewhile(lambda pending: pending.deadline <= now, chain(self._sent, self._waiting)):
             pending.fail(self._in_vain())
         # Without a connection no frame would clear them away, and they would keep the room of who comes after.
         while self._waiting and self._waiting[0].future.done():
             self._waiting.popleft()
         self._call_next()
+        later = (pending.deadline for pending in chain(self._sent, self._waiting) if pending.deadline > now)
+        if next_due := next(later, None):
+            self._timer = self._loop.call_at(next_due, self._expire)
 
     def _in_vain(self) -> PixiedError:
         if not self.up:

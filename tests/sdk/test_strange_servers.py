@@ -175,6 +175,31 @@ async def test_room_of_the_overdue() -> None:
         assert await in_time == []
 
 
+async def test_room_of_the_overdue_is_given_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever came later and waits for room gets it when those before it are overdue, though nothing was sent."""
+    go_on = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    clock, passed = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: clock() + passed)
+
+    async def slow_link(requests: Frames, context: Any) -> Frames:
+        await go_on.wait()
+        async for frame in link()(requests, context):
+            yield frame
+
+    async with front_end_of(slow_link, timeout=PATIENCE, max_pending=2) as front_end:
+        overdue = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(2)]
+        await asyncio.sleep(0)
+        passed += PATIENCE / 2
+        waiting = asyncio.create_task(front_end.subscribed_to("bob"))
+        await asyncio.sleep(0)
+        passed += PATIENCE / 2
+        outcomes = await asyncio.gather(*overdue, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
+        go_on.set()
+        assert await waiting == []
+
+
 async def test_events_of_a_newer_server() -> None:
     """An event that this SDK does not know is passed over."""
     async with front_end_of(link(Event(), attach=attached)) as front_end:

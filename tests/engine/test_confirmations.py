@@ -79,6 +79,27 @@ async def test_an_older_confirmation_while_catching_up_takes_back_nothing(
     assert (texts(taken), taken.redelivered) == ([*"34567"], 1)
 
 
+@pytest.mark.parametrize("released", [True, False])
+async def test_an_older_cursor_takes_back_nothing(site: Site, *, released: bool) -> None:
+    """A client that names the cursor of an earlier batch than it has confirmed gets nothing again."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    old = site.front_end("old")
+    await site.attach("ann", old, explicit=True)
+    await old.read()
+    for number in range(4):
+        await site.publish("/a", str(number))
+        await old.read()
+    await old.client_ack("ann", 3)
+    cursor = old.deliveries[0].batches[0].cursor
+    if released:
+        await old.lose()
+    new = site.front_end("new")
+    await site.attach("ann", new, explicit=True, cursor=cursor)
+    await new.read()
+    assert new.texts("ann") == new.marked("ann") == ["3"]
+
+
 async def test_one_confirmation_for_many_deliveries(site: Site) -> None:
     """A link that confirms the last of many deliveries has confirmed all: what was queued in them is forgotten."""
     await site.create("ann", "bob")

@@ -10,6 +10,8 @@ import { ScriptedCall, turn } from './scripted';
 const item = (length: number): FrameItem => ({ bytes: new Uint8Array(length) });
 /** How long each item of each frame is. */
 const lengths = ({ frames }: ScriptedCall): number[][] => frames.map((frame) => frame.map(({ bytes }) => bytes.length));
+/** More frames than any of these tests needs. */
+const MANY = 100;
 
 describe('a frame writer', () => {
   let call: ScriptedCall;
@@ -27,6 +29,7 @@ describe('a frame writer', () => {
     let frames = -1;
     while (frames !== call.frames.length) {
       frames = call.frames.length;
+      assert(frames <= MANY, 'frames are written without end');
       await turn();
       call.flush();
     }

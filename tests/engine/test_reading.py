@@ -527,3 +527,21 @@ async def test_little_more_is_read_than_is_sent(open_slow_site: OpenSlowSite) ->
         await front.drain()
         assert front.texts("ann") == [*large[:8], *large[20:]]
         assert front.lost == {"ann": {"/a": 12}}
+
+
+async def test_what_nobody_on_a_link_wants_any_more_is_not_read_for_it(open_slow_site: OpenSlowSite) -> None:
+    """A link that has to read a pattern's log asks for nothing once the pattern's last recipient has left."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        await site.publish("/a", "0")
+        await site.bench.settle()
+        await front.read()
+        await site.publish("/a", *"123")
+        await site.bench.settle()
+        assert front.link.behind
+        await site.unsubscribe("ann", "/a")
+        await front.drain()
+        assert front.texts("ann") == ["0"]
+        assert site.engine.reads[LINK] == 0

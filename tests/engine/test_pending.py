@@ -5,6 +5,8 @@ from tests.engine.benches import Limits
 from tests.engine.conftest import OpenSite
 from tests.engine.site import Site, texts
 
+from pixied_server.core.backlog import Loss
+
 
 async def pending(site: Site, *names: str) -> list[int]:
     """What GetClient says."""
@@ -132,6 +134,19 @@ async def test_what_was_for_others_is_pending_while_something_before_it_is(site:
         await front.read()
         assert await pending(site, "ann") > [0]
     assert texts(await site.dequeue("ann")) == ["1"]
+
+
+async def test_what_those_who_left_had_lost_keeps_nothing_pending(site: Site) -> None:
+    """A loss that nobody is to be told of any more does not hold up what the link has passed since."""
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    await site.subscribe("bob", "/b")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/b", "1", by="bob", exclude=True)
+        await front.read()
+        site.hub.missed(Loss("/a", 1, sequence=1 << 40))
+        await site.unsubscribe("ann", "/a")
+        assert await pending(site, "bob") == [0]
 
 
 async def test_what_is_confirmed_by_one_holder_is_not_pending_for_the_next(site: Site) -> None:

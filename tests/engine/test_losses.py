@@ -196,7 +196,7 @@ async def test_losses_of_clients_that_left_are_not_kept() -> None:
     """What a link that is behind will not find any more takes the same memory however many have come and gone."""
     site = Site(MemoryBench(Limits(log_messages=1)), outbox=1)
     await site.create("stays", "leaves")
-    await site.subscribe("stays", "/a")
+    await site.subscribe("stays", "/a", "/of/**")
     async with site.attached("stays", "leaves", window=1) as front:
         await site.publish("/a", "0")
         await front.read()

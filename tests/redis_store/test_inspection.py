@@ -1,14 +1,9 @@
 """What is found about servers before they are relied on."""
 
-import re
-from pathlib import Path
-
 from tests.redis_store.conftest import Opened
 from tests.redis_store.scripts import KEYS
 from tests.support.redis_servers import Cluster, Server, single
 
-import pixied_server.engine.redis
-from pixied_server.engine.redis.connection.inspection import COMMANDS
 from pixied_server.engine.redis.connection.store import Severity
 
 
@@ -95,10 +90,3 @@ async def test_each_server_of_a_cluster(a_cluster: Cluster, opened: Opened) -> N
         found = await store.inspect(KEYS[0])
     assert len(found) == 3
     assert all("appendonly yes" in one.text for one in found)
-
-
-def test_all_commands_are_looked_at() -> None:
-    """Each command of the scripts is one that is looked for."""
-    folder = Path(pixied_server.engine.redis.__path__[0])
-    used = {name for path in folder.glob("*.lua") for name in re.findall(r"call\(['\"]([A-Z]+)", path.read_text())}
-    assert used <= set(COMMANDS)

@@ -54,9 +54,13 @@ PACKAGES = {
     "memory": Package(("server/pixied_server/engine/memory/*.py", "server/pixied_server/engine/limits.py"), _MEMORY),
     "delivery": Package(("server/pixied_server/delivery/*.py",), _BOTH),
     "rpc": Package(("server/pixied_server/rpc/*.py",), _BOTH),
+    # Without those whose every run waits for replicas.
     "redis": Package(
-        ("server/pixied_server/engine/redis/*.py",),
-        Suite(("tests/engine", "tests/redis_store", "tests/counts"), rf"\[memory|{_LEFT_OUT}|test_(cluster|sentinel)"),
+        ("server/pixied_server/engine/redis/**/*.py",),
+        Suite(
+            ("tests/engine", "tests/redis_store", "tests/distributed", "tests/counts"),
+            rf"\[memory|{_LEFT_OUT}|test_(histories|replicas)",
+        ),
         aim=90,
     ),
     # Without those that build the package or look at a program from outside.

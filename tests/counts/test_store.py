@@ -30,6 +30,8 @@ async def test_as_many_commands_for_many_as_for_few(server: Server, *, attached:
     assert few == many
     assert (few["evalsha"], few["xadd"], few["spublish"]) == (1, 1, 1)
     assert not WHOLESALE & few.keys()
+    # Only who demands replicas waits for them.
+    assert not {"wait", "eval"} & few.keys()
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "without a key"])

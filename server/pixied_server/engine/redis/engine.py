@@ -334,7 +334,7 @@ class RedisEngine:
 
     async def watch(self) -> None:
         """See `engine.abc.Engine`."""
-        self.subscriber.watch(watching=True)
+        self.subscriber.watch()
         await self.upkeep.beat()
         await self._events.ask_for()
         await self.subscriber.barrier((0,))

@@ -133,15 +133,12 @@ class Subscriber:
         log.followers += 1
         return log.ready
 
-    def watch(self, *, watching: bool) -> None:
-        """Begin or stop receiving the events of other processes."""
-        self._watching = watching
+    def watch(self) -> None:
+        """Begin to receive the events of other processes. They send none when nobody here wants any."""
+        self._watching = True
         one = self._all[0]
         if one.pubsub is not None:
-            if watching:
-                self._subscribe(one, [one.events])
-            else:
-                one.pubsub.unsubscribe(one.events)
+            self._subscribe(one, [one.events])
 
     def appended(self, partition: int, sequence: int, offsets: Mapping[str, int]) -> None:
         """Remember a message that this process has appended to logs, followed or not.

@@ -58,6 +58,15 @@ async def test_own_refusals(server: Server, opened: Opened) -> None:
             await store.run(KEYS, COUNT, [])
 
 
+async def test_a_script_that_breaks_half_way_is_not_run_again(server: Server, opened: Opened) -> None:
+    """Though its command's error is one that stands for nothing done, where it is the answer to a command alone."""
+    half = Script("#!lua\nredis.call('INCR', KEYS[1])\nerror({err = 'TRYAGAIN later'})")
+    async with opened(server.url) as store:
+        with pytest.raises(StoreFault, match="TRYAGAIN"):
+            await store.run(KEYS, half, [])
+        assert await store.run(KEYS, READ, []) == b"1"
+
+
 async def test_restart(opened: Opened) -> None:
     """A killed server's calls fail at once and may have been done; later ones wait for its return, and then are."""
     with single(aof=True) as server:

@@ -1,0 +1,168 @@
+"""What a pixied does by the clock, by itself: it ends, sweeps, writes down and repairs what nobody asks it to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from unittest.mock import patch
+
+import pytest
+from tests.distributed.gate import gate
+from tests.distributed.outage import until
+from tests.distributed.pair import Pair, opened
+from tests.engine.benches import Limits
+from tests.engine.site import Site
+from tests.support.caller import until as until_it
+
+from pixied_server.delivery.events import DetachReason
+from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.redis.upkeep import upkeep
+
+
+def _engine(site: Site) -> RedisEngine:
+    assert isinstance(site.engine, RedisEngine)
+    return site.engine
+
+
+@asynccontextmanager
+async def _running(*sites: Site) -> AsyncIterator[None]:
+    """These do their periodic work while the context lasts."""
+    tasks = [asyncio.create_task(site.engine.run()) for site in sites]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _holds(pair: Pair, **expected: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        held = await pair.there.engine.holdings()
+        return all(getattr(held, name) == count for name, count in expected.items())
+
+    return holds
+
+
+async def test_sessions_end_by_themselves(pair: Pair) -> None:
+    """Who holds the client is told."""
+    await pair.here.create("ann", timeout=1.0)
+    front = pair.there.front_end()
+    await pair.there.attach("ann", front, expires=True)
+    await pair.read(front)
+    async with _running(pair.here):
+        pair.here.clock.advance(1.1)
+        await until_it(_holds(pair, clients=0))
+    await pair.read(front)
+    assert front.detached == [("ann", DetachReason.EXPIRED, "timed out")]
+
+
+async def test_what_is_too_old_goes_by_itself(store_url: str) -> None:
+    """Messages after their age, also when they are many more than go in one call."""
+    async with opened(store_url, Limits(log_age=400.0)) as pair:
+        await pair.here.create("ann", timeout=3_600.0)
+        await pair.here.subscribe("ann", "/a")
+        await pair.here.publish("/a", *map(str, range(1_200)))
+        pair.here.clock.advance(399.0)
+        await pair.here.publish("/a", "young")
+        async with _running(pair.here):
+            pair.here.clock.advance(2.0)
+            await until_it(_holds(pair, messages=1))
+
+
+async def test_what_was_cut_off_is_finished_by_itself(pair: Pair) -> None:
+    """A Subscribe whose process died is undone."""
+    await pair.here.create("ann", timeout=600.0)
+    with gate(pair.here, "join") as joined:
+        subscribing = asyncio.create_task(pair.here.subscribe("ann", "/a"))
+        async with asyncio.timeout(10):
+            await joined.reached.wait()
+        async with _running(pair.there):
+            pair.here.clock.advance(4.0)
+            await until_it(_holds(pair, channels=0))
+    await asyncio.wait([subscribing])
+
+
+async def test_a_subscription_that_the_store_lost_is_repaired_by_itself(pair: Pair) -> None:
+    """The client is a member of its pattern again."""
+    await pair.here.create("ann", timeout=600.0)
+    await pair.here.subscribe("ann", "/a")
+    await _engine(pair.there).process.home("/a").part("/a", pair.here.ids["ann"], wild=False)
+
+    async def is_received() -> bool:
+        return (await pair.here.publish("/a", "1"))[0].matched == 1
+
+    assert not await is_received()
+    async with _running(pair.there):
+        await until_it(is_received)
+
+
+async def test_work_that_fails_is_done_again(pair: Pair) -> None:
+    """A store that does not answer, or a fault, ends no periodic work."""
+    await pair.here.create("ann", timeout=1.0)
+    engine = _engine(pair.here)
+    sweep, failures = engine.upkeep._sweep, [RuntimeError("a fault"), RuntimeError("another")]
+
+    async def fails_at_first() -> None:
+        if failures:
+            raise failures.pop()
+        await sweep()
+
+    with patch.object(engine.upkeep, "_sweep", fails_at_first):
+        async with _running(pair.here):
+            await until(lambda: not failures)
+            pair.here.clock.advance(1.1)
+            await until_it(_holds(pair, clients=0))
+
+
+async def test_one_of_several_leads(pair: Pair) -> None:
+    """Another one takes over once it has been silent for as long as its lease."""
+    here, there = _engine(pair.here).upkeep, _engine(pair.there).upkeep
+    async with _running(pair.here):
+        await until(here._leads.is_set)
+        async with _running(pair.there):
+            await asyncio.sleep(1.1)  # for what must not happen: it would have taken the lease by then
+            assert not there._leads.is_set()
+    pair.here.clock.advance(2.1)
+    async with _running(pair.there):
+        await until(there._leads.is_set)
+        async with _running(pair.here):
+            await until(lambda: not here._leads.is_set())
+
+
+@pytest.mark.parametrize(("missed", "judges"), [(2.5, True), (3.5, False)])
+async def test_who_was_away_itself_gives_the_others_time(pair: Pair, missed: float, *, judges: bool) -> None:
+    """A pixied that missed its own heartbeats can't judge others: they may not have reached the store either."""
+    await pair.here.create("ann")
+    front = pair.there.front_end("front")
+    await pair.there.attach("ann", front)
+    engine = _engine(pair.here)
+    async with _running(pair.here):
+        await until(engine.upkeep._leads.is_set)
+    began = monotonic() + 100.0
+
+    async def owner_after_beat(seconds: float) -> str:
+        with patch.object(upkeep, "monotonic", lambda: began + seconds):
+            await engine.upkeep.beat()
+        return (await pair.here.look_at("ann")).front_end
+
+    for seconds in (0.0, 2.5, 5.0):
+        await owner_after_beat(seconds)
+    # The other one has sent none for longer than it takes to be dead.
+    pair.here.clock.advance(6.0)
+    assert await owner_after_beat(5.0 + missed) == ("" if judges else "front")
+    if not judges:
+        assert await owner_after_beat(5.0 + missed + 2.5) == "front"
+        assert await owner_after_beat(5.0 + missed + 5.0) == ""
+
+
+async def test_who_leaves_is_gone_at_once(store_url: str) -> None:
+    """A pixied that stops is no process of the store any more: nobody waits for it, or reaps it."""
+    async with opened(store_url) as pair:
+        processes = _engine(pair.here).process.partitions[0].processes
+        assert len(await processes()) == 2
+        async with opened(store_url, prefix=pair.prefix):
+            assert len(await processes()) == 4
+        assert len(await processes()) == 2
+        await pair.reap(pair.here, pair.there)
+        assert await processes() == [_engine(pair.here).process.name]

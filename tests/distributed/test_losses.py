@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
@@ -117,3 +118,28 @@ async def test_a_loss_is_told_though_reading_what_was_missed_fails_at_first(stor
         first, *rest = front.texts("ann")
         assert (first, rest[-1]) == ("first", "999")
         assert front.lost["ann"] == {"/a": 1_000 - len(rest)}
+
+
+@pytest.mark.parametrize("joined", [True, False], ids=["live", "behind"])
+async def test_what_an_inbox_has_lost_unheard_is_told(store_url: str, *, joined: bool) -> None:
+    """Queued messages that were announced to nobody, and are gone by the time they are looked for, are a gap."""
+    async with opened(store_url, Limits(log_messages=2)) as pair:
+        await pair.here.create("ann")
+        front = pair.here.front_end()
+        await pair.here.attach("ann", front)
+        if joined:
+            await pair.read(front)
+        subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+        for ear in subscriber._all:
+            ear.pubsub._wire.pause()
+        await pair.there.queue_for("ann", *map(str, range(5)))
+        for ear in subscriber._all:
+            ear.pubsub.abort()
+        await until(lambda: subscriber.receives)
+        await pair.read(front)
+        assert front.texts("ann") == ["3", "4"]
+        assert front.lost["ann"] == {"": 3}
+        await pair.there.queue_for("ann", "5")
+        await pair.read(front)
+        assert front.texts("ann") == ["3", "4", "5"]
+        assert front.lost["ann"] == {"": 3}

@@ -2,6 +2,7 @@
 
 import asyncio
 from itertools import count
+from unittest.mock import patch
 
 import pytest
 from tests.distributed.gate import gate
@@ -310,3 +311,46 @@ async def test_a_connection_that_breaks_before_it_is_confirmed_is_replaced_at_on
         if ear.pubsub is not None:
             ear.pubsub.abort()
     await until(lambda: subscriber.receives)
+
+
+async def test_a_barrier_that_can_not_be_asked_for_is_refused_with_the_reason(pair: Pair) -> None:
+    """Whoever waits for it is told what the store says, and not only that nothing came in time."""
+    engine = pair.here.engine
+    partition = engine.process.partitions[1]  # type: ignore[attr-defined]
+
+    def refuse(*_: object) -> "asyncio.Future[list[object]]":
+        refused: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+        refused.set_exception(EngineUnavailable("it is away"))
+        return refused
+
+    with patch.object(partition, "ask", refuse), pytest.raises(EngineUnavailable, match="it is away"):
+        await engine.subscriber.barrier((0, 1))  # type: ignore[attr-defined]
+    await engine.subscriber.barrier((0, 1))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("late", ["confirmation", "barrier"])
+async def test_a_log_is_followed_though_its_channel_was_late(pair: Pair, late: str) -> None:
+    """A subscription during which nothing comes for longer than one waits is complete when something does."""
+    await pair.here.create("ann")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    subscriber._timeout = subscriber._barriers.timeout = 0.1
+    await pair.here.subscribe("ann", "/a")
+    home = pair.here.engine.process.layout.of("/a")  # type: ignore[attr-defined]
+    one = subscriber._all[home]
+    if late == "barrier":
+        async with asyncio.timeout(PATIENCE):
+            # Nothing tells of a moment that passes.
+            while not one.barriers:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    one.pubsub._wire.pause()
+    await asyncio.sleep(0.5)  # it has to be late
+    subscriber._timeout = subscriber._barriers.timeout = PATIENCE
+    one.pubsub._wire.resume()
+    await pair.there.publish("/a", "1")
+    async with asyncio.timeout(PATIENCE):
+        await pair.read(front)
+    assert front.texts("ann") == ["1"]
+    assert not front.lost

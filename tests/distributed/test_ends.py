@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import structlog
 from tests.distributed.gate import gate
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair
@@ -85,6 +86,19 @@ async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
     assert (pair.here.hub.held, pair.here.hub._follows) == (0, {})
     client = await pair.there.look_at("ann")
     assert (client.front_end, client.expires_at is None) == ("", False)
+
+
+async def test_background_work_that_fails_is_told(pair: Pair) -> None:
+    """Nobody waits for it: a defect in it would be seen by nobody but in the log."""
+
+    async def work() -> None:
+        raise RuntimeError("a defect")
+
+    process = pair.here.engine.process  # type: ignore[attr-defined]
+    with structlog.testing.capture_logs() as lines:
+        process.spawn(work())
+        await process.finish()
+    assert [(one["log_level"], one["exc_info"]) for one in lines] == [("error", True)]
 
 
 async def test_work_that_is_given_up_before_it_began_is_closed(pair: Pair) -> None:

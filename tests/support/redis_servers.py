@@ -5,6 +5,8 @@ groups; a test whose event loop has to run on meanwhile calls them with `asyncio
 
 With REDIS_USER=documented in the environment pixied gets addresses with a user who has the rights that docs/redis.md
 gives, and no more: then whatever else it does with Redis fails.
+
+With REDIS_SLOWLOG=FILE each server adds the longest call of a script that it has had to that file, in microseconds.
 """
 
 import atexit
@@ -58,6 +60,7 @@ _CONFIG = {
     "save": '""',
     "enable-debug-command": "yes",
     "loglevel": "notice",
+    "slowlog-log-slower-than": "1000",
 }
 
 
@@ -137,6 +140,8 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL."""
+        if file := os.environ.get("REDIS_SLOWLOG"):
+            self._note_slowest(Path(file))
         if self._process:
             self._process.kill()
             self._process.wait()
@@ -182,6 +187,17 @@ class Server:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self._admin = self._administrator(port)
         return self._answers()
+
+    def _note_slowest(self, file: Path) -> None:
+        """Add its longest call of a script to a file, and that call's first operation; one that is hung has none."""
+        asking = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0)
+        with contextlib.closing(asking), contextlib.suppress(redis.RedisError):
+            entries: Any = asking.execute_command("SLOWLOG", "GET", -1)  # type: ignore[no-untyped-call]
+            calls = [(one[2], one[3][9]) for one in entries if one[3][0] == b"EVALSHA" and len(one[3]) > 9]
+            if calls:
+                took, operation = max(calls)
+                with file.open("a") as lines:
+                    lines.write(f"{took} {operation.decode()}\n")
 
     def _administrator(self, port: int) -> redis.Redis:
         options: dict[str, Any] = {"host": "127.0.0.1", "port": port, "socket_timeout": PATIENCE, "protocol": 2}

@@ -103,6 +103,25 @@ async def test_who_is_cancelled_while_it_waits_for_room_is_cancelled() -> None:
         assert counter.received == ["a", "c"]
 
 
+async def test_who_is_cancelled_when_it_has_just_got_room_leaves_it_to_the_next() -> None:
+    """Though nothing is under way then that would be answered."""
+    async with front_end_of(link(), max_pending=1) as front_end:
+
+        async def ask_and_cancel() -> None:
+            await front_end.subscribed_to("a")
+            cancelled.cancel()
+
+        asking = asyncio.create_task(ask_and_cancel())
+        await asyncio.sleep(0)
+        cancelled = asyncio.create_task(front_end.subscribed_to("b"))
+        following = asyncio.create_task(front_end.subscribed_to("c"))
+        async with asyncio.timeout(PATIENCE / 3):
+            await asking
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
+            assert await following == []
+
+
 async def test_operations_that_wait_for_room_fail_in_time() -> None:
     """Though those before them, which take the room, are never answered."""
     async with front_end_of(link(), silent, max_pending=2, timeout=0.3) as front_end:

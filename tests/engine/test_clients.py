@@ -259,17 +259,19 @@ async def test_a_namespace_is_never_given_twice(open_site: OpenSite) -> None:
     site = await open_site()
     drawn = [await site.engine.generate_namespace(1) for _ in range(20)]
     assert len(set(drawn)) == 20
-    refused = None
-    while refused is None:
-        refused = await reason_of(site.engine.generate_namespace(1))
-    assert refused is Reason.LIMIT_NAMESPACES
-    assert (await site.engine.holdings()).namespaces <= 36
+    # Where one is left, the draws may miss it: who asks again after a refusal may get it.
     with pytest.raises(LimitNamespaces) as full:
-        await site.engine.generate_namespace(1)
+        await _draw_more_than_there_are(site)
     assert full.value.field == "length"
+    assert (await site.engine.holdings()).namespaces <= 36
     limited = await open_site(Limits(namespaces=1))
     await limited.engine.generate_namespace(32)
     assert await reason_of(limited.engine.generate_namespace(32)) is Reason.LIMIT_NAMESPACES
+
+
+async def _draw_more_than_there_are(site: Site) -> None:
+    for _ in range(37):
+        await site.engine.generate_namespace(1)
 
 
 async def test_a_clients_id_is_a_namespace_in_use(site: Site) -> None:

@@ -420,6 +420,22 @@ async def test_each_of_several_new_subscriptions_begins_where_it_was_made(pair: 
     assert front.marked("ann") == []
 
 
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_what_was_confirmed_counts_though_the_owner_was_given_up(pair: Pair, *, claimed: bool) -> None:
+    """A process that the others have given up releases a client; not one that somebody has claimed since."""
+    await _ann(pair)
+    await pair.here.publish("/a", "1")
+    front, new = await _live(pair.here, pair), pair.there.front_end("new")
+    await front.ack()
+    await pair.reap(pair.there, pair.here)
+    if claimed:
+        await pair.there.attach("ann", new)
+        await new.read()
+    await front.detach("ann")
+    assert (await pair.there.look_at("ann")).pending == int(claimed)
+    assert new.texts("ann") == new.marked("ann") == (["1"] if claimed else [])
+
+
 async def test_what_came_through_a_subscription_that_ended_comes_again_only_marked(pair: Pair) -> None:
     """A client that catches up has read it; it belongs to another subscription too, whose log is followed only then."""
     bodies = [f"{number:0100000}" for number in range(10)]

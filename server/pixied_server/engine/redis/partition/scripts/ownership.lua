@@ -169,7 +169,12 @@ end
 -- id, claim, progress, sent, cursors, the last change that its owner knows of
 function operations.release(a)
   local id = ARGV[a]
-  if not owns(id, ARGV[a + 1]) then return {1} end
+  if not owns(id, ARGV[a + 1]) then
+    -- The others have given its owner up meanwhile. What that knows still counts, unless somebody has claimed the client since.
+    local is = redis.call('HMGET', client_key(id), 'claim', 'last')
+    if is[1] == '0' and is[2] == ARGV[a + 1] then settle(id, a + 2) end
+    return {1}
+  end
   settle(id, a + 2)
   redis.call('SREM', owned_key(ME), id)
   let_go(id, unpack(redis.call('HMGET', client_key(id), 'expires', 'timeout', 'deadline')))

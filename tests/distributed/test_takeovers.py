@@ -420,18 +420,20 @@ async def test_each_of_several_new_subscriptions_begins_where_it_was_made(pair: 
     assert front.marked("ann") == []
 
 
+@pytest.mark.parametrize("how", ["released", "confirmed"])
 @pytest.mark.parametrize("claimed", [False, True])
-async def test_what_was_confirmed_counts_though_the_owner_was_given_up(pair: Pair, *, claimed: bool) -> None:
-    """A process that the others have given up releases a client; not one that somebody has claimed since."""
+async def test_what_was_confirmed_counts_though_the_owner_was_given_up(pair: Pair, how: str, *, claimed: bool) -> None:
+    """A process that the others have given up has more to say of a client; not if somebody has claimed it since."""
     await _ann(pair)
-    await pair.here.publish("/a", "1")
-    front, new = await _live(pair.here, pair), pair.there.front_end("new")
-    await front.ack()
+    front, new = pair.here.front_end("front"), pair.there.front_end("new")
+    await pair.here.attach("ann", front, explicit=how == "confirmed")
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
     await pair.reap(pair.there, pair.here)
     if claimed:
         await pair.there.attach("ann", new)
         await new.read()
-    await front.detach("ann")
+    await (front.detach("ann") if how == "released" else front.client_ack("ann"))
     assert (await pair.there.look_at("ann")).pending == int(claimed)
     assert new.texts("ann") == new.marked("ann") == (["1"] if claimed else [])
 

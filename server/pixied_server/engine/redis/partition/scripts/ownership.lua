@@ -59,6 +59,9 @@ end
 
 local function owns(id, number) return redis.call('HGET', client_key(id), 'claim') == number end
 
+-- Whether nobody has claimed a client since: what was confirmed then still counts, though its owner was given up meanwhile.
+local function is_last(id, number) return redis.call('HGET', client_key(id), 'last') == number end
+
 -- Whether no process can have handed out a cursor: all cursors are times, in microseconds. Where the client's owners have written the
 -- highest one that the client was given, none is higher.
 local function is_made_up(id, cursor, settled)
@@ -145,7 +148,7 @@ end
 -- id, claim, progress, the last change that its owner knows of. Returns whether its inbox has more to trim.
 function operations.confirm(a)
   local id, more = ARGV[a], false
-  if owns(id, ARGV[a + 1]) then more = advance(id, ARGV[a + 2], ARGV[a + 3]) end
+  if is_last(id, ARGV[a + 1]) then more = advance(id, ARGV[a + 2], ARGV[a + 3]) end
   return {1, more and 1 or 0}
 end
 
@@ -169,13 +172,9 @@ end
 -- id, claim, progress, sent, cursors, the last change that its owner knows of
 function operations.release(a)
   local id = ARGV[a]
-  if not owns(id, ARGV[a + 1]) then
-    -- The others have given its owner up meanwhile. What that knows still counts, unless somebody has claimed the client since.
-    local is = redis.call('HMGET', client_key(id), 'claim', 'last')
-    if is[1] == '0' and is[2] == ARGV[a + 1] then settle(id, a + 2) end
-    return {1}
-  end
+  if not is_last(id, ARGV[a + 1]) then return {1} end
   settle(id, a + 2)
+  if not owns(id, ARGV[a + 1]) then return {1} end
   redis.call('SREM', owned_key(ME), id)
   let_go(id, unpack(redis.call('HMGET', client_key(id), 'expires', 'timeout', 'deadline')))
   return {1}

@@ -14,7 +14,7 @@ from tests.engine.site import Site, reason_of, texts
 from pixied_server.delivery.events import DetachReason
 from pixied_server.errors import EngineUnavailable, Reason
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -42,7 +42,7 @@ __all__ = [
     "single",
 ]
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a server or a group that is not ready has failed."""
 
 _SECRET = "only-for-tests"  # noqa: S105

@@ -156,7 +156,7 @@ _names = count(1)
 
 
 def open_redis(
-    url: str, partitions: int = 4, prefix: str = "", clock: Clock | None = None, replicas: int = 0, timeout: float = 5.0
+    url: str, partitions: int = 4, prefix: str = "", clock: Clock | None = None, replicas: int = 0, timeout: float = 10.0
 ) -> OpenBench:
     """Redis engines on a server or a cluster.
 

@@ -354,3 +354,30 @@ async def test_a_log_is_followed_though_its_channel_was_late(pair: Pair, late: s
         await pair.read(front)
     assert front.texts("ann") == ["1"]
     assert not front.lost
+
+
+async def test_what_comes_before_a_late_subscription_is_not_lost(pair: Pair) -> None:
+    """A request to subscribe that reaches the store only after others have been answered: nothing counts on it."""
+    await pair.here.create("ann")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    subscriber._timeout = 0.1
+    one = subscriber._all[pair.here.engine.process.layout.of("/a")]  # type: ignore[attr-defined]
+    with patch.object(one.pubsub, "subscribe") as asked:
+        await pair.here.subscribe("ann", "/a")
+        await until(lambda: asked.called)
+        await asyncio.sleep(0.5)  # it has to be late
+        await pair.there.publish("/a", "1")
+        # Not `read`, which waits for all that is under way.
+        while front.link.ready:
+            front._flight += await front.link.take()
+        front.receive()
+    one.pubsub.subscribe(*asked.call_args.args)
+    await until(lambda: not one.unconfirmed)
+    await pair.there.publish("/a", "2")
+    async with asyncio.timeout(PATIENCE):
+        await pair.read(front)
+    assert front.texts("ann") == ["1", "2"]
+    assert not front.lost

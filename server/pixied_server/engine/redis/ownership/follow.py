@@ -28,11 +28,17 @@ class Follows:
         self._subscriber = subscriber
 
     async def follow(self, claim: RedisClaim, logs: Sequence[LogName]) -> None:
-        """Follow logs of patterns for a client, unless it is lost or no longer reads them."""
+        """Follow logs of patterns for a client, unless it is lost or no longer reads them.
+
+        Raises:
+            EngineUnavailable: it is not sure yet that all of their messages will be received; call it again.
+        """
         if not claim.lost:
-            new = [log for log in logs if log not in claim.followed and claim.reads(log)]
+            wanted = [log for log in logs if claim.reads(log)]
+            new = [log for log in wanted if log not in claim.followed]
             claim.followed.update(new)
-            await self._subscriber.follow(new)
+            self._subscriber.follow(new)
+            await self._subscriber.followed(wanted)
 
     def follow_inbox(self, claim: RedisClaim, offset: int) -> None:
         """Follow a client's inbox beyond an offset."""

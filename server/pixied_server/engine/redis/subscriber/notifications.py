@@ -35,7 +35,6 @@ class FollowedLog:
     def __init__(self) -> None:
         self.followers = 0
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ready.add_done_callback(retrieved)
         self.offset = -1
 
 

@@ -99,21 +99,23 @@ class Subscriber:
 
     # Following
 
-    async def follow(self, logs: Iterable[LogName]) -> None:
-        """Follow logs of patterns: once this returns, all messages that are appended to them will be received.
+    def follow(self, logs: Iterable[LogName]) -> None:
+        """Begin to follow logs of patterns."""
+        for pattern, partition in logs:
+            self._begin(self._all[partition], pattern)
+
+    async def followed(self, logs: Iterable[LogName]) -> None:
+        """Wait until all messages that are appended to these logs from now on will be received; they are followed.
 
         Raises:
-            EngineUnavailable: the store did not confirm in time. The logs are followed all the same.
+            EngineUnavailable: the store did not confirm in time. It may do so later.
         """
-        waiting = [self._begin(self._all[partition], pattern) for pattern, partition in logs]
-        ready = {one for one in waiting if not one.done()}
-        if not ready:
-            return
-        done, late = await asyncio.wait(ready, timeout=self._timeout)
-        if late:
-            raise EngineUnavailable("it did not confirm in time that messages are received")
-        for one in done:
-            one.result()
+        ready = {self._all[partition].logs[pattern].ready for pattern, partition in logs}
+        waiting = {one for one in ready if not one.done()}
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=self._timeout)
+            if late:
+                raise EngineUnavailable("it did not confirm in time that messages are received")
 
     def follow_inbox(self, client_id: str, partition: int, offset: int) -> None:
         """Follow a client's inbox beyond an offset."""
@@ -124,14 +126,13 @@ class Subscriber:
         for name, partition in logs:
             self._all[partition].unfollow(name)
 
-    def _begin(self, one: Notifications, pattern: str) -> "asyncio.Future[None]":
+    def _begin(self, one: Notifications, pattern: str) -> None:
         log = one.logs.get(pattern)
         if log is None:
             log = one.logs[pattern] = FollowedLog()
             if one.pubsub is not None:
                 self._subscribe(one, [one.channel(pattern)])
         log.followers += 1
-        return log.ready
 
     def watch(self) -> None:
         """Begin to receive the events of other processes. They send none when nobody here wants any."""

@@ -247,14 +247,14 @@ class RedisClaim:
             if self._changed != changed:
                 return None
             for number, read in zip(some, answers, strict=True):
-                found.take(number, read, self._new(read, found.behind[number]))
+                found.take(number, read, self._new(read))
             found.narrow(some)
         if least and found.large and found.left > 0:
             number = found.large[0]
             read = await self._ask(found, number, upto, 1, 1, 1)
             if self._changed != changed:
                 return None
-            found.take(number, read, self._new(read, found.behind[number]))
+            found.take(number, read, self._new(read))
         return self._taken(found, begin)
 
     def _behind(self, upto: Progress) -> dict[int, list[tuple[LogName, int, int]]]:
@@ -273,19 +273,14 @@ class RedisClaim:
         partition = self._owner.partitions[number]
         return await partition.read(asked, upto=upto[number], messages=max(1, messages), size=size, least=least)
 
-    def _new(self, read: Read, logs: Sequence[tuple[LogName, int, int]]) -> Iterable[Entry]:
-        """Return the messages that the client has not got already, through a log that is ahead."""
-        if not self._ahead:
-            return read.entries
-        return [
-            entry
-            for entry, places in zip(read.entries, read.offsets, strict=True)
-            if not self._had(entry, any(not logs[place][0][0] for place, _ in places))
-        ]
+    def _new(self, read: Read) -> Iterable[Entry]:
+        """Return the messages that the client has not got already, through a log that is ahead.
 
-    def _had(self, entry: Entry, own: bool) -> bool:  # noqa: FBT001 - whether it is the client's own
-        if own:
-            return False
+        An inbox is as far ahead as any other log of its partition: what is read from it the client has not got.
+        """
+        return [entry for entry in read.entries if not self._had(entry)] if self._ahead else read.entries
+
+    def _had(self, entry: Entry) -> bool:
         for pattern in logs_of(entry.message.channel):
             log = (pattern, entry.partition)
             if entry.sequence <= self._ahead.get(log, 0) and entry.sequence > self._starts[log].sequence:

@@ -7,6 +7,7 @@ from time import monotonic
 from unittest.mock import patch
 
 import pytest
+from structlog.testing import capture_logs
 from tests.distributed.gate import gate
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
@@ -108,11 +109,12 @@ async def test_work_that_fails_is_done_again(pair: Pair) -> None:
             raise failures.pop()
         await sweep()
 
-    with patch.object(engine.upkeep, "_sweep", fails_at_first):
+    with patch.object(engine.upkeep, "_sweep", fails_at_first), capture_logs() as lines:
         async with _running(pair.here):
             await until(lambda: not failures)
             pair.here.clock.advance(1.1)
             await until_it(_holds(pair, clients=0))
+    assert [line["event"] for line in lines] == ["upkeep failed, and is tried again"] * 2
 
 
 async def test_one_of_several_leads(pair: Pair) -> None:

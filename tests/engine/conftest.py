@@ -1,15 +1,23 @@
 """Fixtures for the tests of engines: each test runs on each engine."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import settings
 from tests.engine.benches import Limits, OpenBench, open_memory, open_redis
 from tests.engine.site import Site
+from tests.support.faultless import no_fault_logged
 
 OpenSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_logged() -> Iterator[None]:
+    """No test passes in which something failed that the program survives."""
+    with no_fault_logged():
+        yield
 
 
 @pytest.fixture(params=["memory", "redis", "cluster"])

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pytest
 from tests.support.caller import until
+from tests.support.faultless import no_fault_logged
 from tests.support.redis_servers import (
     Certificates,
     Cluster,
@@ -37,6 +38,13 @@ async def found_at(store: Store, keys: Sequence[bytes], server: Server) -> None:
         return await store.node_of(keys[0]) == server.address
 
     await until(found)
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_logged() -> Iterator[None]:
+    """No test passes in which something failed that the program survives."""
+    with no_fault_logged():
+        yield
 
 
 @pytest.fixture

@@ -78,3 +78,62 @@ async def test_who_subscribes_again_meanwhile_keeps_it(pair: Pair) -> None:
         await pair.there.publish("/a", "1")
         assert texts(await pair.there.dequeue("ann")) == ["1"]
     await asyncio.wait([leaving])
+
+
+@pytest.mark.parametrize("held", ["before it ends its membership", "at its end"])
+@pytest.mark.parametrize("pattern", ["/a", "/a/*"])
+async def test_an_unsubscribe_that_another_pixied_is_late_with_ends_nothing_else(
+    pair: Pair, pattern: str, held: str
+) -> None:
+    """A Subscribe that was answered meanwhile counts: the client is a member, whatever the other one does then."""
+    channel = pattern.replace("*", "b")
+    await pair.here.create("ann", timeout=60.0)
+    await pair.here.subscribe("ann", pattern)
+    with gate(pair.here, "unsubscribe") as unsubscribed:
+        leaving = asyncio.create_task(pair.here.unsubscribe("ann", pattern))
+        async with asyncio.timeout(10):
+            await unsubscribed.reached.wait()
+        if held == "at its end":
+            with gate(pair.there, "join") as joined:
+                subscribing = asyncio.create_task(pair.there.subscribe("ann", pattern))
+                async with asyncio.timeout(10):
+                    await joined.reached.wait()
+                unsubscribed.open()
+                await leaving
+            await subscribing
+        else:
+            await pair.there.subscribe("ann", pattern)
+    await leaving
+    await pair.settle()
+    assert (await pair.there.publish(channel, "1"))[0].matched == 1
+    assert texts(await pair.there.dequeue("ann")) == ["1"]
+    assert (await pair.there.engine.holdings()).subscriptions == 1
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["after an Unsubscribe", "at first"])
+async def test_what_is_under_way_here_is_not_undone(pair: Pair, *, before: bool) -> None:
+    """However long a Subscribe takes: what this process itself is doing it neither finishes nor undoes meanwhile."""
+    await pair.here.create("ann", timeout=60.0)
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    with gate(pair.there, "unsubscribe") as unsubscribed, gate(pair.here, "join") as joined:
+        leaving = None
+        if before:
+            await pair.there.subscribe("ann", "/a")
+            leaving = asyncio.create_task(pair.there.unsubscribe("ann", "/a"))
+            async with asyncio.timeout(10):
+                await unsubscribed.reached.wait()
+        subscribing = asyncio.create_task(pair.here.subscribe("ann", "/a"))
+        async with asyncio.timeout(10):
+            await joined.reached.wait()
+        pair.here.clock.advance(4.0)
+        finishing = asyncio.create_task(engine.upkeep.finish_what_was_cut_off(3.0))
+        await asyncio.sleep(0.1)  # for what must not happen: it would be undone by then
+        assert not finishing.done()
+        joined.open()
+        await subscribing
+        await finishing
+        assert (await pair.here.publish("/a", "1"))[0].matched == 1
+    if leaving:
+        await leaving
+    assert (await pair.here.publish("/a", "2"))[0].matched == 1

@@ -61,6 +61,9 @@ class Subscriptions:
                 raise
             self._join_is_done(client_id, added)
             new = [pattern for pattern, is_new in zip(wanted, are_new, strict=True) if is_new]
+            if doubtful := [pattern for pattern in new if pattern not in added]:
+                # It was a member of what it did not subscribe to: another process may be about to end that.
+                await self._make_sure(client_id, doubtful)
             first = {pattern for pattern, (one, _) in zip(wanted, joined, strict=True) if one.first}
             self._show_joined(client_id, new, first)
             if new:
@@ -97,6 +100,13 @@ class Subscriptions:
 
     async def _joined(self, number: int, members: Sequence[tuple[str, str]]) -> None:
         await self._process.partitions[number].joined(members)
+
+    async def _make_sure(self, client_id: str, patterns: Sequence[str]) -> None:
+        """Make a client a member again of those of these patterns that have it no longer."""
+        for pattern in patterns:
+            (is_member,) = await self._process.home(pattern).are_members([(pattern, client_id)])
+            if not is_member:
+                await self.rejoin(client_id, pattern)
 
     async def rejoin(self, client_id: str, pattern: str) -> None:
         """Make a client a member again of a pattern that has lost it.
@@ -139,7 +149,11 @@ class Subscriptions:
             self._events.show_if_watched(EventKind.UNSUBSCRIBED, now, client_id=client_id, channel=pattern)
             if was_last:
                 self._events.show_if_watched(EventKind.CHANNEL_DESTROYED, now, channel=pattern)
-        await self._process.home(client_id).left(client_id)
+        again = await self._process.home(client_id).left(client_id, patterns)
+        for pattern, subscribes in zip(patterns, again, strict=True):
+            if subscribes:
+                # Another process has subscribed the client, and found that it was a member still.
+                await self.rejoin(client_id, pattern)
 
     async def leave(self, client_id: str, patterns: Sequence[str], reason: str) -> None:
         """End all memberships of a client whose session has ended."""

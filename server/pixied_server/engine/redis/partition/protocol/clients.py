@@ -8,7 +8,6 @@ from pixied_server.engine.redis.partition.protocol.answers import (
     Asker,
     Ended,
     Record,
-    nothing,
     record_of,
     texts,
     truths,
@@ -54,9 +53,9 @@ class ClientsProtocol(Asker):
             most,
         )
 
-    def left(self, client_id: str) -> Answer[None]:
-        """Note that a client is no longer a member of the patterns that it has left."""
-        return self._ask(nothing, "left", client_id)
+    def left(self, client_id: str, patterns: Sequence[str]) -> Answer[list[bool]]:
+        """Note that a client is a member no more of patterns that it left. Returns which it subscribes to again."""
+        return self._ask(truths, "left", client_id, len(patterns), *patterns)
 
     def leavings(self, age: float, cursor: str) -> Answer[tuple[str, list[Ended]]]:
         """Return the next cursor, and clients that have been leaving patterns for longer than so many seconds."""

@@ -93,10 +93,13 @@ function operations.expire(a)
   return {1, next[2] and num(tonumber(next[2]) - NOW) or '', ended}
 end
 
--- id. No pattern that the client has left has it as a member any more.
+-- id, how many, patterns. No pattern that the client has left has it as a member any more. Returns which of these patterns the client
+-- has come to subscribe to meanwhile.
 function operations.left(a)
   redis.call('HDEL', LEAVING, ARGV[a])
-  return {1}
+  local found = {}
+  for index = 1, tonumber(ARGV[a + 1]) do found[index] = redis.call('HEXISTS', subscriptions_key(ARGV[a]), ARGV[a + 1 + index]) end
+  return {1, found}
 end
 
 -- Note patterns that may have the client as a member although it does not subscribe to them.

@@ -1,6 +1,8 @@
 """Publish, QueueFor and DequeueFor."""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.engine.benches import Limits
@@ -173,6 +175,22 @@ async def test_a_key_with_another_body_is_refused(site: Site) -> None:
         await site.engine.queue_for(site.ids["ann"], [keyed("q"), keyed("q", body="2")])
     assert texts(await site.dequeue("ann")) == ["1"]
     assert not (await site.engine.publish([keyed("new")]))[0].duplicate
+
+
+@pytest.mark.parametrize("batch", [True, False], ids=["batch", "alone"])
+@pytest.mark.parametrize(
+    "other",
+    [{"body": b"2"}, {"publisher": "bob"}, {"exclude_publisher": True}],
+    ids=["body", "publisher", "exclude_publisher"],
+)
+async def test_a_key_stands_for_all_of_a_message(site: Site, other: dict[str, Any], *, batch: bool) -> None:
+    """A retry says the same again: with another body, publisher or wish for a copy it is another message."""
+    first = Message("/a", b"1", publisher="ann", key="k")
+    await site.engine.publish([first])
+    more = [keyed("l")] if batch else []
+    assert (await site.engine.publish([replace(first, id="another"), *more]))[0].duplicate
+    with pytest.raises(IdempotencyKeyReused):
+        await site.engine.publish([replace(first, **other), *more])
 
 
 async def test_publishes_that_are_begun_at_once_keep_their_order(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Servers that accept connections and never answer."""
+"""Servers that accept connections and never answer, or answer what no Redis does."""
 
 import asyncio
 import time
@@ -69,3 +69,16 @@ async def test_a_server_that_stands_still_is_named(
                 await call(store)
         finally:
             server.thaw()
+
+
+async def test_an_answer_that_no_redis_gives(server: Server, opened: Opened) -> None:
+    """A connection that goes wrong while a call is under way is given up at once, and the next one serves."""
+    async with opened(server.url) as store:
+        _, wire = await store.run_on(KEYS, COUNT, [])
+        running = asyncio.create_task(store.run(KEYS, COUNT, []))
+        await asyncio.sleep(0)
+        wire.data_received(b"HTTP/1.1 400 Bad Request\r\n")
+        with pytest.raises(StoreUnavailable, match="does not speak Redis's protocol") as failure:
+            await running
+        assert failure.value.ambiguous
+        assert await store.run(KEYS, COUNT, []) in {2, 3}

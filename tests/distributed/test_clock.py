@@ -42,7 +42,7 @@ async def _engines(server: Server, number: int) -> AsyncIterator[list[RedisEngin
             store = Store(Address.parse(server.url), timeout=5.0)
             await store.open()
             stack.push_async_callback(store.close)
-            engine = RedisEngine(store, Layout(prefix, 1), Limits().of_store)
+            engine = RedisEngine(store, Layout(prefix, 1), Limits().of_store, timeout=2.0)
             await engine.open()
             stack.push_async_callback(engine.close)
             Hub(engine, Watchers(10), time)

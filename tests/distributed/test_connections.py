@@ -84,3 +84,15 @@ async def test_events_are_received_again_after_the_connection_broke() -> None:
                 await pair.there.create("ann")
                 await pair.settle()
                 assert [one.kind for one in watcher.take(100).events] == [EventKind.CLIENT_CREATED]
+
+
+async def test_a_pixied_that_starts_later_shows_what_is_watched(redis_url: str) -> None:
+    """It finds that somebody watches: nobody asks it."""
+    async with opened(redis_url) as pair:
+        with pair.here.watchers.watching(Filter()) as watcher:
+            await pair.here.engine.watch()
+            async with opened(redis_url, prefix=pair.prefix) as later:
+                await later.here.create("ann")
+                await later.settle()
+                await pair.settle()
+                assert [one.kind for one in watcher.take(100).events] == [EventKind.CLIENT_CREATED]

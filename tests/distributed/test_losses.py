@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from structlog.testing import capture_logs
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
@@ -31,12 +32,14 @@ async def test_what_a_client_has_confirmed_of_its_inbox_is_never_lost(store_url:
         assert later.lost["ann"] == {"": 1}
 
 
-async def _misses(pair: Pair, messages: int = 5) -> None:
+async def _misses(pair: Pair, messages: int = 5, *, gone: bool = False) -> None:
     """Who is here is notified of none of these messages of /a: it gets what is left of them when it looks."""
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     for ear in subscriber._all:
         ear.pubsub._wire.pause()
     await pair.there.publish("/a", *map(str, range(messages)))
+    if gone:
+        await pair.there.engine.process.home("/a").shrink(1 << 30, 1 << 53)  # type: ignore[attr-defined]
     for ear in subscriber._all:
         ear.pubsub.abort()
     await until(lambda: subscriber.receives)
@@ -143,3 +146,21 @@ async def test_what_an_inbox_has_lost_unheard_is_told(store_url: str, *, joined:
         await pair.read(front)
         assert front.texts("ann") == ["3", "4", "5"]
         assert front.lost["ann"] == {"": 3}
+
+
+async def test_what_was_lost_is_missed_once(store_url: str) -> None:
+    """Once it is told that all messages are gone, what comes next follows them: nothing is read again for it."""
+    async with opened(store_url) as pair:
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", "/a")
+        front = pair.here.front_end()
+        await pair.here.attach("ann", front)
+        await pair.there.publish("/a", "first")
+        await pair.read(front)
+        await _misses(pair, gone=True)
+        with capture_logs() as lines:
+            await pair.there.publish("/a", "next")
+            await pair.read(front)
+        assert front.texts("ann") == ["first", "next"]
+        assert front.lost["ann"] == {"/a": 5}
+        assert not lines

@@ -303,6 +303,16 @@ async def test_an_unsubscribe_does_not_wait_for_who_has_lost_the_client(pair: Pa
     assert await pair.there.unsubscribe("ann", "/a") == []
 
 
+async def test_a_client_whose_owner_has_died_can_be_destroyed(pair: Pair) -> None:
+    """Nobody delivers to it any more: there is nobody to wait for."""
+    await _ann(pair)
+    await _live(pair.here, pair)
+    await pair.die(pair.here)
+    await pair.there.destroy("ann")
+    assert not await pair.there.lives("ann")
+    assert (await pair.there.publish("/a", "1"))[0].matched == 0
+
+
 async def test_news_that_was_told_to_nobody_is_looked_up(pair: Pair) -> None:
     """Subscriptions that changed while the holder's connection was broken are those of the client afterwards."""
     await _ann(pair)

@@ -177,6 +177,7 @@ def open_redis(
             store,
             Layout(prefix or f"test{os.getpid()}-{next(_names)}", partitions),
             limits.of_store,
+            timeout=2.0,
             clock=time,
             replicas=replicas,
         )

@@ -2,7 +2,7 @@
 
 from tests.redis_store.conftest import Opened
 from tests.redis_store.scripts import KEYS
-from tests.support.redis_servers import Cluster, Server, single
+from tests.support.redis_servers import Cluster, Server, Trio, single
 
 from pixied_server.engine.redis.connection.store import Severity
 
@@ -56,6 +56,15 @@ async def test_the_servers_of_a_cluster_share_the_messages(a_cluster: Cluster, o
                 server("CONFIG", "SET", "maxmemory", "0")
     assert not [one for one in enough if "maxmemory" in one.text]
     assert len([one for one in found if "maxmemory" in one.text]) == 3
+
+
+async def test_a_master_behind_sentinels(trio: Trio, opened: Opened) -> None:
+    """It alone is looked at, and it is as good as a server that has no Sentinels."""
+    async with opened(trio.url) as store:
+        found = await store.inspect(KEYS[0], replicas=3)
+    assert [one.severity for one in found] == [Severity.WARNING, Severity.WARNING]
+    assert any("it has 2 replicas and 3 are wanted" in one.text for one in found)
+    assert all(one.text.startswith(f"{trio.master.address}: ") for one in found)
 
 
 async def test_what_a_user_may_not(opened: Opened) -> None:

@@ -8,6 +8,7 @@ from tests.redis_store.conftest import TIMEOUT, Opened
 from tests.redis_store.scripts import COUNT, FILL, KEYS, READ, REFUSE
 from tests.support.caller import within
 from tests.support.redis_servers import Certificates, Server, single
+from tests.support.store_proxy import proxied_store
 
 from pixied_server.engine.redis.connection.address import Address
 from pixied_server.engine.redis.connection.store import (
@@ -214,6 +215,28 @@ async def test_tls_and_user(certified: Certificates, opened: Opened) -> None:
         with pytest.raises(StoreRefuses, match="NOAUTH"):
             async with opened(f"rediss://{url}"):
                 pass
+
+
+async def test_a_password_without_a_user(opened: Opened) -> None:
+    """It is the default user's."""
+    with single() as server:
+        server("CONFIG", "SET", "requirepass", "hunter2")
+        async with opened(f"redis://:hunter2@{server.address}") as store:
+            assert await store.run(KEYS, COUNT, []) == 1
+        with pytest.raises(StoreRefuses, match="WRONGPASS"):
+            async with opened(f"redis://:hunter3@{server.address}"):
+                pass
+
+
+async def test_a_server_that_ends_each_connection(server: Server) -> None:
+    """The error says what happens there, for as long as the timeout."""
+    async with proxied_store(server) as (proxy, url):
+        proxy.cut(refuse=True)
+        store = Store(Address.parse(url), timeout=0.3)
+        with pytest.raises(StoreUnavailable, match=r"broke.*tried for 0.3 s"):
+            await store.open()
+        await store.close()
+        await asyncio.sleep(0.1)  # in which the proxy ends what it has just accepted
 
 
 async def test_certificate_that_nobody_vouches_for(certified: Certificates, opened: Opened) -> None:

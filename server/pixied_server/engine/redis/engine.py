@@ -76,7 +76,7 @@ class RedisEngine:
         layout: Layout,
         limits: EngineLimits,
         *,
-        timeout: float = 2.0,
+        timeout: float,
         peer_timeout: float = 0.5,
         replicas: int = 0,
         clock: Callable[[], float] | None = None,

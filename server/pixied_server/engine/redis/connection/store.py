@@ -233,7 +233,7 @@ class Store:
                     replicas=replicas,
                     room=total_bytes // len(endpoints),
                 )
-            if (uncovered := self._topology.uncovered()) and cluster:
+            if uncovered := self._topology.uncovered():
                 found.append(Finding(Severity.ERROR, f"no server of the cluster has {uncovered:,} of its 16,384 slots"))
         return found
 

@@ -1,29 +1,36 @@
-"""Holds back what a store has answered, so that a test can have things happen in between."""
+"""What a site asks its store for, seen, refused, or answered late: then a test can have things happen in between."""
 
 import asyncio
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from tests.engine.site import Site
 
 from pixied_server.engine.redis import RedisEngine
+from pixied_server.errors import EngineUnavailable
 
-__all__ = ["Gate", "gate", "late_barriers"]
+Ask = Callable[..., "asyncio.Future[Any]"]
+
+__all__ = ["Gate", "failing", "gate", "late_barriers", "not_asked", "refusal", "refusing", "watching"]
 
 
 class Gate:
     """See the module.
+
+    Args:
+        most: so many answers are held back, and those after them are not; None for all.
 
     Attributes:
         reached: set when an answer was held back: what was asked for has been done.
         held: how many were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.reached = asyncio.Event()
         self.held = 0
+        self._most = most
         self._open = asyncio.Event()
 
     def open(self) -> None:
@@ -33,6 +40,8 @@ class Gate:
     async def passing(self, asked: "asyncio.Future[Any]") -> Any:
         """An answer, when it may pass."""
         answer = await asked
+        if self.held == self._most:
+            return answer
         self.held += 1
         self.reached.set()
         await self._open.wait()
@@ -57,22 +66,72 @@ def late_barriers(site: Site) -> Iterator[Gate]:
 
 
 @contextmanager
-def gate(site: Site, operation: str) -> Iterator[Gate]:
-    """Hold back the answers to an operation of the script that a site asks for while the context lasts."""
-    engine = site.engine
-    assert isinstance(engine, RedisEngine)
-    stop = Gate()
-    partitions = engine.process.partitions
+def gate(site: Site, operation: str, most: int | None = None) -> Iterator[Gate]:
+    """Hold back the answers, or so many, to an operation of the script that a site asks for in the context."""
+    stop = Gate(most)
 
-    def held_back(ask: Any) -> Any:
-        def asked(name: str, *arguments: Any) -> "asyncio.Future[Any]":
-            answer = ask(name, *arguments)
-            return asyncio.ensure_future(stop.passing(answer)) if name == operation else answer
-
-        return asked
+    def held_back(ask: Ask, *words: Any) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(stop.passing(ask(operation, *words)))
 
     with ExitStack() as stack:
         stack.callback(stop.open)
-        for partition in partitions:
-            stack.enter_context(patch.object(partition, "ask", held_back(partition.ask)))
+        stack.enter_context(_asking(site, operation, held_back))
         yield stop
+
+
+@contextmanager
+def watching(site: Site, operation: str) -> Iterator[list[tuple[Any, ...]]]:
+    """Note the arguments of each operation of a kind that a site asks for while the context lasts."""
+    asked: list[tuple[Any, ...]] = []
+
+    def noted(ask: Ask, *words: Any) -> "asyncio.Future[Any]":
+        asked.append(words)
+        return ask(operation, *words)
+
+    with _asking(site, operation, noted):
+        yield asked
+
+
+@contextmanager
+def not_asked(site: Site, operation: str) -> Iterator[None]:
+    """The site does not ask for this operation while the context lasts."""
+    with watching(site, operation) as asked:
+        yield
+    assert not asked
+
+
+def refusing(site: Site, operation: str) -> AbstractContextManager[None]:
+    """Refuse this operation while the context lasts: the store has not done it."""
+    return _asking(site, operation, lambda *_: refusal())
+
+
+def failing(site: Site, operation: str, errors: list[Exception]) -> AbstractContextManager[None]:
+    """Let an operation fail with one of these errors each time, until none is left."""
+
+    def failed(ask: Ask, *words: Any) -> "asyncio.Future[Any]":
+        return refusal(errors.pop()) if errors else ask(operation, *words)
+
+    return _asking(site, operation, failed)
+
+
+def refusal(error: Exception | None = None) -> "asyncio.Future[Any]":
+    """The answer of a store that fails; that of one that is away by default."""
+    refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    refused.set_exception(error or EngineUnavailable("it is away"))
+    refused.exception()
+    return refused
+
+
+@contextmanager
+def _asking(site: Site, operation: str, asked: Ask) -> Iterator[None]:
+    """Let a function ask for an operation instead; it gets how that is done, and the arguments."""
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+
+    def instead(ask: Ask) -> Ask:
+        return lambda name, *words: asked(ask, *words) if name == operation else ask(name, *words)
+
+    with ExitStack() as stack:
+        for partition in engine.process.partitions:
+            stack.enter_context(patch.object(partition, "ask", instead(partition.ask)))
+        yield

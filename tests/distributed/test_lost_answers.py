@@ -1,12 +1,10 @@
 """The store has done what it was asked for, or not, and this process does not know: it is put right later."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
-from typing import Any
-from unittest.mock import patch
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
+from tests.distributed.gate import not_asked, refusing
 from tests.distributed.pair import Pair
 from tests.engine.benches import Clock, Limits, open_redis
 from tests.engine.site import Site
@@ -14,7 +12,6 @@ from tests.support.redis_servers import single
 from tests.support.store_proxy import StoreProxy, proxied_store
 
 from pixied_server.delivery.events import DetachReason
-from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import EngineUnavailable, Reason
 
 
@@ -32,52 +29,6 @@ async def proxied() -> AsyncIterator[tuple[Pair, StoreProxy]]:
         yield Pair(here, there, "lost"), proxy
 
 
-@contextmanager
-def _asking(site: Site, operation: str, *, refused: bool) -> Iterator[list[str]]:
-    """Take down how often the store is asked for an operation while the context lasts; it may be refused."""
-    engine = site.engine
-    assert isinstance(engine, RedisEngine)
-    asked: list[str] = []
-
-    def watched(ask: Any) -> Any:
-        def answer(name: str, *arguments: Any) -> "asyncio.Future[list[Any]]":
-            if name == operation:
-                asked.append(name)
-            if name != operation or not refused:
-                return ask(name, *arguments)  # type: ignore[no-any-return]
-            refusal: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-            refusal.set_exception(EngineUnavailable("it is away"))
-            refusal.exception()
-            return refusal
-
-        return answer
-
-    with ExitStack() as stack:
-        for partition in engine.process.partitions:
-            stack.enter_context(patch.object(partition, "ask", watched(partition.ask)))
-        yield asked
-
-
-def _refused(site: Site, operation: str) -> AbstractContextManager[list[str]]:
-    """The store does not do this operation while the context lasts."""
-    return _asking(site, operation, refused=True)
-
-
-@contextmanager
-def _not_asked(site: Site, operation: str) -> Iterator[None]:
-    """The store is not asked for this operation while the context lasts."""
-    with _asking(site, operation, refused=False) as asked:
-        yield
-    assert not asked
-
-
-async def _give_back(site: Site) -> None:
-    """What is done each second about claims whose answers were lost."""
-    engine = site.engine
-    assert isinstance(engine, RedisEngine)
-    await engine._ownership.give_back_unknown()
-
-
 async def test_a_claim_whose_answer_was_lost_is_given_back(proxied: tuple[Pair, StoreProxy]) -> None:
     """The store lists an owner that does not know of it: the client is let go of, with all of its messages."""
     pair, proxy = proxied
@@ -90,7 +41,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back(proxied: tuple[Pair, 
     await front.read()
     assert front.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
     assert (await pair.there.look_at("ann")).front_end == "front"
-    await _give_back(pair.here)
+    await pair.here.elapse(0.0)
     client = await pair.there.look_at("ann")
     assert (client.front_end, client.expires_at is None) == ("", False)
     other = pair.there.front_end("other")
@@ -98,8 +49,8 @@ async def test_a_claim_whose_answer_was_lost_is_given_back(proxied: tuple[Pair, 
     await pair.read(other)
     assert other.texts("ann") == ["1"]
     # It is given back once: whoever has the client now keeps it.
-    with _not_asked(pair.here, "look"):
-        await _give_back(pair.here)
+    with not_asked(pair.here, "look"):
+        await pair.here.elapse(0.0)
     assert (await pair.there.look_at("ann")).front_end == "other"
 
 
@@ -121,7 +72,7 @@ async def test_a_claim_whose_answer_was_lost_ends_the_one_before(proxied: tuple[
     await pair.there.publish("/a", "2")
     await pair.settle()
     await old.read()
-    await _give_back(pair.here)
+    await pair.here.elapse(0.0)
     await old.read()
     assert [(name, reason) for name, reason, _ in old.detached] == [("ann", DetachReason.TAKEN_OVER)]
     await pair.there.publish("/a", "3")
@@ -141,7 +92,7 @@ async def test_a_claim_that_was_lost_and_found_is_not_given_back(proxied: tuple[
     await front.read()
     await pair.here.attach("ann", front)
     await pair.read(front)
-    await _give_back(pair.here)
+    await pair.here.elapse(0.0)
     assert (await pair.there.look_at("ann")).front_end == "front"
     await pair.there.queue_for("ann", "1")
     await pair.read(front)
@@ -158,7 +109,7 @@ async def test_a_client_that_is_gone_need_not_be_given_back(proxied: tuple[Pair,
         await pair.here.attach(name, front)
         await front.read()
     await pair.there.destroy("ann")
-    await _give_back(pair.here)
+    await pair.here.elapse(0.0)
     assert (await pair.there.look_at("bob")).front_end == ""
 
 
@@ -174,7 +125,7 @@ async def _left(pair: Pair, name: str) -> None:
     await pair.there.publish("/a", "2")
     await pair.settle()
     await front.read()
-    with _refused(pair.here, "release"):
+    with refusing(pair.here, "release"):
         await front.lose()
     assert (await pair.there.look_at(name)).front_end == "old"
 
@@ -189,14 +140,14 @@ async def test_a_release_that_failed_is_done_later(pair: Pair) -> None:
     await pair.there.attach("ann", new)
     await pair.read(new)
     assert new.texts("ann") == new.marked("ann") == ["2"]
-    with _not_asked(pair.here, "release"):
+    with not_asked(pair.here, "release"):
         await pair.here.elapse(0.0)
 
 
 async def test_a_release_that_fails_again_is_not_forgotten(pair: Pair) -> None:
     """It is done when the store answers."""
     await _left(pair, "ann")
-    with _refused(pair.here, "release"), pytest.raises(EngineUnavailable):
+    with refusing(pair.here, "release"), pytest.raises(EngineUnavailable):
         await pair.here.elapse(0.0)
     assert (await pair.there.look_at("ann")).front_end == "old"
     await pair.here.elapse(0.0)
@@ -213,7 +164,7 @@ async def test_who_is_not_released_yet_can_be_attached(pair: Pair, by: str) -> N
     await pair.read(new)
     assert (new.texts("ann"), new.marked("ann")) == (["2", "3"], ["2"])
     # The release that was due concerns a claim that is over.
-    with _not_asked(pair.here, "release"):
+    with not_asked(pair.here, "release"):
         await pair.here.elapse(0.0)
     assert (await pair.there.look_at("ann")).front_end == "new"
 
@@ -226,7 +177,7 @@ async def test_what_could_not_be_confirmed_is_confirmed_later(pair: Pair) -> Non
     await pair.read(front)
     await pair.there.queue_for("ann", "1", "2")
     await pair.read(front)
-    with _refused(pair.here, "confirm"):
+    with refusing(pair.here, "confirm"):
         await front.client_ack("ann")
         await pair.settle()
         with pytest.raises(EngineUnavailable):

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from tests.distributed.gate import gate
-from tests.distributed.outage import until
+from tests.distributed.gate import gate, watching
+from tests.distributed.outage import PATIENCE, until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
 from tests.engine.site import page, reason_of, texts
@@ -258,26 +258,26 @@ async def test_keys_of_a_publish_that_was_given_up_are_free(pair: Pair) -> None:
     """Its caller has gone while they were being reserved: they stand for nothing."""
     with gate(pair.here, "reserve_key") as reserved:
         publishing = asyncio.create_task(pair.here.engine.publish(_batch("1")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await reserved.reached.wait()
         await _cancelled(publishing)
     await pair.settle()
     assert not any(one.duplicate for one in await pair.there.engine.publish(_batch("2")))
 
 
-async def test_keys_of_a_publish_that_was_given_up_in_line_are_free(pair: Pair) -> None:
-    """Its caller has gone while one that came before was not ready."""
+async def test_keys_of_a_publish_that_was_given_up_in_its_queue_are_free(pair: Pair) -> None:
+    """Its caller has gone while an earlier publish, which goes first, waited for its keys."""
     engine = pair.here.engine
     assert isinstance(engine, RedisEngine)
-    ready = asyncio.get_running_loop().create_future()
-    first = asyncio.create_task(engine._publishing._queue.do(list, ready))
-    await asyncio.sleep(0)
-    publishing = asyncio.create_task(engine.publish(_batch("1")))
-    await asyncio.sleep(0)
-    await until(lambda: not engine.busy)
-    await _cancelled(publishing)
-    ready.set_result(None)
-    assert await first == []
+    with gate(pair.here, "reserve_key", most=1) as reserved, watching(pair.here, "reserve_key") as asked:
+        first = asyncio.create_task(engine.publish([Message("/a", b"0", key=key) for key in ("earlier", "still")]))
+        async with asyncio.timeout(PATIENCE):
+            await reserved.reached.wait()
+        publishing = asyncio.create_task(engine.publish(_batch("1")))
+        await until(lambda: len(asked) == 3 and not engine.busy)
+        await _cancelled(publishing)
+        reserved.open()
+        await first
     await pair.settle()
     assert not any(one.duplicate for one in await pair.there.engine.publish(_batch("2")))
 

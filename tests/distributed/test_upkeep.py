@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from time import monotonic
 from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
-from tests.distributed.gate import gate
+from tests.distributed.gate import failing, gate, watching
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
@@ -18,6 +18,7 @@ from tests.support.caller import until as until_it
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.upkeep import upkeep
+from pixied_server.errors import EngineUnavailable
 
 
 def _engine(site: Site) -> RedisEngine:
@@ -101,15 +102,8 @@ async def test_a_subscription_that_the_store_lost_is_repaired_by_itself(pair: Pa
 async def test_work_that_fails_is_done_again(pair: Pair) -> None:
     """A store that does not answer, or a fault, ends no periodic work."""
     await pair.here.create("ann", timeout=1.0)
-    engine = _engine(pair.here)
-    sweep, failures = engine.upkeep._sweep, [RuntimeError("a fault"), RuntimeError("another")]
-
-    async def fails_at_first() -> None:
-        if failures:
-            raise failures.pop()
-        await sweep()
-
-    with patch.object(engine.upkeep, "_sweep", fails_at_first), capture_logs() as lines:
+    failures = [RuntimeError("a fault"), EngineUnavailable("it is away"), RuntimeError("another")]
+    with failing(pair.here, "sweep", failures), capture_logs() as lines:
         async with _running(pair.here):
             await until(lambda: not failures)
             pair.here.clock.advance(1.1)
@@ -119,17 +113,27 @@ async def test_work_that_fails_is_done_again(pair: Pair) -> None:
 
 async def test_one_of_several_leads(pair: Pair) -> None:
     """Another one takes over once it has been silent for as long as its lease."""
-    here, there = _engine(pair.here).upkeep, _engine(pair.there).upkeep
-    async with _running(pair.here):
-        await until(here._leads.is_set)
-        async with _running(pair.there):
-            await asyncio.sleep(1.1)  # for what must not happen: it would have taken the lease by then
-            assert not there._leads.is_set()
-    pair.here.clock.advance(2.1)
-    async with _running(pair.there):
-        await until(there._leads.is_set)
+    with ExitStack() as stack:
+        # The one that leads sweeps, and ends sessions; each one asks for the lease every second.
+        here, there = [
+            {name: stack.enter_context(watching(site, name)) for name in ("lease", "sweep", "expire")}
+            for site in (pair.here, pair.there)
+        ]
         async with _running(pair.here):
-            await until(lambda: not here._leads.is_set())
+            await until(lambda: bool(here["sweep"] and here["expire"]))
+            async with _running(pair.there):
+                await until(lambda: len(there["lease"]) >= 2)
+                assert not there["sweep"] + there["expire"]
+        pair.here.clock.advance(2.1)
+        async with _running(pair.there):
+            await until(lambda: bool(there["sweep"] and there["expire"]))
+            here["lease"].clear()
+            async with _running(pair.here):
+                await until(lambda: len(here["lease"]) >= 2)
+                for asked in here.values():
+                    asked.clear()
+                await until(lambda: bool(here["lease"]))
+                assert not here["sweep"] + here["expire"]
 
 
 @pytest.mark.parametrize(("missed", "judges"), [(2.5, True), (3.5, False)])
@@ -139,8 +143,9 @@ async def test_who_was_away_itself_gives_the_others_time(pair: Pair, missed: flo
     front = pair.there.front_end("front")
     await pair.there.attach("ann", front)
     engine = _engine(pair.here)
-    async with _running(pair.here):
-        await until(engine.upkeep._leads.is_set)
+    with watching(pair.here, "sweep") as sweeps:
+        async with _running(pair.here):
+            await until(lambda: bool(sweeps))
     began = monotonic() + 100.0
 
     async def owner_after_beat(seconds: float) -> str:

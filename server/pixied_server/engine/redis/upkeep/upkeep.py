@@ -114,6 +114,7 @@ class Upkeep:
         await self.end_sessions()
         await self._sweep()
         await self._checkpoints.write()
+        await self._ownership.give_back_unknown()
 
     async def _lead(self) -> float:
         await self._leads.wait()

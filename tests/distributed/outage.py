@@ -6,7 +6,7 @@ from itertools import repeat
 
 __all__ = ["PATIENCE", "until"]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up waiting."""
 
 

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
+from tests.distributed.faulty_store import FaultyStore
+from tests.distributed.outage import until
 from tests.engine.benches import Clock, Limits, RedisBench, open_redis
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site
@@ -31,8 +33,22 @@ class Pair:
         self.prefix = prefix
         there.ids = here.ids
 
+    @property
+    def store(self) -> FaultyStore:
+        """The store of `here`, to strike it."""
+        bench = self.here.bench
+        assert isinstance(bench, RedisBench)
+        assert isinstance(bench.store, FaultyStore)
+        return bench.store
+
+    async def cut(self) -> None:
+        """Cut the connections on which `here` receives, and wait until it receives on others."""
+        cut = self.store.receiving
+        self.store.cut()
+        await until(lambda: not cut & self.store.receiving and not self.here.engine.trouble)
+
     async def settle(self) -> None:
-        """Let both hear what the other has told, and what follows from that, and from that."""
+        """Let both receive what the other has published, and what follows from that, and from that."""
         for _ in range(3):
             for site in (self.here, self.there):
                 await site.bench.settle()
@@ -72,10 +88,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         clock = Clock()
         prefix = prefix or f"pair{os.getpid()}-{next(_names)}"
-        benches = [
-            await stack.enter_async_context(open_redis(url, prefix=prefix, clock=clock)(limits or Limits()))
-            for _ in range(2)
-        ]
-        assert all(isinstance(bench, RedisBench) for bench in benches)
+        open_bench = open_redis(url, prefix=prefix, clock=clock, store_class=FaultyStore)
+        benches = [await stack.enter_async_context(open_bench(limits or Limits())) for _ in range(2)]
         here, there = (Site(bench, outbox=outbox) for bench in benches)
         yield Pair(here, there, prefix)

@@ -5,7 +5,6 @@ import asyncio
 from tests.distributed.outage import until
 from tests.distributed.pair import opened
 from tests.engine.benches import Limits, open_redis
-from tests.engine.site import Site
 from tests.support.redis_servers import Server, single
 
 from pixied_server.delivery.watch import Filter
@@ -60,17 +59,15 @@ async def test_channels_that_nobody_follows_are_given_up() -> None:
 async def test_a_watch_has_begun_when_events_are_received() -> None:
     """A watcher sees all that happens anywhere from then on: nothing tells of an event a second time."""
     with single() as server:
-        async with open_redis(server.url)(Limits()) as bench:
-            engine = Site(bench).engine
+        async with opened(server.url) as pair:
             own = len(server("PUBSUB", "SHARDCHANNELS"))
-            (wire,) = {one.pubsub._wire for one in engine.subscriber._all}  # type: ignore[attr-defined]
-            wire.pause()
-            watching = asyncio.create_task(engine.watch())
+            pair.store.silence()
+            watching = asyncio.create_task(pair.here.engine.watch())
             await until(lambda: len(server("PUBSUB", "SHARDCHANNELS")) == own + 1)
             # For what must not happen: it would be over by then.
             await asyncio.sleep(0.1)
             assert not watching.done()
-            wire.resume()
+            pair.store.resume()
             await watching
 
 

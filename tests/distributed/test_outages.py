@@ -1,11 +1,10 @@
-"""What happens when the store is away, forgets, or stops to tell."""
+"""What happens when the store is away, forgets, or notifies nobody."""
 
 import asyncio
 from itertools import count
-from unittest.mock import patch
 
 import pytest
-from tests.distributed.gate import gate
+from tests.distributed.gate import gate, refusing, watching
 from tests.distributed.outage import PATIENCE, until
 from tests.distributed.pair import Pair, opened
 from tests.engine.site import Site, reason_of, texts
@@ -15,14 +14,14 @@ from pixied_server.delivery.events import DetachReason
 from pixied_server.errors import EngineUnavailable, Reason
 
 
-async def heard(pair: Pair) -> None:
-    """Wait until both hear the store again, and it answers."""
+async def restored(pair: Pair) -> None:
+    """Wait until the store answers both sites, and both receive again."""
     for site in (pair.here, pair.there):
-        await until(lambda engine=site.engine: engine.subscriber.receives)  # type: ignore[misc]
         async with asyncio.timeout(PATIENCE):
             for _ in count():
                 if await reason_of(site.engine.holdings()) is None:
                     break
+        await until(lambda engine=site.engine: not engine.trouble)  # type: ignore[misc]
 
 
 async def test_a_store_that_is_started_again_has_lost_nothing() -> None:
@@ -42,7 +41,7 @@ async def test_a_store_that_is_started_again_has_lost_nothing() -> None:
             assert await reason_of(pair.here.look_at("ann")) is Reason.ENGINE_UNAVAILABLE
             assert pair.here.engine.trouble
             await asyncio.to_thread(server.start)
-            await heard(pair)
+            await restored(pair)
             await pair.there.publish("/a", "3")
             await pair.there.queue_for("ann", "4")
             await pair.read(front)
@@ -52,7 +51,7 @@ async def test_a_store_that_is_started_again_has_lost_nothing() -> None:
 
 
 async def test_a_channel_that_began_anew_has_lost_nothing_of_its_former_life() -> None:
-    """What a pixied knows of a channel that went with its last subscriber says nothing of one of the same name."""
+    """What a pixied knows of a channel that ended with its last subscriber says nothing of one of the same name."""
     with single(aof=True) as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann")
@@ -70,13 +69,13 @@ async def test_a_channel_that_began_anew_has_lost_nothing_of_its_former_life() -
                 await pair.here.subscribe("bob", f"/other/{number}")
                 await pair.here.publish(f"/other/{number}", "1")
             await asyncio.to_thread(server.restart)
-            await heard(pair)
+            await restored(pair)
             taken = await pair.there.dequeue("ann")
             assert (sorted(texts(taken)), taken.losses) == (["new", "new too"], [])
 
 
 @pytest.mark.parametrize("began_anew", [False, True], ids=["one life", "two lives"])
-async def test_a_gap_in_a_channel_that_was_never_heard_is_as_large_as_it_is(*, began_anew: bool) -> None:
+async def test_a_gap_in_a_channel_of_which_nothing_was_received_is_as_large_as_it_is(*, began_anew: bool) -> None:
     """Offsets begin anywhere: what a pixied does not know of a channel, or of its life before, is not missing."""
     with single() as server:
         async with opened(server.url) as pair:
@@ -85,12 +84,10 @@ async def test_a_gap_in_a_channel_that_was_never_heard_is_as_large_as_it_is(*, b
             front = pair.here.front_end()
             await pair.here.attach("ann", front)
             await pair.read(front)
-            subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
             if began_anew:
                 await pair.there.publish("/a", "old")
                 await pair.read(front)
-            for ear in subscriber._all:
-                ear.pubsub._wire.pause()
+            pair.store.silence()
             if began_anew:
                 home = pair.there.engine.process.partitions[pair.there.engine.process.layout.of("/a")]  # type: ignore[attr-defined]
                 await home.part("/a", pair.there.ids["ann"], wild=False)
@@ -98,15 +95,15 @@ async def test_a_gap_in_a_channel_that_was_never_heard_is_as_large_as_it_is(*, b
             await pair.there.publish("/a", *"01234")
             for partition in pair.there.engine.process.partitions:  # type: ignore[attr-defined]
                 await partition.shrink(30, 1 << 53)
-            gaps = await asyncio.gather(*(ear.read(1 << 53) for ear in subscriber._all))
-            found = sum(len(messages) for messages, _ in gaps)
-            missing = sum(loss.count for _, losses in gaps for loss in losses)
+            await pair.cut()
+            await pair.read(front)
+            missing = front.lost["ann"]["/a"]
             assert missing > 0
-            assert found + missing == 5
+            assert [text for text in front.texts("ann") if text != "old"] == [*"01234"][missing:]
 
 
 async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
-    """Who was attached is told that the session is gone; new sessions can begin, and further pixied can start."""
+    """Who was attached learns that the session is gone; new sessions can begin, and further pixied can start."""
     with single() as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann")
@@ -116,7 +113,7 @@ async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
             await asyncio.to_thread(server.kill)
             await until_away(pair.here)
             await asyncio.to_thread(server.start)
-            await heard(pair)
+            await restored(pair)
             await pair.read(front)
             assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.DESTROYED)]
             await pair.there.create("bob")
@@ -140,7 +137,7 @@ async def test_messages_that_were_not_announced_are_read() -> None:
                     server("CLIENT", "KILL", "TYPE", "pubsub")
                 await pair.there.publish("/a", str(number))
                 await pair.there.queue_for("ann", str(number))
-            await heard(pair)
+            await restored(pair)
             await pair.read(front)
             for channel in ("/a", "/service/own"):
                 got = [receipt.text for receipt in front.got["ann"] if receipt.channel == channel]
@@ -148,8 +145,8 @@ async def test_messages_that_were_not_announced_are_read() -> None:
             assert not front.lost
 
 
-async def test_clients_without_subscriptions_hear_again_too() -> None:
-    """Queued messages that came while nothing was received are found when the store is received again."""
+async def test_clients_without_subscriptions_receive_again_too() -> None:
+    """Queued messages that came while nothing was received are read when the store is received again."""
     names = [str(number) for number in range(12)]
     with single() as server:
         async with opened(server.url) as pair:
@@ -162,13 +159,13 @@ async def test_clients_without_subscriptions_hear_again_too() -> None:
                 server("CLIENT", "KILL", "TYPE", "pubsub")
                 for name in names:
                     await pair.there.queue_for(name, str(number))
-            await heard(pair)
+            await restored(pair)
             await pair.read(front)
             assert [front.texts(name) for name in names] == [["0", "1", "2"]] * 12
 
 
 async def test_a_message_that_comes_while_a_partition_is_read_is_not_taken_for_read() -> None:
-    """Who attaches while what was missed is being read waits for a mark, which stands for more than that."""
+    """Who attaches while missed messages are read waits for a barrier, which stands for younger messages too."""
     with single() as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann", "bob")
@@ -176,33 +173,30 @@ async def test_a_message_that_comes_while_a_partition_is_read_is_not_taken_for_r
             listener, front = pair.here.front_end(), pair.here.front_end()
             await pair.here.attach("bob", listener)
             await pair.read(listener)
-            ears = pair.here.engine.subscriber._all  # type: ignore[attr-defined]
-            with gate(pair.here, "read") as read:
+            with gate(pair.here, "read") as read, watching(pair.here, "barrier") as barriers:
                 server("CLIENT", "KILL", "TYPE", "pubsub")
-                # From here on nothing is heard, and what is read was there before this.
-                await until(lambda: read.held == len(ears))
-                for ear in ears:
-                    ear.pubsub._wire.pause()
+                # From here on nothing is received, and what is read was there before this.
+                await until(lambda: read.held == len(pair.here.engine.head))
+                pair.store.silence()
                 await pair.there.queue_for("ann", "1")
                 attaching = asyncio.create_task(pair.here.attach("ann", front))
                 taking = asyncio.create_task(front.link.take())
-                await until(lambda: any(ear.barriers for ear in ears))
-            await until(lambda: all(ear.held is None for ear in ears))
+                await until(lambda: bool(barriers))
+            await until(lambda: not pair.here.engine.trouble)
             # For what must not happen: who was attached too early would have read, and be live, by then.
             await asyncio.sleep(0.05)
-            for ear in ears:
-                ear.pubsub._wire.resume()
+            pair.store.resume()
             async with asyncio.timeout(PATIENCE):
                 await attaching
-                front._flight += await taking
+                front.send(await taking)
             front.receive()
-            await heard(pair)
+            await restored(pair)
             await pair.read(front)
             assert front.texts("ann") == ["1"]
 
 
 async def test_a_connection_that_is_silent_is_given_up() -> None:
-    """A subscription connection that lives and tells nothing is replaced once no mark has come for long enough."""
+    """A subscription connection that lives and brings nothing is replaced once no barrier has come for long enough."""
     with single() as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann")
@@ -211,29 +205,28 @@ async def test_a_connection_that_is_silent_is_given_up() -> None:
             await pair.here.attach("ann", front)
             await pair.read(front)
             subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
-            for ear in subscriber._all:
-                ear.pubsub._wire.pause()
+            pair.store.silence()
             await pair.there.publish("/a", "1")
             for number in subscriber.silent(float("inf"), 15.0):
                 subscriber.distrust(number)
-            await heard(pair)
+            await restored(pair)
             await pair.read(front)
             assert front.texts("ann") == ["1"]
 
 
-async def test_who_waits_to_hear_is_not_kept_for_ever(pair: Pair) -> None:
-    """Many wait for the same mark: who gives up leaves it to the others, and if it does not come all are refused."""
+async def test_a_barrier_is_not_waited_for_for_ever(pair: Pair) -> None:
+    """Many wait for the same one: who gives up leaves it to the others, and if it does not come all are refused."""
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
-    subscriber._barriers.timeout = 0.1
-    for ear in subscriber._all:
-        ear.pubsub._wire.pause()
-    gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
-    await until(lambda: any(ear.barriers for ear in subscriber._all))
+    subscriber.barriers.timeout = 0.1
+    pair.store.silence()
+    with watching(pair.here, "barrier") as asked:
+        gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
+        await until(lambda: bool(asked))
     gives_up.cancel()
     refused = await asyncio.gather(*wait, return_exceptions=True)
     assert [isinstance(one, EngineUnavailable) for one in refused] == [True, True]
-    for ear in subscriber._all:
-        ear.pubsub._wire.resume()
+    pair.store.resume()
+    subscriber.barriers.timeout = PATIENCE
     gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
     await asyncio.sleep(0)
     gives_up.cancel()
@@ -242,7 +235,7 @@ async def test_who_waits_to_hear_is_not_kept_for_ever(pair: Pair) -> None:
 
 @pytest.mark.parametrize("later", [0, 2])
 async def test_what_is_lost_behind_messages_that_are_left_is_announced(later: int) -> None:
-    """A client that was away gets what is left, and is told exactly how much came after it and is no more."""
+    """A client that was away gets what is left, and a gap says exactly how much came after it and is no more."""
     with single() as server:
         async with opened(server.url) as pair:
             await pair.here.create("ann")
@@ -256,7 +249,7 @@ async def test_what_is_lost_behind_messages_that_are_left_is_announced(later: in
             for name, value in old.items():
                 server("RESTORE", name, 0, value)
             server("CLIENT", "KILL", "TYPE", "pubsub")
-            await heard(pair)
+            await restored(pair)
             for number in range(later):
                 await pair.there.publish("/a", f"after {number}")
             front = pair.there.front_end()
@@ -294,61 +287,48 @@ async def test_a_full_store_takes_nothing_more_and_lets_go() -> None:
 
 async def until_away(site: Site) -> None:
     """Wait until a site has noticed that its store is away."""
-    await until(lambda: not site.engine.subscriber.receives)  # type: ignore[attr-defined]
+    await until(lambda: bool(site.engine.trouble))
 
 
 async def test_a_connection_that_breaks_before_it_is_confirmed_is_replaced_at_once(pair: Pair) -> None:
     """Nobody waits for the confirmation that can't come any more."""
-    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
-    subscriber._timeout = 10 * PATIENCE
-    for ear in subscriber._all:
-        ear.pubsub.abort()
+    pair.here.engine.subscriber.barriers.timeout = 10 * PATIENCE  # type: ignore[attr-defined]
+    pair.store.cut()
     async with asyncio.timeout(PATIENCE):
-        # Nothing tells of a moment that passes.
-        while not any(ear.pubsub is not None and ear.unconfirmed for ear in subscriber._all):  # noqa: ASYNC110
+        # Nothing notifies of a moment that passes.
+        while not pair.store.unconfirmed:  # noqa: ASYNC110
             await asyncio.sleep(0)
-    for ear in subscriber._all:
-        if ear.pubsub is not None:
-            ear.pubsub.abort()
-    await until(lambda: subscriber.receives)
+    await pair.cut()
 
 
 async def test_a_barrier_that_can_not_be_asked_for_is_refused_with_the_reason(pair: Pair) -> None:
     """Whoever waits for it is told what the store says, and not only that nothing came in time."""
-    engine = pair.here.engine
-    partition = engine.process.partitions[1]  # type: ignore[attr-defined]
-
-    def refuse(*_: object) -> "asyncio.Future[list[object]]":
-        refused: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
-        refused.set_exception(EngineUnavailable("it is away"))
-        return refused
-
-    with patch.object(partition, "ask", refuse), pytest.raises(EngineUnavailable, match="it is away"):
-        await engine.subscriber.barrier((0, 1))  # type: ignore[attr-defined]
-    await engine.subscriber.barrier((0, 1))  # type: ignore[attr-defined]
+    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    with refusing(pair.here, "barrier"), pytest.raises(EngineUnavailable, match="it is away"):
+        await subscriber.barrier((0, 1))
+    await subscriber.barrier((0, 1))
 
 
 @pytest.mark.parametrize("late", ["confirmation", "barrier"])
 async def test_a_log_is_followed_though_its_channel_was_late(pair: Pair, late: str) -> None:
-    """A subscription during which nothing comes for longer than one waits is complete when something does."""
+    """A subscription during which nothing comes for longer than the timeout is complete when something does."""
     await pair.here.create("ann")
     front = pair.here.front_end()
     await pair.here.attach("ann", front)
     await pair.read(front)
-    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
-    subscriber._timeout = subscriber._barriers.timeout = 0.1
-    await pair.here.subscribe("ann", "/a")
-    home = pair.here.engine.process.layout.of("/a")  # type: ignore[attr-defined]
-    one = subscriber._all[home]
-    if late == "barrier":
+    barriers = pair.here.engine.subscriber.barriers  # type: ignore[attr-defined]
+    barriers.timeout = 0.1
+    with watching(pair.here, "barrier") as asked:
+        await pair.here.subscribe("ann", "/a")
         async with asyncio.timeout(PATIENCE):
-            # Nothing tells of a moment that passes.
-            while not one.barriers:  # noqa: ASYNC110
+            # Nothing notifies of a moment that passes.
+            while not (asked if late == "barrier" else pair.store.unconfirmed):  # noqa: ASYNC110
                 await asyncio.sleep(0)
-    one.pubsub._wire.pause()
-    await asyncio.sleep(0.5)  # it has to be late
-    subscriber._timeout = subscriber._barriers.timeout = PATIENCE
-    one.pubsub._wire.resume()
+        pair.store.silence()
+        # Each is asked for when the one before was late.
+        await until(lambda: len(asked) >= 3)
+    barriers.timeout = PATIENCE
+    pair.store.resume()
     await pair.there.publish("/a", "1")
     async with asyncio.timeout(PATIENCE):
         await pair.read(front)

@@ -1,29 +1,17 @@
 """Clients that go from one link to another in the midst of whatever else happens to them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from itertools import count
-from unittest.mock import patch
+from collections.abc import Awaitable
 
 import pytest
-from tests.distributed.gate import gate, late_barriers
+from tests.distributed.gate import gate, late_barriers, refusing
+from tests.distributed.outage import PATIENCE, until
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 
 from pixied_server.delivery.events import DetachReason
-from pixied_server.errors import EngineUnavailable, Reason
-
-PATIENCE = 60.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE):
-        for _ in count():
-            if condition():
-                return
-            await asyncio.sleep(0.01)
+from pixied_server.errors import Reason
 
 
 async def _live(site: Site, pair: Pair, name: str = "front") -> FrontEnd:
@@ -45,7 +33,7 @@ async def _soon(operation: Awaitable[object]) -> None:
 
 
 async def test_what_is_sent_while_a_client_changes_links_is_marked(pair: Pair) -> None:
-    """The old link sends on until it is told; what it has sent by then comes marked, and only that."""
+    """The old link sends on until it is notified; what it has sent by then comes marked, and only that."""
     await _ann(pair)
     old, new = await _live(pair.here, pair, "old"), pair.here.front_end("new")
     with gate(pair.here, "claim") as claimed:
@@ -163,20 +151,16 @@ async def test_a_claim_that_was_taken_before_its_answer_came_is_void(pair: Pair)
 
 
 async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair) -> None:
-    """Not that the store is away, and not only when nothing has been heard for long enough."""
+    """It does not say that the store is away, and does not wait for a timeout."""
     await _ann(pair)
     first, last = pair.here.front_end("first"), pair.here.front_end("last")
-    following = pair.here.engine.subscriber  # type: ignore[attr-defined]
-    following._barriers.timeout = 2 * PATIENCE
-    wires = {ear.pubsub._wire for ear in following._all}
-    for wire in wires:
-        wire.pause()
+    pair.here.engine.subscriber.barriers.timeout = 2 * PATIENCE  # type: ignore[attr-defined]
+    pair.store.silence()
     attaching = asyncio.create_task(pair.here.attach("ann", first))
-    await until(lambda: any(ear.unconfirmed for ear in following._all))
+    await until(lambda: pair.store.unconfirmed)
     taking = asyncio.create_task(pair.here.attach("ann", last))
     await _soon(attaching)
-    for wire in wires:
-        wire.resume()
+    pair.store.resume()
     await _soon(taking)
     await pair.there.publish("/a", "1")
     await pair.read(first, last)
@@ -184,7 +168,7 @@ async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair
     assert last.texts("ann") == ["1"]
 
 
-@pytest.mark.parametrize("stage", ["inherit", "sync"])
+@pytest.mark.parametrize("stage", ["checkpoints", "barrier"])
 async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, stage: str) -> None:
     """What a dead pixied may have sent comes marked, though the first attempt to go on from there failed."""
     await _ann(pair)
@@ -196,7 +180,7 @@ async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, sta
     assert old.texts("ann") == ["1"]
     await pair.die(pair.here)
     new = pair.there.front_end("new")
-    with _failing(pair.there, stage):
+    with refusing(pair.there, stage):
         await pair.there.attach("ann", new)
     await new.read()
     assert new.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
@@ -205,14 +189,6 @@ async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, sta
     await pair.there.attach("ann", new)
     await new.read()
     assert new.texts("ann") == new.marked("ann") == ["1"]
-
-
-def _failing(site: Site, stage: str) -> object:
-    """A store that breaks when a claim has come so far."""
-    engine = site.engine
-    if stage == "sync":
-        return patch.object(engine.subscriber, "barrier", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
-    return patch.object(engine._ownership, "_inherited", side_effect=EngineUnavailable("it is away"))  # type: ignore[attr-defined]
 
 
 async def test_what_was_read_for_a_client_that_is_lost_meanwhile_is_not_sent(pair: Pair) -> None:
@@ -227,7 +203,7 @@ async def test_what_was_read_for_a_client_that_is_lost_meanwhile_is_not_sent(pai
         await _soon(pair.there.attach("ann", new))
         reading.open()
         await _soon(taking)
-    old._flight += taking.result()
+    old.send(taking.result())
     old.receive()
     await pair.read(new)
     assert old.texts("ann") == []
@@ -247,7 +223,7 @@ async def test_what_was_taken_for_a_client_that_is_lost_meanwhile_is_not_handed_
     assert taking.result() is Reason.TAKEN_OVER
 
 
-async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pair) -> None:
+async def test_what_is_known_of_a_claim_that_never_got_a_link_is_kept(pair: Pair) -> None:
     """A client that was taken from a claim that had just begun still gets marked what was sent before that."""
     await _ann(pair)
     old = await _live(pair.here, pair, "old")
@@ -269,22 +245,19 @@ async def test_what_is_known_of_a_claim_that_never_got_a_holder_is_kept(pair: Pa
 
 
 @pytest.mark.parametrize("again", ["here", "there"])
-async def test_an_unsubscribe_is_answered_when_the_holder_knows_of_it(pair: Pair, again: str) -> None:
-    """A holder that hears nothing at the moment would still deliver what it reads later: until then it is refused."""
+async def test_an_unsubscribe_is_answered_when_the_owner_knows_of_it(pair: Pair, again: str) -> None:
+    """An owner that receives nothing now would still deliver what it reads later: until then it is refused."""
     await _ann(pair)
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a")
     front = await _live(pair.here, pair)
-    wires = {ear.pubsub._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
-    for wire in wires:
-        wire.pause()
+    pair.store.silence()
     for _ in range(2):
         assert await reason_of(pair.there.unsubscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
     if again == "here":
         assert await pair.here.unsubscribe("ann", "/a") == []
         await pair.there.publish("/a", "1")
-    for wire in wires:
-        wire.resume()
+    pair.store.resume()
     if again == "there":
         assert await pair.there.unsubscribe("ann", "/a") == []
         await pair.there.publish("/a", "1")
@@ -313,20 +286,16 @@ async def test_a_client_whose_owner_has_died_can_be_destroyed(pair: Pair) -> Non
     assert (await pair.there.publish("/a", "1"))[0].matched == 0
 
 
-async def test_news_that_was_told_to_nobody_is_looked_up(pair: Pair) -> None:
-    """Subscriptions that changed while the holder's connection was broken are those of the client afterwards."""
+async def test_changes_of_which_the_owner_was_not_notified_are_read(pair: Pair) -> None:
+    """Subscriptions that changed while the owner's connection was broken are those of the client afterwards."""
     await _ann(pair)
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a")
     front = await _live(pair.here, pair)
-    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
-    for ear in subscriber._all:
-        ear.pubsub._wire.pause()
+    pair.store.silence()
     await reason_of(pair.there.unsubscribe("ann", "/a"))
     await pair.there.subscribe("ann", "/b")
-    for ear in subscriber._all:
-        ear.pubsub.abort()
-    await until(lambda: subscriber.receives)
+    await pair.cut()
     await pair.settle()
     await pair.there.publish("/a", "1")
     await pair.there.publish("/b", "2")
@@ -357,24 +326,21 @@ async def test_a_claim_that_was_given_up_for_dead_goes_on(pair: Pair) -> None:
 
 @pytest.mark.parametrize("by", ["here", "there"])
 async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, by: str) -> None:
-    """Though the holder hears it only later: it follows the channel for another client."""
+    """Though the owner receives it only later: it follows the channel for another client."""
     await _ann(pair)
     await pair.here.create("bob")
     front = await _live(pair.here, pair)
     await pair.here.attach("bob", front)
     await pair.read(front)
-    wires = {ear.pubsub._wire for ear in pair.here.engine.subscriber._all}  # type: ignore[attr-defined]
-    for wire in wires:
-        wire.pause()
+    pair.store.silence()
     await pair.there.publish("/a", "1")
     await getattr(pair, by).subscribe("bob", "/a")
     await pair.there.publish("/a", "2")
     taking = asyncio.create_task(front.link.take())
     await asyncio.sleep(0)
-    for wire in wires:
-        wire.resume()
+    pair.store.resume()
     await pair.settle()
-    front._flight += await taking
+    front.send(await taking)
     front.receive()
     await pair.read(front)
     await pair.there.publish("/a", "3")
@@ -407,7 +373,7 @@ async def _arrives(front: FrontEnd, text: str) -> None:
     """Wait until a message has come, without waiting for all else that is under way."""
     async with asyncio.timeout(PATIENCE):
         while text not in front.texts("ann"):
-            front._flight += await front.link.take()
+            front.send(await front.link.take())
             front.receive()
 
 

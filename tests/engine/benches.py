@@ -127,9 +127,10 @@ async def open_memory(limits: Limits) -> AsyncIterator[Bench]:
 class RedisBench:
     """The Redis engine, on a prefix of its own of a real server. It is told the time, and asked when it has settled."""
 
-    def __init__(self, engine: RedisEngine, clock: Clock) -> None:
+    def __init__(self, engine: RedisEngine, clock: Clock, store: Store) -> None:
         self.engine = engine
         self.clock = clock
+        self.store = store
 
     async def elapse(self, seconds: float) -> None:
         """See `Bench`."""
@@ -156,7 +157,13 @@ _names = count(1)
 
 
 def open_redis(
-    url: str, partitions: int = 4, prefix: str = "", clock: Clock | None = None, replicas: int = 0, timeout: float = 10.0
+    url: str,
+    partitions: int = 4,
+    prefix: str = "",
+    clock: Clock | None = None,
+    replicas: int = 0,
+    timeout: float = 10.0,
+    store_class: type[Store] = Store,
 ) -> OpenBench:
     """Redis engines on a server or a cluster.
 
@@ -167,12 +174,13 @@ def open_redis(
         clock: tells the time; None for one of its own for each engine.
         replicas: what changes something is only answered when so many replicas have it.
         timeout: seconds that the store has to answer.
+        store_class: connects to it.
     """
 
     @asynccontextmanager
     async def opened(limits: Limits) -> AsyncIterator[Bench]:
         time = clock or Clock()
-        store = Store(Address.parse(url), timeout=timeout)
+        store = store_class(Address.parse(url), timeout=timeout)
         engine = RedisEngine(
             store,
             Layout(prefix or f"test{os.getpid()}-{next(_names)}", partitions),
@@ -184,7 +192,7 @@ def open_redis(
         await store.open()
         try:
             await engine.open()
-            yield RedisBench(engine, time)
+            yield RedisBench(engine, time, store)
         finally:
             await engine.close()
             await store.close()

@@ -46,6 +46,7 @@ class Subscriber:
         timeout: seconds that a barrier may take.
 
     Attributes:
+        barriers: asks for barriers. Confirmations of the store may take as long as they do, too.
         trouble: why a partition is not received, "" if all are.
     """
 
@@ -54,11 +55,10 @@ class Subscriber:
     ) -> None:
         self._connections = Connections(store, self._received, self._lost)
         self._receiver = receiver
-        self._timeout = timeout
         self._all = [Notifications(partition, process) for partition in partitions]
         self._progress: Progress | None = None
         self._by_base = {one.partition.base.encode(): one for one in self._all}
-        self._barriers = Barriers(timeout)
+        self.barriers = Barriers(timeout)
         self._closed = False
         self._watching = False
         self.trouble = ""
@@ -72,7 +72,7 @@ class Subscriber:
         for one in self._all:
             self._recover(one, "")
         recovering = [one.recovering for one in self._all if one.recovering is not None]
-        _, late = await asyncio.wait(recovering, timeout=self._timeout * 2)
+        _, late = await asyncio.wait(recovering, timeout=self.barriers.timeout * 2)
         if late:
             raise EngineUnavailable("it did not confirm in time that notifications are received")
 
@@ -113,7 +113,7 @@ class Subscriber:
         ready = {self._all[partition].logs[pattern].ready for pattern, partition in logs}
         waiting = {one for one in ready if not one.done()}
         if waiting:
-            _, late = await asyncio.wait(waiting, timeout=self._timeout)
+            _, late = await asyncio.wait(waiting, timeout=self.barriers.timeout)
             if late:
                 raise EngineUnavailable("it did not confirm in time that messages are received")
 
@@ -157,7 +157,7 @@ class Subscriber:
             EngineUnavailable: the store did not answer in time.
         """
         chosen = self._all if partitions is None else [self._all[number] for number in partitions]
-        for passed in [self._barriers.next(one).passed for one in chosen]:
+        for passed in [self.barriers.next(one).passed for one in chosen]:
             # Other callers share the barrier: cancelling this one must not end it.
             await asyncio.shield(passed)
 
@@ -168,7 +168,7 @@ class Subscriber:
     def probe(self) -> None:
         """Ask each partition for a barrier."""
         for one in self._all:
-            self._barriers.next(one)
+            self.barriers.next(one)
 
     def distrust(self, partition: int) -> None:
         """Abort a partition's connection, which is open but silent."""
@@ -244,7 +244,7 @@ class Subscriber:
         if self._watching and one.partition.number == 0:
             channels.append(one.events)
         self._subscribe(one, channels)
-        await asyncio.wait_for(one.all_confirmed.wait(), self._timeout)
+        await asyncio.wait_for(one.all_confirmed.wait(), self.barriers.timeout)
         if one.pubsub is None:
             raise StoreUnavailable("the connection broke before it was confirmed")
 
@@ -301,7 +301,7 @@ class Subscriber:
                 # The barrier could not be asked for: connect anew, and read what was missed.
                 self._recover(one, "no barrier came")
 
-        barrier = self._barriers.next(one)
+        barrier = self.barriers.next(one)
         barrier.logs += logs
         barrier.passed.add_done_callback(passed)
 

@@ -1,4 +1,4 @@
-"""Calls that end while the store is waited for: their clients are let go of all the same."""
+"""Calls that end while the store is waited for: their clients are released all the same."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,12 +17,32 @@ from pixied.v1 import attach_pb2 as wire
 from pixied.v1 import operations_pb2 as ops
 from pixied_server.admin import Drain
 from pixied_server.core.channels import Grammar
+from pixied_server.delivery.holder import Follower
+from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import LinkLimits
 from pixied_server.rpc.attach import AttachServicer, LinkTerms
 from pixied_server.rpc.checks import RequestLimits, Validator
 from pixied_server.rpc.deliver import DeliverServicer
 
 _VALID = Validator(Grammar(), RequestLimits(60.0, 0.1, 3_600.0, 1 << 20, 1_000, 300.0))
+
+
+class _Hub(Hub):
+    """A hub that shows who follows what."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.engine, site.watchers, site.clock)
+        self.follows: set[tuple[str, Follower]] = set()
+
+    def follow(self, pattern: str, follower: Follower) -> None:
+        """See `Hub`."""
+        super().follow(pattern, follower)
+        self.follows.add((pattern, follower))
+
+    def unfollow(self, pattern: str, follower: Follower) -> None:
+        """See `Hub`."""
+        super().unfollow(pattern, follower)
+        self.follows.discard((pattern, follower))
 
 
 class _Call:
@@ -62,13 +82,14 @@ def _drain() -> Drain:
 async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
     pair: Pair, begin: Callable[[Site, Any, str], Awaitable[None]]
 ) -> None:
-    """Its client is nobody's, and its session timeout runs."""
+    """Nobody owns its client, whose session timeout runs, and nothing more is announced to it."""
+    hub = pair.here.hub = _Hub(pair.here)
     await pair.here.create("ann")
     await pair.here.subscribe("ann", "/a")
     call = _Call()
     serving = asyncio.ensure_future(begin(pair.here, call, pair.here.ids["ann"]))
     async with asyncio.timeout(10):
-        await until(lambda: pair.here.hub.held == 1)
+        await until(lambda: bool(hub.held and hub.follows))
         assert (await pair.there.look_at("ann")).expires_at is None
         with gate(pair.here, "release") as released:
             call.over.set()
@@ -83,7 +104,7 @@ async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
             released.open()
         with pytest.raises(asyncio.CancelledError):
             await serving
-    assert (pair.here.hub.held, pair.here.hub._follows) == (0, {})
+    assert (hub.held, hub.follows) == (0, set())
     client = await pair.there.look_at("ann")
     assert (client.front_end, client.expires_at is None) == ("", False)
 

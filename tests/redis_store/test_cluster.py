@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.redis_store.conftest import Opened, found_at
-from tests.redis_store.scripts import COUNT, TELL, keys_in
+from tests.redis_store.scripts import COUNT, PUBLISH, keys_in
 from tests.support.redis_servers import Cluster
 
 from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
@@ -63,7 +63,7 @@ async def test_a_pubsub_whose_slot_moves(a_cluster: Cluster, opened: Opened) -> 
         another.subscribe(keys[0])
         others = another.messages()
         await anext(others)
-        await store.run(keys[:1], TELL, [b"here"])
+        await store.run(keys[:1], PUBLISH, [b"here"])
         assert await anext(others) == (b"smessage", keys[0], b"here")
         await pubsub.close()
         await another.close()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.redis_store.conftest import Opened, found_at
-from tests.redis_store.scripts import COUNT, KEYS, TELL
+from tests.redis_store.scripts import COUNT, KEYS, PUBLISH
 from tests.support.redis_servers import Trio
 
 from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
@@ -24,7 +24,7 @@ async def test_a_failover_that_is_asked_for(trio: Trio, opened: Opened) -> None:
         pubsub.subscribe(KEYS[0])
         messages = pubsub.messages()
         await anext(messages)
-        await store.run(KEYS[:1], TELL, [b"here"])
+        await store.run(KEYS[:1], PUBLISH, [b"here"])
         assert await anext(messages) == (b"smessage", KEYS[0], b"here")
         await pubsub.close()
 

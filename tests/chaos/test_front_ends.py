@@ -108,8 +108,7 @@ async def test_a_reader_that_stops_costs_no_memory_and_stops_nobody(engine: str)
 
 def _resident(server: Server) -> int:
     """How much memory a server takes, in bytes."""
-    assert server._process
-    status = Path(f"/proc/{server._process.pid}/status").read_text()
+    status = Path(f"/proc/{server.process_id}/status").read_text()
     return 1_024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 

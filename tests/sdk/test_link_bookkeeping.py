@@ -13,10 +13,8 @@ from tests.sdk.servers import PATIENCE
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
-from pixied_client import Attachment, Delivery, FrontEnd, Gap
+from pixied_client import Attachment, FrontEnd, Gap
 from pixied_client.frame_writer import FrameWriter
-from pixied_client.kept_stream import Connection
-from pixied_client.link import Link
 from pixied_client.receipts import Receipts
 
 
@@ -169,21 +167,6 @@ def test_frames_have_room() -> None:
     while frame := writer.next_frame(2):
         sizes.append(len(frame))
     assert sizes == [2, 2, 2, 2, 1]
-
-
-async def test_old_cursors_are_forgotten() -> None:
-    """A client that confirms what came 1,024 deliveries ago or more confirms it on its own link alone."""
-    link = Link(Connection("nowhere", PATIENCE), "test", 1)
-    attachment = Attachment(link, "ann", 0, explicit=True, expires=False, ack_cursor=0)
-    for number in range(1, 1_026):
-        link._receipts.came(number, holders=1)
-        attachment.deliver(Delivery((), redelivered=False, number=number, cursor=10 * number))
-    attachment.confirm(1)
-    assert attachment.ack_cursor == 0
-    attachment.confirm(2)
-    assert attachment.ack_cursor == 20
-    attachment.confirm(1_025)
-    assert attachment.ack_cursor == 10_250
 
 
 class EagerStream:

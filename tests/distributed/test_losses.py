@@ -1,4 +1,4 @@
-"""Losses that are told, and none that is not one."""
+"""Losses that are announced, and none that is not one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,8 +50,8 @@ async def _misses(pair: Pair, messages: int = 5, *, gone: bool = False) -> None:
     await pair.settle()
 
 
-async def test_a_loss_that_was_not_told_yet_is_told_by_the_next_link(store_url: str) -> None:
-    """What is confirmed before a link tells of a loss does not confirm the loss."""
+async def test_a_loss_that_was_not_announced_yet_is_announced_by_the_next_link(store_url: str) -> None:
+    """What is confirmed before a link announces a loss does not confirm the loss."""
     async with opened(store_url, Limits(log_messages=2)) as pair:
         await pair.here.create("ann")
         await pair.here.subscribe("ann", "/a")
@@ -66,8 +66,8 @@ async def test_a_loss_that_was_not_told_yet_is_told_by_the_next_link(store_url: 
         assert new.lost["ann"] == {"/a": 3}
 
 
-async def test_a_client_that_reads_by_itself_is_told_what_its_link_has_yet_to_tell(store_url: str) -> None:
-    """A loss that waits for the next delivery is told, though the client has left the link's live messages by then."""
+async def test_a_client_that_reads_by_itself_learns_what_its_link_has_yet_to_announce(store_url: str) -> None:
+    """A loss that waits for the next delivery is announced, though the client has left the live messages by then."""
     async with opened(store_url, Limits(log_messages=2), outbox=1) as pair:
         await pair.here.create("ann")
         await pair.here.subscribe("ann", "/a")
@@ -81,8 +81,8 @@ async def test_a_client_that_reads_by_itself_is_told_what_its_link_has_yet_to_te
         assert front.lost["ann"] == {"/a": 3}
 
 
-async def test_a_loss_that_a_link_reads_is_told_once(store_url: str) -> None:
-    """A link that is behind finds what a log has lost when it reads it: it does not tell that it was missed as well."""
+async def test_a_loss_that_a_link_reads_is_announced_once(store_url: str) -> None:
+    """A link that is behind finds what a log has lost when it reads it: that it was missed is not announced as well."""
     async with opened(store_url, Limits(log_messages=2), outbox=1) as pair:
         await pair.here.create("ann")
         await pair.here.subscribe("ann", "/a")
@@ -97,7 +97,7 @@ async def test_a_loss_that_a_link_reads_is_told_once(store_url: str) -> None:
         assert front.lost["ann"] == {"/a": 4}
 
 
-async def test_a_loss_is_told_though_reading_what_was_missed_fails_at_first(store_url: str) -> None:
+async def test_a_loss_is_announced_though_reading_what_was_missed_fails_at_first(store_url: str) -> None:
     """What was lost shows with the first messages that are read; the store does not answer when it comes to others."""
     async with opened(store_url, Limits(log_messages=600)) as pair:
         await pair.here.create("ann")
@@ -128,8 +128,8 @@ async def test_a_loss_is_told_though_reading_what_was_missed_fails_at_first(stor
 
 
 @pytest.mark.parametrize("joined", [True, False], ids=["live", "behind"])
-async def test_what_an_inbox_has_lost_unheard_is_told(store_url: str, *, joined: bool) -> None:
-    """Queued messages that were announced to nobody, and are gone by the time they are looked for, are a gap."""
+async def test_what_an_inbox_has_lost_unannounced_is_a_gap(store_url: str, *, joined: bool) -> None:
+    """Queued messages that were not received, and are gone by the time they are read, are a gap."""
     async with opened(store_url, Limits(log_messages=2)) as pair:
         await pair.here.create("ann")
         front = pair.here.front_end()

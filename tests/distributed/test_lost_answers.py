@@ -30,7 +30,7 @@ async def proxied() -> AsyncIterator[tuple[Pair, StoreProxy]]:
 
 
 async def test_a_claim_whose_answer_was_lost_is_given_back(proxied: tuple[Pair, StoreProxy]) -> None:
-    """The store lists an owner that does not know of it: the client is let go of, with all of its messages."""
+    """The store lists an owner that does not know of it: the client is released, with all of its messages."""
     pair, proxy = proxied
     await pair.there.create("ann")
     await pair.there.subscribe("ann", "/a")
@@ -48,14 +48,14 @@ async def test_a_claim_whose_answer_was_lost_is_given_back(proxied: tuple[Pair, 
     await pair.there.attach("ann", other)
     await pair.read(other)
     assert other.texts("ann") == ["1"]
-    # It is given back once: whoever has the client now keeps it.
+    # It is given back once: the owner that the client has now keeps it.
     with not_asked(pair.here, "look"):
         await pair.here.elapse(0.0)
     assert (await pair.there.look_at("ann")).front_end == "other"
 
 
 async def test_a_claim_whose_answer_was_lost_ends_the_one_before(proxied: tuple[Pair, StoreProxy]) -> None:
-    """The link that had the client is told, and what it has confirmed by then does not come again."""
+    """The link that had the client is notified, and what it has confirmed by then does not come again."""
     pair, proxy = proxied
     await pair.there.create("ann")
     await pair.there.subscribe("ann", "/a")

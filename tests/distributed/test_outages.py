@@ -302,7 +302,7 @@ async def test_a_connection_that_breaks_before_it_is_confirmed_is_replaced_at_on
 
 
 async def test_a_barrier_that_can_not_be_asked_for_is_refused_with_the_reason(pair: Pair) -> None:
-    """Whoever waits for it is told what the store says, and not only that nothing came in time."""
+    """Who waits for it learns what the store says, and not only that nothing came in time."""
     subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
     with refusing(pair.here, "barrier"), pytest.raises(EngineUnavailable, match="it is away"):
         await subscriber.barrier((0, 1))

@@ -64,7 +64,7 @@ async def test_subscriptions_change_from_afar(pair: Pair) -> None:
 
 
 async def test_a_client_is_taken_over(pair: Pair) -> None:
-    """The last attach wins, the loser is told; what was confirmed there does not come again, the rest comes marked."""
+    """The last attach wins, the loser is notified; what it confirmed does not come again, the rest comes marked."""
     await pair.here.create("ann")
     await pair.here.subscribe("ann", "/a")
     old, new = pair.here.front_end("old"), pair.there.front_end("new")
@@ -86,7 +86,7 @@ async def test_a_client_is_taken_over(pair: Pair) -> None:
     assert (await pair.here.look_at("ann")).front_end == "new"
 
 
-@pytest.mark.parametrize("held", [True, False], ids=["held", "let go of"])
+@pytest.mark.parametrize("held", [True, False], ids=["owned", "released"])
 @pytest.mark.parametrize(("back", "left"), [(0, []), (2, ["5", "6"]), (6, None)], ids=["last", "earlier", "forgotten"])
 async def test_a_client_confirms_by_a_cursor_of_the_other(
     pair: Pair, *, held: bool, back: int, left: list[str] | None
@@ -113,7 +113,7 @@ async def test_a_client_confirms_by_a_cursor_of_the_other(
 
 @pytest.mark.parametrize("cursor", [5, 1 << 52])
 async def test_a_cursor_that_nobody_can_have_handed_out_is_refused(pair: Pair, cursor: int) -> None:
-    """It is FIELD_INVALID, and whoever holds the client keeps it."""
+    """It is FIELD_INVALID, and the owner keeps the client."""
     await pair.here.create("ann")
     front = pair.here.front_end("front")
     await pair.here.attach("ann", front)
@@ -149,7 +149,7 @@ async def test_a_session_ends_once(pair: Pair) -> None:
     assert (await pair.there.engine.holdings()).clients == 0
 
 
-async def test_it_is_looked_for_sessions_that_are_over_when_one_has_to_be(pair: Pair) -> None:
+async def test_sessions_are_swept_at_the_next_deadline(pair: Pair) -> None:
     """At the next deadline that is known; or when one that was not known yet could be over, after 140 ms."""
     engine = pair.here.engine
     assert isinstance(engine, RedisEngine)
@@ -167,8 +167,8 @@ async def test_it_is_looked_for_sessions_that_are_over_when_one_has_to_be(pair: 
     assert engine.counters.clients_expired == 1
 
 
-async def test_sessions_that_ended_are_told_though_a_partition_does_not_answer(pair: Pair) -> None:
-    """Whoever holds them is told at once: nobody else will."""
+async def test_ends_of_sessions_are_announced_though_a_partition_does_not_answer(pair: Pair) -> None:
+    """Their owners are notified at once: nobody else will do it."""
     await pair.here.create("ann", timeout=1.0)
     front = pair.here.front_end()
     await pair.here.attach("ann", front, expires=True)
@@ -212,7 +212,7 @@ async def test_events_are_seen_everywhere(pair: Pair) -> None:
     ]
 
 
-async def test_only_what_is_watched_for_is_told(pair: Pair) -> None:
+async def test_only_what_is_watched_for_is_announced(pair: Pair) -> None:
     """Events of kinds that nobody wants cost the other pixied nothing; the last watcher's end is noticed."""
     with pair.here.watchers.watching(Filter(kinds=frozenset({EventKind.CLIENT_DESTROYED}))) as watcher:
         await pair.here.engine.watch()

@@ -64,7 +64,7 @@ async def restored(site: Site, trio: Trio, killed: Server) -> None:
 
 
 async def test_a_failover_loses_what_no_replica_had_and_says_so(trio: Trio) -> None:
-    """Replication is asynchronous: a publish that was answered is gone, and whoever did not get it is told of a gap."""
+    """Replication is asynchronous: a publish that was answered is gone, and a gap says so to who did not get it."""
     async with opened(trio, replicas=0) as site:
         await site.create("ann")
         await site.subscribe("ann", "/a")

@@ -96,7 +96,7 @@ async def test_a_user_with_no_more_rights_than_are_documented_can_do_everything(
 
 
 async def test_health_tells_of_the_store() -> None:
-    """Without a store the services are NOT_SERVING, the process lives, and calls are told when to try again.
+    """Without a store the services are NOT_SERVING, the process lives, and refusals say when to try again.
 
     The log says why.
     """

@@ -47,7 +47,7 @@ def _holds(pair: Pair, **expected: int) -> Callable[[], Awaitable[bool]]:
 
 
 async def test_sessions_end_by_themselves(pair: Pair) -> None:
-    """Who holds the client is told."""
+    """The client's owner is notified."""
     await pair.here.create("ann", timeout=1.0)
     front = pair.there.front_end()
     await pair.there.attach("ann", front, expires=True)

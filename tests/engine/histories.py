@@ -193,7 +193,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES, link=LINKS, explicit=st.booleans(), expires=st.booleans(), named=st.booleans())
     def attach(self, name: str, link: int, *, explicit: bool, expires: bool, named: bool = False) -> None:
-        """A client is attached, whoever had it before."""
+        """A client is attached, whether another has it or not."""
         if client := self.model.clients.get(name):
             front = self.fronts[link]
             self.account.let_go(client)

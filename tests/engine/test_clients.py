@@ -189,7 +189,7 @@ async def test_a_kept_client_that_is_claimed_to_expire_does(site: Site) -> None:
 
 
 async def test_a_lost_claim_changes_nothing(site: Site) -> None:
-    """Whoever released a claim after someone else took the client confirms nothing and frees nothing."""
+    """A claim that is released after another took the client confirms nothing and frees nothing."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     await site.publish("/a", "1")

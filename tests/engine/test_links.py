@@ -169,7 +169,7 @@ async def test_a_slow_link_stops_no_one(open_site: OpenSite) -> None:
 
 
 async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
-    """STREAM_PROTOCOL for a second client under a handle, and the client stays with whoever has it."""
+    """STREAM_PROTOCOL for a second client under a handle, and the client stays with its holder."""
     await site.create("ann", "bob")
     front = site.front_end()
     await front.link.attach(site.ids["ann"], 7, AttachTerms(explicit=False, expires=False, cursor=0))
@@ -327,7 +327,7 @@ async def test_a_client_confirms_on_another_link_than_it_was_sent_on(site: Site,
 
 
 async def test_a_client_can_not_confirm_what_it_was_not_sent(site: Site) -> None:
-    """An attach that names a later position fails, and whoever holds the client keeps it."""
+    """An attach that names a later position fails, and the client's holder keeps it."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     async with site.attached("ann") as holder, site.attached() as other:

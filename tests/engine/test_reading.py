@@ -155,7 +155,7 @@ async def test_what_was_read_for_a_client_that_is_taken_over_is_not_sent(site: S
 
 
 async def test_what_was_read_for_a_client_that_is_detached_is_not_sent(site: SlowSite) -> None:
-    """Nor is what comes then; it waits for whoever attaches the client next."""
+    """Nor is what comes then; it waits for the link that attaches the client next."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     await site.publish("/a", "1")

@@ -34,8 +34,8 @@ async def _proxied(store: Server) -> AsyncIterator[tuple[StoreProxy, Pixied, Pix
         yield proxy, pixied, other
 
 
-@pytest.mark.parametrize("heard", [True, False], ids=["heard", "not heard"])
-async def test_what_comes_during_a_read_is_read_too(store: Server, *, heard: bool) -> None:
+@pytest.mark.parametrize("received", [True, False], ids=["received", "not received"])
+async def test_what_comes_during_a_read_is_read_too(store: Server, *, received: bool) -> None:
     """Queued and published messages come while a client's backlog is being read: nothing else has to come for them."""
     async with _proxied(store) as (proxy, pixied, other), linked(pixied) as link, reading(link) as seen:
         client = await other.client(*[f"/{number}" for number in range(20)])
@@ -45,7 +45,7 @@ async def test_what_comes_during_a_read_is_read_too(store: Server, *, heard: boo
         await link.send(attach(client, 1))
         async with within():
             await proxy.held.wait()
-        if not heard:
+        if not received:
             proxy.cut_subscriptions()
         await other.queue(client, "/own", "queued")
         await other.publish("/7", "published")

@@ -32,7 +32,7 @@ class Opened(Protocol):
 
 
 async def found_at(store: Store, keys: Sequence[bytes], server: Server) -> None:
-    """Wait until the store has found its keys on this server; it is told so a little after it is so."""
+    """Wait until the store has found its keys on this server; it learns that a little after it is so."""
 
     async def found() -> bool:
         return await store.node_of(keys[0]) == server.address

@@ -7,7 +7,7 @@ __all__ = ["COUNT", "FILL", "KEYS", "PUBLISH", "READ", "REFUSE", "keys_in"]
 COUNT = Script("#!lua\nreturn redis.call('INCR', KEYS[1])")
 READ = Script("#!lua flags=no-writes\nreturn redis.call('GET', KEYS[1])")
 FILL = Script("#!lua\nreturn redis.call('APPEND', KEYS[1], ARGV[1])")
-REFUSE = Script("#!lua\nreturn redis.error_reply('PIXIED NOT_YOURS it is held by another')")
+REFUSE = Script("#!lua\nreturn redis.error_reply('PIXIED NOT_YOURS another owns it')")
 PUBLISH = Script("#!lua\nfor _, one in ipairs(ARGV) do redis.call('SPUBLISH', KEYS[1], one) end")
 
 KEYS = (b"test{a}:meta", b"test{a}:absent")

@@ -43,17 +43,17 @@ async def test_a_master_that_dies(trio: Trio, opened: Opened) -> None:
 
 
 async def test_replicas_that_lag(trio: Trio, opened: Opened) -> None:
-    """Who waits for replicas is told when they have it or are too few, and holds up no other calls."""
+    """A wait for replicas ends when they have it or are too few, and holds up no other calls."""
     replicas = [one for one in trio.servers if one is not trio.master]
     async with opened(trio.url, timeout=3) as store:
         counted, wire = await store.run_on(KEYS, COUNT, [])
-        await store.replicated(wire, b"test{a}:mark", 2)
+        await store.replicated(wire, b"test{a}:written", 2)
         assert [int(one("GET", KEYS[0])) for one in replicas] == [counted, counted]
         replicas[0].freeze()
         try:
             await store.run(KEYS, COUNT, [])
-            await store.replicated(wire, b"test{a}:mark", 1)
-            waiting = asyncio.create_task(store.replicated(wire, b"test{a}:mark", 2))
+            await store.replicated(wire, b"test{a}:written", 1)
+            waiting = asyncio.create_task(store.replicated(wire, b"test{a}:written", 2))
             await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(100)])
             assert not waiting.done()
             with pytest.raises(StoreUnavailable, match="1 of its replicas") as failure:
@@ -84,7 +84,7 @@ async def test_sentinels_that_are_gone(trio: Trio, opened: Opened) -> None:
 
 
 async def test_a_master_that_nobody_knows(trio: Trio, opened: Opened) -> None:
-    """A name that the Sentinels don't know is told as such."""
+    """A name that the Sentinels don't know is refused as such."""
     with pytest.raises(StoreUnavailable, match="no master of this name"):
         async with opened(trio.url + "-not", timeout=0.3):
             pass

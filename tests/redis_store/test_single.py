@@ -38,7 +38,7 @@ async def test_arguments_and_replies_are_bytes(server: Server, opened: Opened) -
 
 
 async def test_script_flush(server: Server, opened: Opened) -> None:
-    """A server that has forgotten its scripts is told them again."""
+    """A server that has forgotten its scripts is sent them again."""
     async with opened(server.url) as store:
         assert await store.run(KEYS, COUNT, []) == 1
         server("SCRIPT", "FLUSH")
@@ -51,7 +51,7 @@ async def test_own_refusals(server: Server, opened: Opened) -> None:
     async with opened(server.url) as store:
         with pytest.raises(ScriptError) as refusal:
             await store.run(KEYS, REFUSE, [])
-        assert refusal.value.text == "NOT_YOURS it is held by another"
+        assert refusal.value.text == "NOT_YOURS another owns it"
         with pytest.raises(StoreFault, match="nil value"):
             await store.run(KEYS, broken, [])
         server("HSET", KEYS[0], "a", "b")
@@ -195,7 +195,7 @@ async def test_unix_socket(server: Server, opened: Opened) -> None:
 
 
 async def test_tls_and_user(certified: Certificates, opened: Opened) -> None:
-    """Over TLS, with a user who may no more than is needed; anybody else is told so at once, without the password."""
+    """Over TLS, with a user who may no more than is needed; others are refused at once, and no password is shown."""
     rule = "pixied on >hunter2 ~test* &test* -@all +eval +evalsha +incr +info"
     files = f"?ca={certified.ca}&cert={certified.certificate}&key={certified.key}"
     with single(tls=certified, user=rule) as server:

@@ -33,17 +33,17 @@ async def test_heartbeats_come_and_keep_a_link_alive() -> None:
 
 
 async def test_a_silent_link_is_dropped_and_its_clients_expire() -> None:
-    """Nothing heard for the silence limit: the stream ends with a reason, and only then do timeouts run."""
+    """Nothing received for the silence limit: the stream ends with a reason, and only then do timeouts run."""
     async with serving(heartbeat_interval=0.05, silence_limit=1.0) as site, linked(site) as link:
         alice = await site.client(session_timeout=Duration(seconds=1))
-        heard = monotonic()
+        begun = monotonic()
         await link.attach(alice, 1)
         refusal = await refused(_all_events(link))
-        assert monotonic() - heard > 1.0
+        assert monotonic() - begun > 1.0
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "STREAM_PROTOCOL")
         assert "answer each heartbeat" in refusal.text
         await _end_of(site, alice)
-        assert monotonic() - heard > 2.0
+        assert monotonic() - begun > 2.0
 
 
 async def _all_events(link: RawLink) -> None:

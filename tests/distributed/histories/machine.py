@@ -17,7 +17,7 @@ from tests.engine.model import ModelClient
 __all__ = ["HistoriesOfTwo"]
 
 _FEW = [(2, *ROOMY[1:]), (3, *ROOMY[1:]), (5, *ROOMY[1:])]
-# In most histories there is room for everything: then nobody may be told of a loss.
+# In most histories there is room for everything: then no loss may be announced.
 _BOUNDS = st.sampled_from([ROOMY] * 8 + _FEW * 2 + [(1_000, 2_000, 3_600.0), (1_000, 1_000_000, 1.0)])
 # A failover takes longer than all else.
 _FAILOVERS = st.sampled_from([0, 0, 1])
@@ -73,7 +73,7 @@ class HistoriesOfTwo(Breaking):
 
     @step()
     def settle_up(self) -> None:
-        """All faults end, and whoever has a client reads to the end: then no such client may miss anything."""
+        """All faults end, and all owners read to the end: then no client that has one may miss anything."""
         self.end_faults()
         self._read_on()
         self.model.settle_up(owned=True)
@@ -112,7 +112,7 @@ class HistoriesOfTwo(Breaking):
         self._read_on()
 
     def _read_on(self) -> None:
-        """Whoever has a client reads to the end."""
+        """All owners read to the end."""
         for client in self.model.clients.values():
             if client.name in self.held and self.held[client.name].tenure is client.tenure:
                 self._take_all_held(client)

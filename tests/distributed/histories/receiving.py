@@ -49,7 +49,7 @@ class Receiving(Sending):
         named: bool = False,
         meanwhile: Meanwhile = NOTHING_SENT,
     ) -> None:
-        """A client is attached, whoever had it before."""
+        """A client is attached, whether another link has it or not."""
         if client := self.model.clients.get(name):
             peer = self.at(link)
             front = self.fronts[self.peers.index(peer)]

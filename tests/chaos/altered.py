@@ -1,7 +1,7 @@
 """`pixied` with facts that its users can't change: a script that takes them as JSON, then pixied's own arguments.
 
 `clock` is by how many seconds this process's clocks are off, `probe` and `silent` are how often the engine asks whether
-it still hears its store, and after how many seconds without an answer it gives a connection up.
+it still receives from its store, and after how many seconds without an answer it gives a connection up.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Counting what a Redis does for a publish, or for a client that comes, command by command.
 
 Its own statistics (`INFO commandstats`) count each command, those inside of scripts too. The engines that publish are
-real, but nothing in them goes by the clock: no process says that it lives, writes progress down or probes what it
-hears. So between two looks at the statistics there is nothing but the publishes, or those who come.
+real, but nothing in them goes by the clock: no process sends heartbeats, writes checkpoints or probes its
+subscriptions. So between two looks at the statistics there is nothing but the publishes, or those who come.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What watchers are told."""
+"""What watchers receive."""
 
 from tests.engine.site import Site
 
@@ -51,7 +51,7 @@ async def test_the_end_of_a_session_is_announced(site: Site) -> None:
 
 
 async def test_a_channel_is_created_once(site: Site) -> None:
-    """CHANNEL_CREATED is for the first subscriber, CHANNEL_DESTROYED for the last; nothing changes, nothing is told."""
+    """CHANNEL_CREATED is for the first subscriber, CHANNEL_DESTROYED for the last; no change, no event."""
     await site.create("ann", "bob")
     kinds = frozenset({EventKind.CHANNEL_CREATED, EventKind.CHANNEL_DESTROYED})
     with site.watchers.watching(Filter(kinds=kinds)) as watcher:

@@ -224,7 +224,7 @@ async def test_to_confirm_what_was_not_sent_breaks_the_protocol(site: Site) -> N
 
 
 async def test_an_attach_that_fails_changes_nothing(open_site: OpenSite) -> None:
-    """CLIENT_UNKNOWN and LIMIT_CLIENTS are told by an event; the client stays where it is, the handle is free."""
+    """CLIENT_UNKNOWN and LIMIT_CLIENTS come as events; the client stays where it is, the handle is free."""
     site = await open_site(clients=1)
     await site.create("ann", "bob")
     site.ids["nobody"] = "nobody"
@@ -241,7 +241,7 @@ async def test_an_attach_that_fails_changes_nothing(open_site: OpenSite) -> None
 
 
 async def test_a_destroyed_client_gets_nothing_more(site: Site) -> None:
-    """After DestroyClient nothing that waited is delivered, and the front-end is told why."""
+    """After DestroyClient nothing that waited is delivered, and the front-end is notified of why."""
     await site.create("ann", "bob")
     for name in ("ann", "bob"):
         await site.subscribe(name, "/a")

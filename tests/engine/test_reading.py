@@ -353,7 +353,7 @@ async def test_a_client_that_is_being_claimed_takes_a_place_on_the_link(open_slo
 
 @pytest.mark.parametrize("answered", ["older first", "younger first"])
 async def test_the_later_of_two_claims_has_the_client(site: SlowSite, answered: str) -> None:
-    """Whichever the store answers first: the other link is told that the client was taken over."""
+    """Whichever the store answers first: the other link is notified that the client was taken over."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     old, new = site.front_end("old"), site.front_end("new")

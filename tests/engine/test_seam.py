@@ -146,7 +146,7 @@ async def test_queued_messages_on_a_full_link(open_site: OpenSite, outbox: int) 
 
 
 async def test_a_takeover_of_what_was_not_confirmed(site: Site) -> None:
-    """The last attach wins: the loser is told; messages it did not confirm come marked, and the rest unmarked."""
+    """The last attach wins: the loser is notified; messages it did not confirm come marked, and the rest unmarked."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     async with site.attached("ann") as old, site.attached() as new:

@@ -1,4 +1,4 @@
-"""A store that does not answer: what is refused is told, and what was under way is not lost."""
+"""A store that does not answer: callers learn what is refused, and what was under way is not lost."""
 
 import asyncio
 from typing import Any
@@ -92,7 +92,7 @@ class UnsteadyBench:
 
 
 async def test_what_is_refused_says_so(open_bench: OpenBench) -> None:
-    """ENGINE_UNAVAILABLE reaches the caller with a time to try again, and a failed attach is told by an event."""
+    """ENGINE_UNAVAILABLE reaches the caller with a time to try again, and a failed attach comes as an event."""
     async with open_bench(Limits()) as bench:
         unsteady = UnsteadyBench(bench)
         site = Site(unsteady)

@@ -176,7 +176,7 @@ async def test_messages_of_a_broken_link_come_again_marked(site: Site) -> None:
 
 
 async def test_the_last_attach_wins(site: Site) -> None:
-    """The loser is told, gets no more of the client's messages, and its later ack counts for nothing."""
+    """The loser is notified, gets no more of the client's messages, and its later ack counts for nothing."""
     alice = await site.client("/a")
     async with linked(site, "old") as old, linked(site, "new") as new:
         await old.attach(alice, 1)

@@ -5,8 +5,9 @@ of two processes can be struck alone. What is held back had come in time: when t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any, cast
 
 from pixied_server.engine.redis.connection.address import Address
@@ -26,12 +27,15 @@ class FaultyStore(Store):
 
     Attributes:
         notifications_late, answers_late: notifications and answers are taken so many seconds after they came.
+        requests: requests to subscribe that have yet to be sent; None if they are sent at once.
     """
 
     def __init__(self, address: Address, *, timeout: float) -> None:
         super().__init__(address, timeout=timeout)
         self.notifications_late = 0.0
         self.answers_late = 0.0
+        # What requests to subscribe wait in; None if they go out at once.
+        self.requests: list[Callable[[], None]] | None = None
         self._pubsubs: list[_FaultyPubSub] = []
         self._runs = asyncio.Event()
         self._runs.set()
@@ -83,6 +87,17 @@ class FaultyStore(Store):
             yield
         finally:
             self._reached.set()
+
+    @contextmanager
+    def late_subscriptions(self) -> Iterator[None]:
+        """Let requests to subscribe reach the server only when the context ends."""
+        self.requests = requests = []
+        try:
+            yield
+        finally:
+            self.requests = None
+            for request in requests:
+                request()
 
     def hang(self) -> None:
         """Stop the process: it takes no notification and no answer, and asks nothing."""
@@ -142,7 +157,11 @@ class _FaultyPubSub:
 
     def subscribe(self, *channels: bytes) -> None:
         self.unconfirmed.update(channels)
-        self._pubsub.subscribe(*channels)
+        request = partial(self._pubsub.subscribe, *channels)
+        if self._store.requests is None:
+            request()
+        else:
+            self._store.requests.append(request)
 
     def silence(self) -> None:
         self._brings.clear()

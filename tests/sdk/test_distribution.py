@@ -45,7 +45,7 @@ asyncio.run(main(sys.argv[1]))
 TYPED = """
 from datetime import datetime
 
-from pixied_client import Attachment, Backend, Client, Delivery, Detached, FrontEnd, Mail, Message, PublishResult
+from pixied_client import Attachment, Backend, Client, Delivery, Detached, FrontEnd, Messages, Message, PublishResult
 from pixied_client.sync import Backend as BlockingBackend
 
 
@@ -67,7 +67,7 @@ async def awaited(backend: Backend, front_end: FrontEnd) -> list[PublishResult]:
     return await front_end.publish([Message.of("/a", {"n": 1})])
 
 
-def blocking(backend: BlockingBackend, client_id: str) -> Mail:
+def blocking(backend: BlockingBackend, client_id: str) -> Messages:
     return backend.dequeue_for(client_id, 10, wait=1.5, explicit=True)
 """
 

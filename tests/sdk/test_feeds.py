@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pixied.v1 import message_pb2, operations_pb2, watch_pb2
-from pixied_client import Draining, Event, EventKind, Gap, Mail, Message
+from pixied_client import Draining, Event, EventKind, Gap, Message, Messages
 from pixied_client.feeds import MailFeed, WatchFeed
 
 _CLOSING = message_pb2.Closing(reason="as planned", reconnect_after_ms=1_500)
@@ -23,13 +23,13 @@ def mail() -> MailFeed:
 def test_a_frame_of_mail(mail: MailFeed) -> None:
     """All of it is one item."""
     frame = operations_pb2.DeliverResponse(messages=[_MESSAGE], cursor="9", redelivered=1, lost=2, gaps=[_GAP])
-    assert mail.take(frame) == [Mail((Message("/a", "1", "7"),), "9", 1, 2, (Gap("/b", 2),))]
+    assert mail.take(frame) == [Messages((Message("/a", "1", "7"),), "9", 1, 2, (Gap("/b", 2),))]
     assert mail.ending is None
 
 
 def test_an_empty_frame_says_that_the_stream_stands(mail: MailFeed) -> None:
     """It is an item too."""
-    assert mail.take(operations_pb2.DeliverResponse()) == [Mail((), "", 0, 0, ())]
+    assert mail.take(operations_pb2.DeliverResponse()) == [Messages((), "", 0, 0, ())]
 
 
 def test_the_last_frame_is_an_item_only_if_it_brings_something(mail: MailFeed) -> None:

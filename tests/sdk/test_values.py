@@ -123,7 +123,7 @@ def test_same_fields_as_the_contract() -> None:
         (Counters, admin_service_pb2.Counters),
         (pixied_client.Channel, admin_service_pb2.Channel),
         (pixied_client.ServerInfo, admin_service_pb2.GetInfoResponse),
-        (pixied_client.Mail, operations_pb2.DequeueForResponse),
+        (pixied_client.Messages, operations_pb2.DequeueForResponse),
         (Message, message_pb2.Message),
     ):
         assert [field.name for field in fields(ours)] == [field.name for field in theirs.DESCRIPTOR.fields]

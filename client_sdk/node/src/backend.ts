@@ -5,9 +5,9 @@ import type { Event, EventKind } from '../generated/pixied/v1/watch';
 import { callOnce, callRepeatedly, readStream, type StreamOptions } from './calls';
 import { connectTo, DEFAULT_ADDRESS, type Connection, type ConnectionOptions } from './connection';
 import { DEFAULT_TIMEOUT_MS, Operations, REPEATABLE } from './operations';
-import type { CallOptions, Mail, OperationName, RequestOf, ResponseOf } from './operations';
+import type { CallOptions, Messages, OperationName, RequestOf, ResponseOf } from './operations';
 
-/** How `deliver` takes mail. */
+/** How `deliver` takes messages. */
 export interface DeliverOptions extends StreamOptions {
   /** `EXPLICIT` keeps what is delivered until a later call names its cursor. */
   readonly ackMode?: AckMode | undefined;
@@ -15,8 +15,8 @@ export interface DeliverOptions extends StreamOptions {
   readonly ackCursor?: string | undefined;
 }
 
-/** Some mail of a `deliver` stream. */
-export interface DeliveredMail extends Mail {
+/** Some messages of a `deliver` stream. */
+export interface DeliveredMessages extends Messages {
   /** Set when the server is stopping; nothing follows. */
   readonly closing?: Closing | undefined;
 }
@@ -54,8 +54,8 @@ export class Backend extends Operations {
     this.connection = connectTo(address, options);
   }
 
-  /** Streams one client's mail: what is pending first, then live. The first item comes at once, empty if need be. */
-  deliver(clientId: string, options: DeliverOptions = {}): AsyncGenerator<DeliveredMail, void, undefined> {
+  /** Streams one client's messages: what is pending first, then live. The first item comes at once, empty if need be. */
+  deliver(clientId: string, options: DeliverOptions = {}): AsyncGenerator<DeliveredMessages, void, undefined> {
     const request = { clientId, ackMode: options.ackMode ?? 0, ackCursor: options.ackCursor ?? '' };
     return readStream(this.connection, Methods.deliver, request, options);
   }

@@ -3,7 +3,7 @@ export { Admin } from './admin';
 export type { ChannelFilter, ClientFilter, ServerInfo } from './admin';
 export type { Attachment, AttachHandlers, AttachOptions, Batch, MailInfo, Parting } from './attachment';
 export { Backend } from './backend';
-export type { DeliveredMail, DeliverOptions, Events, WatchOptions } from './backend';
+export type { DeliveredMessages, DeliverOptions, Events, WatchOptions } from './backend';
 export type { StreamOptions } from './calls';
 export { DEFAULT_ADDRESS } from './connection';
 export type { ConnectionOptions } from './connection';
@@ -19,7 +19,7 @@ export type {
   ClientIdPage,
   ClientInfo,
   DequeueOptions,
-  Mail,
+  Messages,
   NewClient,
   OperationName,
   PageOptions,

@@ -16,7 +16,7 @@ export type RequestOf<N extends OperationName> = Requests[N];
 /** What an operation answers. */
 export type ResponseOf<N extends OperationName> = Results[N];
 
-/** Which operations change nothing more when they are done twice. A dequeueFor would remove mail that no one saw. */
+/** Which operations change nothing more when they are done twice. A dequeueFor would remove messages that no one saw. */
 export const REPEATABLE: Readonly<Record<OperationName, boolean>> = {
   generateNamespace: false,
   releaseNamespace: false,
@@ -91,7 +91,7 @@ export interface PageOptions {
   readonly pageToken?: string | undefined;
 }
 
-/** How `dequeueFor` takes mail. */
+/** How `dequeueFor` takes messages. */
 export interface DequeueOptions extends CallOptions {
   /** At most this many messages, 1 to 1,000. Default 100. */
   readonly maxMessages?: number | undefined;
@@ -103,8 +103,8 @@ export interface DequeueOptions extends CallOptions {
   readonly ackCursor?: string | undefined;
 }
 
-/** Some of a client's mail. */
-export interface Mail {
+/** Some of a client's messages. */
+export interface Messages {
   readonly messages: readonly Message[];
   /** Names the end of these messages, for `ackCursor`. */
   readonly cursor: string;
@@ -224,8 +224,8 @@ export abstract class Operations {
     return this.perform('queueFor', { clientId, messages: messages.map(toWire) }, options);
   }
 
-  /** Takes a client's pending mail, oldest first. */
-  async dequeueFor(clientId: string, options: DequeueOptions = {}): Promise<Mail> {
+  /** Takes a client's pending messages, oldest first. */
+  async dequeueFor(clientId: string, options: DequeueOptions = {}): Promise<Messages> {
     const request = {
       clientId,
       maxMessages: options.maxMessages ?? 0,

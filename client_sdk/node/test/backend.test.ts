@@ -95,7 +95,7 @@ describe('operations', () => {
         for (const clientId of crowd) await operations.destroyClient(clientId);
       });
 
-      it('publish, queue and take mail as it was sent', async () => {
+      it('publish, queue and take messages as they were sent', async () => {
         await operations.subscribe(alice, ['/news/**']);
         const precise = {
           channel: '/news/a',
@@ -109,8 +109,8 @@ describe('operations', () => {
         assert.equal((await operations.publishOne(jsonMessage('/unheard', 1))).matchedSubscriptions, 0);
         const queued = await operations.queueFor(alice, [jsonMessage('/service/x', { deep: ['ü'] })]);
         assert.deepEqual(queued, { pending: 2, duplicates: 0 });
-        const mail = await operations.dequeueFor(alice, { ackMode: AckMode.EXPLICIT });
-        const [first, second] = mail.messages;
+        const received = await operations.dequeueFor(alice, { ackMode: AckMode.EXPLICIT });
+        const [first, second] = received.messages;
         const { channel, data, id, ext, extra, clientId } = first!;
         assert.deepEqual({ channel, data, id, ext, extra }, precise);
         assert.equal(clientId, '');
@@ -154,14 +154,14 @@ describe('operations', () => {
       await backend.subscribe(alice, ['/live']);
     });
 
-    it('wait for mail in a long poll', async () => {
+    it('wait for messages in a long poll', async () => {
       const poll = backend.dequeueFor(alice, { waitMs: 10_000 });
       await until('the poll waits', async () => (await backend.getClient(alice)).frontEnd !== '');
       await backend.publish([jsonMessage('/live', 'now')]);
       assert.deepEqual((await poll).messages.map(valueOf), ['now']);
     });
 
-    it('stream mail: what is pending, then live, until the loop is left', async () => {
+    it('stream messages: what is pending, then live, until the loop is left', async () => {
       await backend.publish([jsonMessage('/live', 0)]);
       const got: unknown[] = [];
       for await (const { messages } of backend.deliver(alice)) {
@@ -173,7 +173,7 @@ describe('operations', () => {
       await until('it is released', async () => (await backend.getClient(alice)).frontEnd === '');
     });
 
-    it('end a stream of mail that another has taken over', async () => {
+    it('end a stream of messages when another takes the client over', async () => {
       const lost = (async () => {
         for await (const _ of backend.deliver(alice)) await backend.dequeueFor(alice);
       })();

@@ -18,7 +18,7 @@ from pixied_client.operations import Call
 from pixied_client.retry import DEFAULT_RETRIES, Retries
 from pixied_client.streams import Stream
 from pixied_client.unary import UnaryCaller
-from pixied_client.values import Event, EventKind, Mail
+from pixied_client.values import Event, EventKind, Messages
 
 __all__ = ["Admin", "Backend"]
 
@@ -85,7 +85,7 @@ class _AwaitedCalls(AwaitedPerformer):
 
 
 class Backend(_AwaitedCalls, AwaitedOperations):
-    """The backend: one method for each operation, and the streams of one client's mail and of events.
+    """The backend: one method for each operation, and the streams of one client's messages and of events.
 
     Args:
         address: `host:port` or `unix:///path`; several pixieds over one store are `ip:port,ip:port`.
@@ -97,8 +97,8 @@ class Backend(_AwaitedCalls, AwaitedOperations):
         chance: gives 0 <= x < 1, for the jitter.
     """
 
-    def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> Stream[Mail]:
-        """Stream one client's mail: what is pending first, then live. The first item comes at once, maybe empty.
+    def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> Stream[Messages]:
+        """Stream one client's messages: first what is pending, then live. The first item comes at once, maybe empty.
 
         The stream holds the client: its session does not expire meanwhile, and whoever held it loses it.
 
@@ -106,7 +106,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
             client_id: the client.
             explicit: nothing is confirmed until a later `deliver` or `dequeue_for` names a cursor. Otherwise what was
                 on its way when the stream breaks is lost.
-            ack_cursor: confirms everything up to the mail that had this cursor.
+            ack_cursor: confirms everything up to the item that had this cursor.
         """
         return Stream(MailFeed(client_id, explicit=explicit, ack_cursor=ack_cursor), self._channel, self._address)
 

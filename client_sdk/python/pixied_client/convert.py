@@ -21,9 +21,9 @@ __all__ = [
     "events_from",
     "gap_from",
     "info_from",
-    "mail_from",
     "message_from",
     "message_out",
+    "messages_from",
     "moment",
     "optional_moment",
     "ping_result_from",
@@ -92,7 +92,7 @@ def message_from(message: message_pb2.Message) -> values.Message:
     )
 
 
-def _messages_from(messages: Iterable[message_pb2.Message]) -> tuple[values.Message, ...]:
+def _each_message(messages: Iterable[message_pb2.Message]) -> tuple[values.Message, ...]:
     return tuple(map(message_from, messages))
 
 
@@ -101,16 +101,15 @@ def gap_from(gap: message_pb2.Gap) -> values.Gap:
     return values.Gap(gap.channel, gap.lost)
 
 
-def mail_from(mail: "operations_pb2.DequeueForResponse | operations_pb2.DeliverResponse") -> values.Mail:
-    """Make a value of some of a client's mail."""
-    return values.Mail(
-        _messages_from(mail.messages), mail.cursor, mail.redelivered, mail.lost, tuple(map(gap_from, mail.gaps))
-    )
+def messages_from(answer: "operations_pb2.DequeueForResponse | operations_pb2.DeliverResponse") -> values.Messages:
+    """Make a value of some of a client's messages."""
+    gaps = tuple(map(gap_from, answer.gaps))
+    return values.Messages(_each_message(answer.messages), answer.cursor, answer.redelivered, answer.lost, gaps)
 
 
 def batch_from(batch: attach_pb2.Batch, number: int) -> values.Batch:
     """Make a value of a batch; the handles stay as they are, packed, however many they be."""
-    return values.Batch(_messages_from(batch.messages), batch.handles, batch.redelivered, number, batch.cursor)
+    return values.Batch(_each_message(batch.messages), batch.handles, batch.redelivered, number, batch.cursor)
 
 
 def client_from(client: operations_pb2.Client) -> values.Client:

@@ -10,7 +10,7 @@ from pixied.v1 import operations_pb2, watch_pb2
 from pixied_client import convert
 from pixied_client.errors import PixiedError, draining
 from pixied_client.rpcs import BACKEND, Rpc
-from pixied_client.values import Event, EventKind, Mail
+from pixied_client.values import Event, EventKind, Messages
 
 __all__ = ["Feed", "MailFeed", "WatchFeed"]
 
@@ -41,7 +41,7 @@ class Feed(ABC, Generic[T]):
     def _items(self, frame: Any) -> list[T]: ...
 
 
-class MailFeed(Feed[Mail]):
+class MailFeed(Feed[Messages]):
     """One client's mail; the arguments are those of `Backend.deliver`."""
 
     rpc = BACKEND["Deliver"]
@@ -50,8 +50,8 @@ class MailFeed(Feed[Mail]):
         mode = convert.ack_mode(explicit=explicit)
         super().__init__(operations_pb2.DeliverRequest(client_id=client_id, ack_mode=mode, ack_cursor=ack_cursor))
 
-    def _items(self, frame: operations_pb2.DeliverResponse) -> list[Mail]:
-        return [convert.mail_from(frame)] if frame.messages or frame.gaps or not self.ending else []
+    def _items(self, frame: operations_pb2.DeliverResponse) -> list[Messages]:
+        return [convert.messages_from(frame)] if frame.messages or frame.gaps or not self.ending else []
 
 
 class WatchFeed(Feed[Event]):

@@ -17,8 +17,8 @@ from pixied_client.rpcs import ADMIN, BACKEND, Rpc
 from pixied_client.values import (
     Channel,
     Client,
-    Mail,
     Message,
+    Messages,
     Page,
     PingResult,
     PublishResult,
@@ -223,8 +223,8 @@ def queue_for(client_id: str, messages: Iterable[Message], *, keyed: bool = True
 
 def dequeue_for(
     client_id: str, max_messages: int = 0, wait: Seconds | None = None, *, explicit: bool = False, ack_cursor: str = ""
-) -> Call[Mail]:
-    """Take a client's pending mail, oldest first. Takes the client over from whoever holds it.
+) -> Call[Messages]:
+    """Take a client's pending messages, oldest first. Takes the client over from whoever holds it.
 
     Args:
         client_id: the client.
@@ -249,7 +249,7 @@ def dequeue_for(
         ack_cursor=ack_cursor,
     )
     patience = waiting.ToTimedelta().total_seconds() if waiting else 0.0
-    return Call(BACKEND["DequeueFor"], request, convert.mail_from, explicit, patience)
+    return Call(BACKEND["DequeueFor"], request, convert.messages_from, explicit, patience)
 
 
 def publish(messages: Iterable[Message], *, keyed: bool = True) -> Call[list[PublishResult]]:

@@ -19,7 +19,7 @@ from pixied_client.operations import Call
 from pixied_client.retry import DEFAULT_RETRIES, Retries
 from pixied_client.streams import BlockingStream
 from pixied_client.unary import UnaryCaller
-from pixied_client.values import Event, EventKind, Mail
+from pixied_client.values import Event, EventKind, Messages
 
 __all__ = ["Admin", "Backend"]
 
@@ -82,7 +82,7 @@ class _BlockingCalls(Performer):
 
 
 class Backend(_BlockingCalls, BlockingOperations):
-    """The backend: one method for each operation, and the streams of one client's mail and of events.
+    """The backend: one method for each operation, and the streams of one client's messages and of events.
 
     Args:
         address: `host:port` or `unix:///path`; several pixieds over one store are `ip:port,ip:port`.
@@ -94,8 +94,8 @@ class Backend(_BlockingCalls, BlockingOperations):
         chance: gives 0 <= x < 1, for the jitter.
     """
 
-    def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> BlockingStream[Mail]:
-        """Stream one client's mail, as the asynchronous `pixied_client.Backend.deliver` does."""
+    def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> BlockingStream[Messages]:
+        """Stream one client's messages, as the asynchronous `pixied_client.Backend.deliver` does."""
         feed = MailFeed(client_id, explicit=explicit, ack_cursor=ack_cursor)
         return BlockingStream(feed, self._channel, self._address)
 

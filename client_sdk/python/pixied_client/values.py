@@ -19,8 +19,8 @@ __all__ = [
     "EventKind",
     "Gap",
     "Holdings",
-    "Mail",
     "Message",
+    "Messages",
     "Page",
     "PingResult",
     "PublishResult",
@@ -130,7 +130,7 @@ class PublishResult:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Mail that will not come, for its log was cut before it was confirmed.
+    """Messages that will not come, for their log was cut before they were confirmed.
 
     Attributes:
         channel: the subscription whose log was cut; empty for the client's own inbox.
@@ -142,8 +142,8 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
-    """Some of one client's mail.
+class Messages:
+    """Some of one client's messages, from `dequeue_for` or `deliver`.
 
     Attributes:
         messages: in order.

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from pixied_client import ClientUnknown, Draining, Event, EventKind, Mail, Message, Unavailable, sync
+from pixied_client import ClientUnknown, Draining, Event, EventKind, Message, Messages, Unavailable, sync
 from pixied_server.cli.connection import ServerAddress, backend
 from pixied_server.cli.exits import ServerGone
 from pixied_server.cli.json_lines import as_line
@@ -141,7 +141,7 @@ def _session(server: sync.Backend, patterns: list[str]) -> Iterator[str]:
             raise
 
 
-def _show_batches(batches: Iterator[Mail], count: int | None, *, as_json: bool) -> None:
+def _show_batches(batches: Iterator[Messages], count: int | None, *, as_json: bool) -> None:
     shown = 0
     for batch in batches:
         for gap in batch.gaps:

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from pixied.v1 import message_pb2, operations_pb2, watch_pb2
 from pixied_client import Draining, Event, EventKind, Gap, Message, Messages
-from pixied_client.feeds import MailFeed, WatchFeed
+from pixied_client.feeds import DeliverFeed, WatchFeed
 
 _CLOSING = message_pb2.Closing(reason="as planned", reconnect_after_ms=1_500)
 _MESSAGE = message_pb2.Message(channel="/a", data="1", id="7")
@@ -16,30 +16,30 @@ _GAP = message_pb2.Gap(channel="/b", lost=2)
 
 
 @pytest.fixture
-def mail() -> MailFeed:
-    return MailFeed("ann", explicit=False, ack_cursor="")
+def feed() -> DeliverFeed:
+    return DeliverFeed("ann", explicit=False, ack_cursor="")
 
 
-def test_a_frame_of_mail(mail: MailFeed) -> None:
+def test_a_frame_of_messages(feed: DeliverFeed) -> None:
     """All of it is one item."""
     frame = operations_pb2.DeliverResponse(messages=[_MESSAGE], cursor="9", redelivered=1, lost=2, gaps=[_GAP])
-    assert mail.take(frame) == [Messages((Message("/a", "1", "7"),), "9", 1, 2, (Gap("/b", 2),))]
-    assert mail.ending is None
+    assert feed.take(frame) == [Messages((Message("/a", "1", "7"),), "9", 1, 2, (Gap("/b", 2),))]
+    assert feed.ending is None
 
 
-def test_an_empty_frame_says_that_the_stream_stands(mail: MailFeed) -> None:
+def test_an_empty_frame_says_that_the_stream_stands(feed: DeliverFeed) -> None:
     """It is an item too."""
-    assert mail.take(operations_pb2.DeliverResponse()) == [Messages((), "", 0, 0, ())]
+    assert feed.take(operations_pb2.DeliverResponse()) == [Messages((), "", 0, 0, ())]
 
 
-def test_the_last_frame_is_an_item_only_if_it_brings_something(mail: MailFeed) -> None:
+def test_the_last_frame_is_an_item_only_if_it_brings_something(feed: DeliverFeed) -> None:
     """It says why the stream ends, and when to come back."""
-    assert mail.take(operations_pb2.DeliverResponse(closing=_CLOSING)) == []
-    ending = mail.ending
+    assert feed.take(operations_pb2.DeliverResponse(closing=_CLOSING)) == []
+    ending = feed.ending
     assert type(ending) is Draining
     assert (str(ending), ending.code, ending.retry_after) == ("as planned", grpc.StatusCode.UNAVAILABLE, 1.5)
-    assert len(mail.take(operations_pb2.DeliverResponse(closing=_CLOSING, gaps=[_GAP]))) == 1
-    assert len(mail.take(operations_pb2.DeliverResponse(closing=_CLOSING, messages=[_MESSAGE]))) == 1
+    assert len(feed.take(operations_pb2.DeliverResponse(closing=_CLOSING, gaps=[_GAP]))) == 1
+    assert len(feed.take(operations_pb2.DeliverResponse(closing=_CLOSING, messages=[_MESSAGE]))) == 1
 
 
 def test_events() -> None:

@@ -13,7 +13,7 @@ from pixied_client.cancellation import being_cancelled
 from pixied_client.channel import DEFAULT_ADDRESS, open_async_channel
 from pixied_client.errors import closed, from_call
 from pixied_client.faces import AwaitedAdmin, AwaitedOperations, AwaitedPerformer
-from pixied_client.feeds import MailFeed, WatchFeed
+from pixied_client.feeds import DeliverFeed, WatchFeed
 from pixied_client.operations import Call
 from pixied_client.retry import DEFAULT_RETRIES, Retries
 from pixied_client.streams import Stream
@@ -108,7 +108,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
                 on its way when the stream breaks is lost.
             ack_cursor: confirms everything up to the item that had this cursor.
         """
-        return Stream(MailFeed(client_id, explicit=explicit, ack_cursor=ack_cursor), self._channel, self._address)
+        return Stream(DeliverFeed(client_id, explicit=explicit, ack_cursor=ack_cursor), self._channel, self._address)
 
     def watch(self, kinds: Iterable[EventKind] = (), channel_pattern: str = "", client_id: str = "") -> Stream[Event]:
         """Stream events as they happen; `Event.missed` says how many this watcher was too slow for.

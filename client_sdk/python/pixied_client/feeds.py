@@ -12,7 +12,7 @@ from pixied_client.errors import PixiedError, draining
 from pixied_client.rpcs import BACKEND, Rpc
 from pixied_client.values import Event, EventKind, Messages
 
-__all__ = ["Feed", "MailFeed", "WatchFeed"]
+__all__ = ["DeliverFeed", "Feed", "WatchFeed"]
 
 T = TypeVar("T")
 
@@ -41,8 +41,8 @@ class Feed(ABC, Generic[T]):
     def _items(self, frame: Any) -> list[T]: ...
 
 
-class MailFeed(Feed[Messages]):
-    """One client's mail; the arguments are those of `Backend.deliver`."""
+class DeliverFeed(Feed[Messages]):
+    """One client's messages; the arguments are those of `Backend.deliver`."""
 
     rpc = BACKEND["Deliver"]
 

@@ -14,7 +14,7 @@ import grpc
 from pixied_client.channel import DEFAULT_ADDRESS, open_sync_channel
 from pixied_client.errors import closed, from_call
 from pixied_client.faces import BlockingAdmin, BlockingOperations, Performer
-from pixied_client.feeds import MailFeed, WatchFeed
+from pixied_client.feeds import DeliverFeed, WatchFeed
 from pixied_client.operations import Call
 from pixied_client.retry import DEFAULT_RETRIES, Retries
 from pixied_client.streams import BlockingStream
@@ -96,7 +96,7 @@ class Backend(_BlockingCalls, BlockingOperations):
 
     def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> BlockingStream[Messages]:
         """Stream one client's messages, as the asynchronous `pixied_client.Backend.deliver` does."""
-        feed = MailFeed(client_id, explicit=explicit, ack_cursor=ack_cursor)
+        feed = DeliverFeed(client_id, explicit=explicit, ack_cursor=ack_cursor)
         return BlockingStream(feed, self._channel, self._address)
 
     def watch(

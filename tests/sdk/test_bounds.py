@@ -596,7 +596,7 @@ async def test_a_callback_confirms_when_it_has_returned() -> None:
         begun.set()
         await go_on.wait()
 
-    async with front_end_of(courier.attach, on_delivery=take) as front_end:
+    async with front_end_of(courier.attach, on_batch=take) as front_end:
         handle = (await front_end.attach("ann")).handle
         courier.say(delivery(1, handle))
         async with asyncio.timeout(PATIENCE):
@@ -635,13 +635,13 @@ async def test_what_a_delivery_says() -> None:
     )
     messages = (Message("/a", "1", "7"),)
     taken: list[Batch] = []
-    for on_delivery in (None, taken.append):
+    for on_batch in (None, taken.append):
         courier = Courier()
-        async with front_end_of(courier.attach, on_delivery=on_delivery) as front_end:
+        async with front_end_of(courier.attach, on_batch=on_batch) as front_end:
             attachment = await front_end.attach("ann")
             assert attachment.handle == 0
             courier.say(Event(delivery=attach_pb2.Delivery(number=1, batches=[said])))
-            if on_delivery is None:
+            if on_batch is None:
                 async with asyncio.timeout(PATIENCE):
                     assert await anext(attachment) == Delivery(messages, redelivered=True, number=1, cursor=9)
             else:

@@ -20,7 +20,7 @@ async def test_handles_wait_for_their_messages(server: Server, room: str) -> Non
         await go_on.wait()
         taken.extend((message.value, list(batch.handles)) for message in batch.messages)
 
-    async with FrontEnd(server.address, "slow", on_delivery=take) as front_end:
+    async with FrontEnd(server.address, "slow", on_batch=take) as front_end:
         old = await subscriber(front_end, room)
         await front_end.publish_one(Message.of(room, "for the old"))
         await begun.wait()
@@ -55,7 +55,7 @@ async def test_failing_callback_while_detaching(server: Server, room: str) -> No
         raise ZeroDivisionError
 
     async def run() -> None:
-        async with FrontEnd(server.address, "failing", on_delivery=fail) as front_end:
+        async with FrontEnd(server.address, "failing", on_batch=fail) as front_end:
             attachment = await subscriber(front_end, room)
             held.append(attachment)
             async with attachment:

@@ -66,7 +66,7 @@ async def test_a_confirmation_outlives_its_link(server: Server, room: str) -> No
 async def test_batches_have_cursors(server: Server, room: str) -> None:
     """A callback gets the cursor too, the same for all who get the batch."""
     batches: list[Batch] = []
-    async with FrontEnd(server.address, "batches", on_delivery=batches.append) as front_end:
+    async with FrontEnd(server.address, "batches", on_batch=batches.append) as front_end:
         attachments = [await subscriber(front_end, room) for _ in range(3)]
         await front_end.publish_one(Message.of(room, 1))
         await until(lambda: sum(len(batch.handles) for batch in batches) == len(attachments))

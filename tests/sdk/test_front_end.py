@@ -249,7 +249,7 @@ async def test_slow_consumer(server: Server, room: str) -> None:
 async def test_batches(server: Server, room: str) -> None:
     """A callback gets each message once with the handles of all who get it, and what it took does not come again."""
     batches: list[Batch] = []
-    async with FrontEnd(server.address, "batches", on_delivery=batches.append) as front_end:
+    async with FrontEnd(server.address, "batches", on_batch=batches.append) as front_end:
         attachments = [await subscriber(front_end, room) for _ in range(20)]
         for n in range(5):
             await front_end.publish_one(Message.of(room, n))
@@ -280,7 +280,7 @@ async def test_awaited_callback(server: Server, room: str) -> None:
         await go_on.wait()
         finished.extend(message.value for message in batch.messages)
 
-    async with FrontEnd(server.address, "awaited", on_delivery=take) as front_end:
+    async with FrontEnd(server.address, "awaited", on_batch=take) as front_end:
         await subscriber(front_end, room)
         await front_end.publish_one(Message.of(room, 1))
         await until(lambda: begun == [1])
@@ -297,7 +297,7 @@ async def test_failing_callback(server: Server, room: str) -> None:
         raise ZeroDivisionError
 
     async def run() -> None:
-        async with FrontEnd(server.address, "failing", on_delivery=fail) as front_end:
+        async with FrontEnd(server.address, "failing", on_batch=fail) as front_end:
             await subscriber(front_end, room)
             await front_end.publish_one(Message.of(room, 1))
             await asyncio.sleep(PATIENCE)

@@ -167,7 +167,7 @@ async def test_loss_for_a_callback() -> None:
     teller = Teller()
     lost: list[Gap] = []
     batches: list[Batch] = []
-    options: dict[str, Any] = {"on_delivery": batches.append, "on_gap": lambda _, gap: lost.append(gap)}
+    options: dict[str, Any] = {"on_batch": batches.append, "on_gap": lambda _, gap: lost.append(gap)}
     async with front_end_of(teller.attach, **options) as front_end:
         await front_end.attach("ann")
         assert await teller.next_command() == "ack"

@@ -154,7 +154,7 @@ class Attachment:
         """Confirm for the client itself everything up to the delivery with this number.
 
         A number of a link that is gone is named when the client is next attached; what comes again before is no
-        mistake. (With a front-end's `on_delivery`, whose mail does not come by here, set `ack_cursor` for that.)
+        mistake. (With a front-end's `on_batch`, whose mail does not come by here, set `ack_cursor` for that.)
 
         Raises:
             ValueError: no delivery had this number yet.

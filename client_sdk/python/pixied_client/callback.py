@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeAlias
 
 from pixied_client.values import Batch
 
-__all__ = ["BatchCallback", "OnDelivery"]
+__all__ = ["BatchCallback", "OnBatch"]
 
-OnDelivery: TypeAlias = Callable[[Batch], Awaitable[None] | None]
+OnBatch: TypeAlias = Callable[[Batch], Awaitable[None] | None]
 """Takes one batch; a delivery is confirmed when its batches have been taken. May be a coroutine function."""
 
 
@@ -27,12 +27,12 @@ class BatchCallback:
     What waits is bounded by the link's window, for nothing is confirmed before the callback has returned.
 
     Args:
-        on_delivery: the callback. What it raises ends the front-end.
+        on_batch: the callback. What it raises ends the front-end.
         release: is told the number of each delivery that was dealt with.
     """
 
-    def __init__(self, on_delivery: OnDelivery, release: Callable[[list[int]], None]) -> None:
-        self._on_delivery = on_delivery
+    def __init__(self, on_batch: OnBatch, release: Callable[[list[int]], None]) -> None:
+        self._on_batch = on_batch
         self._release = release
         self._waiting: deque[_Handed | Callable[[], None]] = deque()
         self._news = asyncio.Event()
@@ -62,7 +62,7 @@ class BatchCallback:
 
     async def _hand_out(self, delivery: _Handed) -> None:
         for batch in delivery.batches:
-            outcome = self._on_delivery(batch)
+            outcome = self._on_batch(batch)
             if inspect.isawaitable(outcome):
                 await outcome
         self._release([delivery.number])

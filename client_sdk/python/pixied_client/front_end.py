@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from pixied_client.attachment import Attachment
-from pixied_client.callback import OnDelivery
+from pixied_client.callback import OnBatch
 from pixied_client.channel import DEFAULT_ADDRESS, open_async_channel
 from pixied_client.faces import AwaitedOperations
 from pixied_client.kept_stream import Connection
@@ -46,7 +46,7 @@ class FrontEnd(AwaitedOperations):
         timeout: after how many seconds without an answer an operation or an attach fails.
         max_pending: how many operations may wait for their results; more wait for room.
         backoff: the pauses between attempts to reconnect.
-        on_delivery: gets all mail in batches instead of each `Attachment` its own, for high rates. A delivery is
+        on_batch: gets all mail in batches instead of each `Attachment` its own, for high rates. A delivery is
             confirmed when it has returned; it may be a coroutine function, and gets one batch at a time.
         on_gap: is told when an attached client lost mail; so is its `Attachment`.
         on_detached: is told when a client is no longer attached; so is its `Attachment`.
@@ -64,7 +64,7 @@ class FrontEnd(AwaitedOperations):
         timeout: float = 10.0,
         max_pending: int = 10_000,
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
-        on_delivery: OnDelivery | None = None,
+        on_batch: OnBatch | None = None,
         on_gap: Callable[[Attachment, Gap], None] | None = None,
         on_detached: Callable[[Attachment, Detached], None] | None = None,
         channel: grpc.aio.Channel | None = None,
@@ -76,9 +76,7 @@ class FrontEnd(AwaitedOperations):
         if not 1 <= window <= _MAX_WINDOW:
             raise ValueError(f"a front-end's window is 1 to {_MAX_WINDOW:,} deliveries, not {window:,}")
         self._connection = Connection(address, timeout, backoff, sleep=sleep, chance=chance)
-        self._link = Link(
-            self._connection, name, window, on_delivery=on_delivery, on_gap=on_gap, on_detached=on_detached
-        )
+        self._link = Link(self._connection, name, window, on_batch=on_batch, on_gap=on_gap, on_detached=on_detached)
         self._pipeline = Pipeline(self._connection, max_pending)
         self._owned = channel is None
         self._channel = channel or open_async_channel(address)

@@ -11,7 +11,7 @@ import grpc
 from pixied.v1 import attach_pb2
 from pixied_client import convert
 from pixied_client.attachment import Attachment, Standing
-from pixied_client.callback import BatchCallback, OnDelivery
+from pixied_client.callback import BatchCallback, OnBatch
 from pixied_client.errors import ClientUnknown, PixiedError, StreamProtocol, from_status
 from pixied_client.frame_writer import FrameWriter
 from pixied_client.kept_stream import Connection, Ending, KeptStream, closed
@@ -46,7 +46,7 @@ class Link(KeptStream):
         connection: what the front-end's lines share.
         name: the front-end's name.
         window: how many unconfirmed deliveries the server may send at once.
-        on_delivery: gets all mail in batches, instead of each attachment its own.
+        on_batch: gets all mail in batches, instead of each attachment its own.
         on_gap: is told when an attached client lost mail.
         on_detached: is told when a client is no longer attached.
     """
@@ -59,13 +59,13 @@ class Link(KeptStream):
         name: str,
         window: int,
         *,
-        on_delivery: OnDelivery | None = None,
+        on_batch: OnBatch | None = None,
         on_gap: Callable[[Attachment, Gap], None] | None = None,
         on_detached: Callable[[Attachment, Detached], None] | None = None,
     ) -> None:
         super().__init__(connection)
         self.attachments: dict[int, Attachment] = {}
-        self.callback = BatchCallback(on_delivery, self.release) if on_delivery else None
+        self.callback = BatchCallback(on_batch, self.release) if on_batch else None
         self._hello = attach_pb2.Hello(front_end=name, window=window)
         self._on_gap = on_gap
         self._on_detached = on_detached

@@ -142,7 +142,7 @@ class Load:
             PixiedError: the server refused something.
         """
         async with (
-            FrontEnd(self._address, "pixied bench, subscribers", on_delivery=self._take) as subscribers,
+            FrontEnd(self._address, "pixied bench, subscribers", on_batch=self._take) as subscribers,
             FrontEnd(self._address, "pixied bench, publishers", max_pending=65_536) as publishers,
         ):
             clients = await self._subscribe(subscribers)

@@ -4,8 +4,8 @@ import { DetachReason } from '../generated/pixied/v1/attach';
 import { callOut } from './callout';
 import type { PixiedError } from './errors';
 
-/** Which mail this is. */
-export interface MailInfo {
+/** By which delivery messages came. */
+export interface DeliveryInfo {
   /** The delivery's number on the link, for `Attachment.confirm`. */
   readonly number: number;
   /** Which of the link's streams it came by: numbers begin anew on each. */
@@ -20,17 +20,17 @@ export interface MailInfo {
 export interface Parting {
   /**
    * `requested`: by `detach`. `taken_over`: another attach has it. `destroyed`, `expired`: the session is over.
-   * `failed`: it could not be attached. `refused`: its mail was not handled. `closed`: the front-end was closed.
+   * `failed`: it could not be attached. `refused`: its messages were not handled. `closed`: the front-end was closed.
    */
   readonly reason: 'requested' | 'taken_over' | 'destroyed' | 'expired' | 'failed' | 'refused' | 'closed';
   /** More about it, for people. */
   readonly detail: string;
-  /** What went wrong: for `failed` a `PixiedError`, for `refused` whatever `onMail` or `onBatch` threw. */
+  /** What went wrong: for `failed` a `PixiedError`, for `refused` whatever `onMessages` or `onBatch` threw. */
   readonly error?: unknown;
 }
 
 /** Messages that the same clients get. */
-export interface Batch extends MailInfo {
+export interface Batch extends DeliveryInfo {
   /** In order. */
   readonly messages: readonly Message[];
   /** `Attachment.handle` of each client that gets them, all of them. */
@@ -40,13 +40,13 @@ export interface Batch extends MailInfo {
 /** What an attached client's owner does. */
 export interface AttachHandlers {
   /**
-   * Takes mail; required unless the front-end has `onBatch`. It counts as handled when this returns, or when the promise
-   * that it returns is fulfilled. If it fails, the client is given up: this mail and what follows stays with pixied for
-   * whoever attaches the client next.
+   * Takes messages; required unless the front-end has `onBatch`. They count as handled when this returns, or when the
+   * promise that it returns is fulfilled. If it fails, the client is given up: these messages and what follows stay with
+   * pixied for its next attach.
    * Deliveries are not held back for a promise of the one before.
    */
-  onMail?(messages: readonly Message[], info: MailInfo): void | Promise<void>;
-  /** The client lost mail. */
+  onMessages?(messages: readonly Message[], info: DeliveryInfo): void | Promise<void>;
+  /** The client lost messages. */
   onGap?(gap: Gap): void;
   /** The client is no longer attached; nothing follows. */
   onDetached?(parting: Parting): void;
@@ -54,29 +54,29 @@ export interface AttachHandlers {
 
 /** How a client is attached. */
 export interface AttachOptions {
-  /** `auto`: what `onMail` has handled is confirmed. `explicit`: `Attachment.confirm` alone does. Default `auto`. */
+  /** `auto`: what `onMessages` has handled is confirmed. `explicit`: `Attachment.confirm` alone does. Default `auto`. */
   readonly ackMode?: 'auto' | 'explicit' | undefined;
   /** Whether the session timeout runs on while it is attached, so that only pings prolong it. Default false. */
   readonly expires?: boolean | undefined;
-  /** The client has confirmed its mail up to and with what carried this cursor, at whatever front-end. Default: nothing. */
+  /** The client has confirmed everything up to and with what carried this cursor, at any front-end. Default: nothing. */
   readonly ackCursor?: number | undefined;
 }
 
 /** The link, as an attachment sees it. */
 export interface AttachmentHost {
-  confirm(attachment: Attachment, info: MailInfo): void;
+  confirm(attachment: Attachment, info: DeliveryInfo): void;
   detach(attachment: Attachment): void;
   refuse(attachment: Attachment, error: unknown): void;
 }
 
-/** Mail that a handler has taken and not handled yet. */
+/** A delivery that a handler has taken and not handled yet. */
 interface Taken {
   readonly number: number;
 }
 
 /**
- * A client that a front-end holds. Made by `FrontEnd.attach`; it survives broken links, and mail that was not confirmed
- * comes again, marked as redelivered.
+ * A client that a front-end holds. Made by `FrontEnd.attach`; it survives broken links, and messages that were not
+ * confirmed come again, marked as redelivered.
  */
 export class Attachment {
   /** Where it stands: `leaving` until pixied has answered the detach. */
@@ -104,7 +104,7 @@ export class Attachment {
     this.ackCursor = options.ackCursor ?? 0;
   }
 
-  /** Whether mail for it is still wanted. */
+  /** Whether messages for it are still wanted. */
   get isWanted(): boolean {
     return this.wish === undefined;
   }
@@ -115,8 +115,8 @@ export class Attachment {
     return oldest ? oldest.number - 1 : this.last;
   }
 
-  /** The client itself has confirmed everything up to this mail. If the link breaks, the next attach says so again. */
-  confirm(info: MailInfo): void {
+  /** The client itself has confirmed everything up to this delivery. If the link breaks, the next attach says so again. */
+  confirm(info: DeliveryInfo): void {
     // Cursors of different streams can't be compared; the later stream's is the later one.
     const isNewer = info.stream > this.ackStream || (info.stream === this.ackStream && info.cursor > this.ackCursor);
     if (isNewer) [this.ackCursor, this.ackStream] = [info.cursor, info.stream];
@@ -128,12 +128,12 @@ export class Attachment {
     this.host.detach(this);
   }
 
-  /** Hands mail to the owner. The answer: a promise if that takes time. */
-  take(messages: readonly Message[], info: MailInfo): Promise<void> | undefined {
+  /** Hands messages to the owner. The answer: a promise if that takes time. */
+  take(messages: readonly Message[], info: DeliveryInfo): Promise<void> | undefined {
     this.last = info.number;
     let outcome: void | Promise<void>;
     try {
-      outcome = this.handlers.onMail!(messages, info);
+      outcome = this.handlers.onMessages!(messages, info);
     } catch (error) {
       this.keep({ number: info.number }, this.unhandled, error);
       return undefined;

@@ -21,7 +21,7 @@ export interface FrontEndEvents {
   up: [welcome: Welcome];
   /** The link is gone, or could not be made. It is tried again until `close`. Told once per outage. */
   down: [error: PixiedError];
-  /** A client lost mail. */
+  /** A client lost messages. */
   gap: [clientId: string, gap: Gap];
   /** A client is no longer attached. */
   detached: [clientId: string, parting: Parting];
@@ -45,8 +45,8 @@ export interface FrontEndOptions extends ConnectionOptions {
   /** How many bytes they may have together. Default 64 MiB. */
   readonly maxInFlightBytes?: number | undefined;
   /**
-   * Takes all clients' mail, instead of each one's `onMail`: for high rates, as it is called once for all the clients
-   * that get the same messages. They count as handled as for `onMail`; if it fails, those clients are given up.
+   * Takes all clients' messages, instead of each one's `onMessages`: for high rates, as it is called once for all the
+   * clients that get the same messages. They count as handled as for `onMessages`; if it fails, those clients are given up.
    */
   readonly onBatch?: ((batch: Batch) => void | Promise<void>) | undefined;
 }
@@ -106,8 +106,9 @@ export class FrontEnd extends Operations {
   }
 
   /**
-   * Takes a client: its pending mail first, then live. Whoever held it loses it. A client that does not exist, and
-   * everything else that ends it, comes to `onDetached`. Throws a TypeError if there is neither `onMail` nor `onBatch`.
+   * Takes a client: its pending messages first, then live ones. Its previous holder loses it. A client that does not exist,
+   * and everything else that ends it, comes to `onDetached`. Throws a TypeError if there is neither `onMessages` nor
+   * `onBatch`.
    */
   attach(clientId: string, options: AttachOptions, handlers: AttachHandlers): Attachment {
     return this.link.attach(clientId, options, handlers);

@@ -1,4 +1,4 @@
-// A front-end's link: the mail of all its clients on one Attach stream.
+// A front-end's link: the messages of all its clients on one Attach stream.
 import { status as Code, type ClientDuplexStream } from '@grpc/grpc-js';
 
 import { AttachCommand, type AttachEvent, type AttachResponse, type Delivery } from '../generated/pixied/v1/attach';
@@ -6,7 +6,7 @@ import type { AttachFailed, Batch, Detached, Welcome } from '../generated/pixied
 import { BackendServiceService } from '../generated/pixied/v1/backend_service';
 import { AckMode, type Closing, type Gap } from '../generated/pixied/v1/message';
 import { Attachment, failed, PARTINGS } from './attachment';
-import type { AttachHandlers, AttachmentHost, AttachOptions, MailInfo, Parting } from './attachment';
+import type { AttachHandlers, AttachmentHost, AttachOptions, DeliveryInfo, Parting } from './attachment';
 import type { Batch as HandedOut } from './attachment';
 import { callOut } from './callout';
 import type { Connection } from './connection';
@@ -25,7 +25,7 @@ export interface LinkListener {
   up(welcome: Welcome): void;
   /** The link is gone, or could not be made; it will be tried again. */
   down(error: PixiedError): void;
-  /** A client lost mail. */
+  /** A client lost messages. */
   gap(clientId: string, gap: Gap): void;
   /** A client is no longer attached. */
   detached(clientId: string, parting: Parting): void;
@@ -37,7 +37,7 @@ export interface LinkOptions {
   readonly name: string;
   /** How many unconfirmed deliveries to take at once; 0 is the server's default. */
   readonly window: number;
-  /** Takes all mail, if it is not for each attachment's `onMail`. */
+  /** Takes all messages, if they are not for each attachment's `onMessages`. */
   readonly onBatch?: ((batch: HandedOut) => void | Promise<void>) | undefined;
 }
 
@@ -59,7 +59,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   private lastAck: FrameItem | undefined;
   /** The stream is open, welcomed, and not about to close. */
   private isUp = false;
-  /** `close` was called: no mail is handed out any more, for it could not be confirmed. */
+  /** `close` was called: nothing is handed out any more, for it could not be confirmed. */
   private isOver = false;
   private lastHeard = 0;
   private silenceTimer: NodeJS.Timeout | undefined;
@@ -77,7 +77,9 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
 
   /** Takes a client onto this link. */
   attach(clientId: string, options: AttachOptions, handlers: AttachHandlers): Attachment {
-    if (!handlers.onMail && !this.options.onBatch) throw new TypeError('either onMail or onBatch has to take the mail');
+    if (!handlers.onMessages && !this.options.onBatch) {
+      throw new TypeError('either onMessages or onBatch has to take the messages');
+    }
     const handle = this.freeHandles.pop() ?? (this.handles += 1);
     const attachment = new Attachment(this, clientId, handle, options, handlers);
     this.attachments.set(handle, attachment);
@@ -87,7 +89,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     return attachment;
   }
 
-  confirm(attachment: Attachment, { number, stream }: MailInfo): void {
+  confirm(attachment: Attachment, { number, stream }: DeliveryInfo): void {
     if (stream !== this.streams || attachment.state !== 'attached') return;
     this.send({ $case: 'clientAck', value: { handle: attachment.handle, number } });
   }
@@ -97,7 +99,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 
   refuse(attachment: Attachment, error: unknown): void {
-    this.giveUp(attachment, { reason: 'refused', detail: 'its mail could not be handled', error });
+    this.giveUp(attachment, { reason: 'refused', detail: 'its messages could not be handled', error });
   }
 
   /** Sends what waits, and ends the stream when the server has read it, or after so many milliseconds. */
@@ -221,7 +223,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 
   private handOut({ messages, handles, redelivered, cursor }: Batch, number: number, receipt: Receipt): void {
-    const info: MailInfo = { number, stream: this.streams, redelivered, cursor };
+    const info: DeliveryInfo = { number, stream: this.streams, redelivered, cursor };
     for (const handle of handles) {
       const attachment = this.attachments.get(handle);
       if (!attachment?.isWanted) continue;
@@ -298,7 +300,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     this.send({ $case: 'detach', value: { handle } });
   }
 
-  /** Confirms for the whole link. Commands keep their order, so whoever refused mail has been given up before this. */
+  /** Confirms for the whole link. Commands keep their order, so a client that refused messages was given up before this. */
   private acknowledge(number: number): void {
     const { last } = this.writer;
     if (last && last === this.lastAck) this.writer.withdraw(last);

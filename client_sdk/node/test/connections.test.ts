@@ -5,13 +5,13 @@ import { beforeEach, describe, it } from 'node:test';
 import { status as Code } from '@grpc/grpc-js';
 
 import { ClientUnknown, LimitClients } from '../src';
-import type { Attachment, AttachHandlers, AttachOptions, MailInfo, Message, Parting } from '../src';
+import type { Attachment, AttachHandlers, AttachOptions, DeliveryInfo, Message, Parting } from '../src';
 import { Mailboxes } from '../src/faye/mailboxes';
 import type { FayeConnection, FayeMessage, FayeServer } from '../src/faye/server';
 import type { FrontEnd } from '../src/front_end';
 import { turn } from './scripted';
 
-const info = (number: number): MailInfo => ({ number, stream: 1, redelivered: false, cursor: number });
+const info = (number: number): DeliveryInfo => ({ number, stream: 1, redelivered: false, cursor: number });
 const message = (data: number): Message => ({ channel: '/a', data: String(data) }) as Message;
 const SOCKET: FayeConnection = { socket: { _socket: { readyState: 1 } } };
 const CLOSED_SOCKET: FayeConnection = { socket: { _socket: { readyState: 3 } } };
@@ -69,7 +69,7 @@ describe('connections', () => {
     mailboxes = new Mailboxes(server as FayeServer, frontEnd as unknown as FrontEnd, (clientId) => void gone.push(clientId));
   });
 
-  const bring = (number: number) => attached.at(-1)!.handlers.onMail!([message(number)], info(number));
+  const bring = (number: number) => attached.at(-1)!.handlers.onMessages!([message(number)], info(number));
   const part = (parting: Partial<Parting>): void => attached.at(-1)!.handlers.onDetached!({ detail: '', ...parting } as Parting);
   const happens = (event: 'open' | 'close', clientId: string): void => listeners.get(`connection:${event}`)!(clientId);
   const unknown = new ClientUnknown('CLIENT_UNKNOWN', 'no client', { code: Code.NOT_FOUND });
@@ -261,7 +261,7 @@ describe('connections', () => {
   });
 
   it('write with what they have of a stream', async () => {
-    const bringTwo = () => attached.at(-1)!.handlers.onMail!([message(1), message(2)], info(1));
+    const bringTwo = () => attached.at(-1)!.handlers.onMessages!([message(1), message(2)], info(1));
     for (const connection of [{ socket: {} }, { socket: { _socket: {} } }, { socket: { _socket: { _stream: {} } } }]) {
       open(connection as FayeConnection);
       void bringTwo();

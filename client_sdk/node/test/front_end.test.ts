@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 
 import { Backend, ClientUnknown, FrontEnd, jsonMessage, TooManyOperations, Unavailable, valueOf } from '../src';
-import type { Attachment, AttachOptions, MailInfo, Message, Parting } from '../src';
+import type { Attachment, AttachOptions, DeliveryInfo, Message, Parting } from '../src';
 import { Cable } from './cable';
 import { until, untilEqual } from './patience';
 import { Pixied } from './pixied';
@@ -11,14 +11,14 @@ import { Pixied } from './pixied';
 /** What an attached client has been told. */
 class Inbox {
   readonly values: unknown[] = [];
-  readonly mail: MailInfo[] = [];
+  readonly deliveries: DeliveryInfo[] = [];
   readonly lost: number[] = [];
   readonly partings: Parting[] = [];
   readonly attachment: Attachment;
 
   constructor(frontEnd: FrontEnd, clientId: string, options: AttachOptions = {}, handle?: () => Promise<void>) {
     this.attachment = frontEnd.attach(clientId, options, {
-      onMail: (messages, info) => this.take(messages, info, handle),
+      onMessages: (messages, info) => this.take(messages, info, handle),
       onGap: ({ lost }) => void this.lost.push(lost),
       onDetached: (parting) => void this.partings.push(parting),
     });
@@ -28,9 +28,9 @@ class Inbox {
     return this.partings.map(({ reason }) => reason);
   }
 
-  private take(messages: readonly Message[], info: MailInfo, handle?: () => Promise<void>): void | Promise<void> {
+  private take(messages: readonly Message[], info: DeliveryInfo, handle?: () => Promise<void>): void | Promise<void> {
     this.values.push(...messages.map(valueOf));
-    this.mail.push(info);
+    this.deliveries.push(info);
     return handle?.();
   }
 }
@@ -166,7 +166,7 @@ describe('a front-end', () => {
   });
 
   describe('through its link', () => {
-    it('brings pending mail first, then live mail, in order, each once', async () => {
+    it('brings pending messages first, then live ones, in order, each once', async () => {
       const clientId = await subscribed('/a');
       await send('/a', 1, 2);
       const inbox = new Inbox(frontEnd, clientId);
@@ -174,7 +174,7 @@ describe('a front-end', () => {
       await send('/a', 3);
       await send('/a', 4, 5);
       await untilEqual(() => inbox.values, [1, 2, 3, 4, 5]);
-      assert(inbox.mail.every(({ redelivered }) => !redelivered));
+      assert(inbox.deliveries.every(({ redelivered }) => !redelivered));
       assert.equal(await holderOf(clientId), 'under test');
     });
 
@@ -210,10 +210,10 @@ describe('a front-end', () => {
       await untilEqual(() => inbox.reasons, ['requested']);
       const next = new Inbox(frontEnd, clientId);
       await untilEqual(() => next.values, [2]);
-      assert.equal(next.mail[0]?.redelivered, true);
+      assert.equal(next.deliveries[0]?.redelivered, true);
     });
 
-    it('gives up a client whose handler fails, and keeps its mail', async () => {
+    it('gives up a client whose handler fails, and keeps its messages', async () => {
       const [bad, good] = [await subscribed('/d'), await subscribed('/d')];
       const failure = new Error('the socket is gone');
       const narrow = begin({ address: pixied.address, window: 1 });
@@ -237,7 +237,7 @@ describe('a front-end', () => {
       await send('/e', 1);
       await send('/e', 2);
       await untilEqual(() => inbox.values, [1, 2]);
-      inbox.attachment.confirm(inbox.mail[0]!);
+      inbox.attachment.confirm(inbox.deliveries[0]!);
       inbox.attachment.detach();
       const next = new Inbox(frontEnd, clientId);
       await untilEqual(() => next.values, [2]);
@@ -250,7 +250,7 @@ describe('a front-end', () => {
       await isHeld(clientId);
       for (const number of [1, 2, 3]) await send('/e2', number);
       await untilEqual(() => first.values, [1, 2, 3]);
-      const next = new Inbox(frontEnd, clientId, { ackCursor: first.mail[1]!.cursor });
+      const next = new Inbox(frontEnd, clientId, { ackCursor: first.deliveries[1]!.cursor });
       await untilEqual(() => next.values, [3]);
     });
 
@@ -261,7 +261,7 @@ describe('a front-end', () => {
       const inbox = new Inbox(narrow, clientId, {}, () => new Promise((resolve) => handled.push(resolve)));
       await isHeld(clientId);
       for (let i = 0; i < 10; i += 1) await send('/f', i);
-      await until('the window is full', () => inbox.mail.length === 2);
+      await until('the window is full', () => inbox.deliveries.length === 2);
       assert.equal((await backend.getClient(clientId)).pending, 10);
       await until('all has come', () => {
         for (const done of handled.splice(0)) done();
@@ -352,7 +352,7 @@ describe('a front-end', () => {
       await send('/k2', 2);
       await untilEqual(() => inbox.values, [1, 2]);
       cable.cut();
-      inbox.attachment.confirm(inbox.mail[0]!);
+      inbox.attachment.confirm(inbox.deliveries[0]!);
       await untilEqual(() => inbox.values, [1, 2, 2]);
     });
 
@@ -364,12 +364,12 @@ describe('a front-end', () => {
       cable.cut();
       await untilEqual(() => inbox.values, [1, 1]);
       assert.deepEqual(
-        inbox.mail.map(({ redelivered }) => redelivered),
+        inbox.deliveries.map(({ redelivered }) => redelivered),
         [false, true],
       );
-      inbox.attachment.confirm(inbox.mail[0]!);
+      inbox.attachment.confirm(inbox.deliveries[0]!);
       assert.equal((await frontEnd.getClient(clientId)).pending, 1);
-      inbox.attachment.confirm(inbox.mail[1]!);
+      inbox.attachment.confirm(inbox.deliveries[1]!);
       await until('it is confirmed', async () => (await backend.getClient(clientId)).pending === 0);
     });
 

@@ -7,7 +7,7 @@ import { connectivityState, status as Code } from '@grpc/grpc-js';
 import { AttachCommand, DetachReason, type AttachEvent } from '../generated/pixied/v1/attach';
 import { RetryInfo } from '../generated/google/rpc/error_details';
 import { AckMode, type Message } from '../generated/pixied/v1/message';
-import { FieldInvalid, PixiedError, type AttachHandlers, type AttachOptions, type Batch, type MailInfo, type Parting } from '../src';
+import { FieldInvalid, PixiedError, type AttachHandlers, type AttachOptions, type Batch, type DeliveryInfo, type Parting } from '../src';
 import { Link } from '../src/link';
 import { ScriptedConnection, turn } from './scripted';
 
@@ -114,10 +114,10 @@ describe('a link', () => {
     await closed;
   }
 
-  function attach(clientId: string, onMail?: AttachHandlers['onMail'], options: AttachOptions = {}) {
+  function attach(clientId: string, onMessages?: AttachHandlers['onMessages'], options: AttachOptions = {}) {
     const onDetached = (parting: Parting): void => void partings.push(parting);
     const partings: Parting[] = [];
-    const attachment = link.attach(clientId, options, { onMail: onMail ?? (() => undefined), onDetached });
+    const attachment = link.attach(clientId, options, { onMessages: onMessages ?? (() => undefined), onDetached });
     return { attachment, partings };
   }
 
@@ -189,8 +189,8 @@ describe('a link', () => {
 
   it('tells a client what it has lost, unless it is about to leave', async () => {
     const gaps: number[] = [];
-    const ann = link.attach('ann', {}, { onMail: () => undefined, onGap: ({ lost }) => void gaps.push(lost) });
-    link.attach('bob', {}, { onMail: () => undefined });
+    const ann = link.attach('ann', {}, { onMessages: () => undefined, onGap: ({ lost }) => void gaps.push(lost) });
+    link.attach('bob', {}, { onMessages: () => undefined });
     await say(attached(1, 2));
     const gap: Said = { $case: 'gap', value: { handles: [1, 2, 3], gap: { channel: '/a', lost: 5 } as never } };
     await say(gap);
@@ -201,7 +201,7 @@ describe('a link', () => {
   });
 
   it('needs nobody to hear of the end', async () => {
-    link.attach('ann', {}, { onMail: () => undefined });
+    link.attach('ann', {}, { onMessages: () => undefined });
     await say(attached(1), detached(1, DetachReason.EXPIRED));
     assert.deepEqual(news, ['ann expired']);
   });
@@ -241,7 +241,7 @@ describe('a link', () => {
       all.map(({ partings }) => partings),
       [
         [{ reason: 'requested', detail: 'detached by this front-end' }],
-        [{ reason: 'refused', detail: 'its mail could not be handled', error: failure }],
+        [{ reason: 'refused', detail: 'its messages could not be handled', error: failure }],
         [{ reason: 'destroyed', detail: '' }],
       ],
     );
@@ -308,7 +308,7 @@ describe('a link', () => {
   });
 
   it('lets a client confirm by itself, on the stream that brought it and while it is attached', async () => {
-    const infos: MailInfo[] = [];
+    const infos: DeliveryInfo[] = [];
     const options: AttachOptions = { ackMode: 'explicit' };
     const { attachment } = attach('ann', (_, info) => (infos.push(info), new Promise(() => undefined)), options);
     await say(attached(1), delivery(1, 1), delivery(2, 1));
@@ -599,7 +599,7 @@ describe('a link', () => {
     await begin(() => undefined);
     isClosed = false;
     link.attach('ann', {}, {});
-    link.attach('bob', {}, { onMail: () => undefined });
+    link.attach('bob', {}, { onMessages: () => undefined });
   });
 
   it('hands whole batches over, to those who are wanted, and confirms them when they are handled', async () => {

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import type { Message } from '../generated/pixied/v1/message';
-import type { AttachHandlers, MailInfo } from '../src/attachment';
+import type { AttachHandlers, DeliveryInfo } from '../src/attachment';
 import { Mailboxes } from '../src/faye/mailboxes';
 import type { FayeServer } from '../src/faye/server';
 import type { FrontEnd } from '../src/front_end';
 
-const INFO: MailInfo = { number: 1, stream: 1, redelivered: false, cursor: 1 };
+const INFO: DeliveryInfo = { number: 1, stream: 1, redelivered: false, cursor: 1 };
 const message = (data: string): Message => ({ channel: '/a', data }) as Message;
 
 /** A client on a socket, and the steps in which its mail is handed over. */
@@ -32,7 +32,7 @@ function connected(deliver: () => boolean = () => true) {
   };
   const mailboxes = new Mailboxes(server as FayeServer, frontEnd as unknown as FrontEnd, () => {});
   mailboxes.open('alice');
-  return { steps, mail: (...messages: Message[]) => handlers.onMail!(messages, INFO) };
+  return { steps, mail: (...messages: Message[]) => handlers.onMessages!(messages, INFO) };
 }
 
 test('the messages of one delivery leave in one write', async () => {

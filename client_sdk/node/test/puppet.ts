@@ -52,7 +52,7 @@ export class PuppetLink {
     this.call.write({ events: events.map((event) => ({ event })) });
   }
 
-  /** Mail with one message for each of these handles. */
+  /** A delivery with one message for each of these handles. */
   deliver(number: number, ...handles: number[]): void {
     const message = { channel: '/a', data: String(number), clientId: '', excludePublisher: false, idempotencyKey: '' };
     const batches = handles.map((handle) => ({ messages: [message], handles: [handle], redelivered: false, cursor: number }));

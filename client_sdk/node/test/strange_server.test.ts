@@ -38,8 +38,8 @@ describe('a front-end on a strange server', () => {
     await until('the link stands', () => frontEnd.isUp);
   }
 
-  const attach = (clientId: string, onMail: AttachHandlers['onMail'] = () => undefined) =>
-    frontEnd.attach(clientId, {}, { onMail, onDetached: ({ reason }) => void partings.push(reason) });
+  const attach = (clientId: string, onMessages: AttachHandlers['onMessages'] = () => undefined) =>
+    frontEnd.attach(clientId, {}, { onMessages, onDetached: ({ reason }) => void partings.push(reason) });
   const isTold = (...commands: string[]): Promise<void> =>
     untilEqual(() => puppet.link.commands.filter((command) => command !== 'hello'), commands);
 
@@ -64,7 +64,7 @@ describe('a front-end on a strange server', () => {
       await isTold('attach 1');
       puppet.link.tell({ $case: 'attached', value: { handles: [1] } });
       puppet.link.deliver(1000, 1);
-      await until('it has the mail', () => fail !== undefined);
+      await until('it has the message', () => fail !== undefined);
       puppet.link.end(Code.UNAVAILABLE);
       await until('it is back', () => puppet.links.length === 2);
       await isTold('attach 1');
@@ -102,7 +102,7 @@ describe('a front-end on a strange server', () => {
     it('refuses ids that would end the stream for everyone', async () => {
       const errors: unknown[] = [];
       for (const id of ['', 'x'.repeat(256), undefined as unknown as string]) {
-        frontEnd.attach(id, {}, { onMail: () => undefined, onDetached: ({ error }) => void errors.push(error) });
+        frontEnd.attach(id, {}, { onMessages: () => undefined, onDetached: ({ error }) => void errors.push(error) });
       }
       await until('all are refused', () => errors.length === 3);
       assert(errors.every((error) => error instanceof FieldInvalid));
@@ -117,7 +117,7 @@ describe('a front-end on a strange server', () => {
       assert.equal(large.filter(({ state }) => state === 'gone').length, 3000);
     });
 
-    it('takes no mail once it is closing, for it could not confirm it', async () => {
+    it('takes no messages once it is closing, for it could not confirm them', async () => {
       const got: number[] = [];
       attach('a', (_, { number }) => void got.push(number));
       await isTold('attach 1');
@@ -130,7 +130,7 @@ describe('a front-end on a strange server', () => {
       await isTold('attach 1', 'ack 1');
       assert.deepEqual(got, [1]);
       const late: string[] = [];
-      frontEnd.attach('b', {}, { onMail: () => undefined, onDetached: ({ reason }) => void late.push(reason) });
+      frontEnd.attach('b', {}, { onMessages: () => undefined, onDetached: ({ reason }) => void late.push(reason) });
       await untilEqual(() => late, ['closed']);
     });
 
@@ -163,7 +163,7 @@ describe('a front-end on a strange server', () => {
       );
     });
 
-    it('wants someone to take the mail', () => {
+    it('wants someone to take the messages', () => {
       assert.throws(() => frontEnd.attach('a', {}, {}), TypeError);
     });
   });
@@ -265,7 +265,7 @@ describe('a front-end on a strange server', () => {
     process.removeAllListeners('uncaughtException');
     process.on('uncaughtException', (error) => void failures.push(error.message));
     frontEnd.attach('a', {}, {
-      onMail: () => undefined,
+      onMessages: () => undefined,
       onDetached: () => {
         throw new Error('a defect of the program');
       },

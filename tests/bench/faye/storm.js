@@ -27,8 +27,8 @@ class OnPixied {
   async come(index) {
     const { clientId } = await this.frontEnd.createClient({ sessionTimeoutMs: 90_000 });
     await this.frontEnd.subscribe(clientId, [room(index)]);
-    const onMail = (messages) => messages.forEach(({ data }) => this.got(index, JSON.parse(data)));
-    this.attachments.push(this.frontEnd.attach(clientId, {}, { onMail }));
+    const onMessages = (messages) => messages.forEach(({ data }) => this.got(index, JSON.parse(data)));
+    this.attachments.push(this.frontEnd.attach(clientId, {}, { onMessages }));
   }
 
   /** Fulfilled when pixied has attached them all. */
@@ -69,8 +69,8 @@ class OnRedis {
     this.engine.ping(clientId);
     // It calls back with what is queued, which is nothing yet; what comes later are messages.
     await new Promise((resolve) => {
-      const onMail = (messages) => messages.forEach(({ data }) => this.got(index, data));
-      this.mailboxes.set(clientId, (messages) => (this.mailboxes.set(clientId, onMail), resolve(messages)));
+      const onMessages = (messages) => messages.forEach(({ data }) => this.got(index, data));
+      this.mailboxes.set(clientId, (messages) => (this.mailboxes.set(clientId, onMessages), resolve(messages)));
       this.engine.emptyQueue(clientId);
     });
   }

@@ -1,6 +1,6 @@
 // The clients that are connected to this Faye server, attached to pixied for as long as they are.
 import type { Message } from '../../generated/pixied/v1/message';
-import type { Attachment, MailInfo, Parting } from '../attachment';
+import type { Attachment, DeliveryInfo, Parting } from '../attachment';
 import { ClientUnknown } from '../errors';
 import type { FrontEnd } from '../front_end';
 import { toFaye } from './mail';
@@ -13,7 +13,7 @@ interface Mailbox {
   /** Faye has asked pixied whether there is such a client. */
   isProven: boolean;
   /** The last mail that was handed to Faye and is not confirmed. */
-  unconfirmed: MailInfo | undefined;
+  unconfirmed: DeliveryInfo | undefined;
   /** Faye has closed the connection. */
   isClosed: boolean;
 }
@@ -57,7 +57,7 @@ export class Mailboxes {
       // Faye counts a client's silence itself, by its pings.
       { ackMode, expires: true },
       {
-        onMail: (messages, info) => this.deliver(box, messages, info),
+        onMessages: (messages, info) => this.deliver(box, messages, info),
         onGap: (gap) => this.server.warn('Client ? lost ? messages of ?', shortened(clientId), gap.lost, gap.channel),
         onDetached: (parting) => this.parted(box, parting),
       },
@@ -99,7 +99,7 @@ export class Mailboxes {
     });
   }
 
-  private deliver(box: Mailbox, messages: readonly Message[], info: MailInfo): Promise<void> | undefined {
+  private deliver(box: Mailbox, messages: readonly Message[], info: DeliveryInfo): Promise<void> | undefined {
     const { clientId, attachment } = box;
     // It is about to be detached, and this mail with it.
     if (box.isClosed && attachment.isExplicit) return undefined;

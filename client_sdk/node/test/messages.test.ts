@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { jsonMessage, valueOf } from '../src';
-import { toFaye, toPixied } from '../src/faye/mail';
+import { toFaye, toPixied } from '../src/faye/message';
 import { toWire } from '../src/messages';
 import { dateOf, durationOf, millisecondsOf } from '../src/time';
 

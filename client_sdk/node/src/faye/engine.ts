@@ -4,7 +4,7 @@ import { ClientUnknown } from '../errors';
 import { FrontEnd } from '../front_end';
 import { DEFAULT_TIMEOUT_MS } from '../operations';
 import { Departures, type Departure } from './departures';
-import { toPixied } from './mail';
+import { toPixied } from './message';
 import { Mailboxes } from './mailboxes';
 import { Presence } from './presence';
 import { isPrivate, PrivateChannels } from './private_channels';

@@ -3,7 +3,7 @@ import type { Message } from '../../generated/pixied/v1/message';
 import type { Attachment, DeliveryInfo, Parting } from '../attachment';
 import { ClientUnknown } from '../errors';
 import type { FrontEnd } from '../front_end';
-import { toFaye } from './mail';
+import { toFaye } from './message';
 import { isClientId, isOpen, shortened, type FayeConnection, type FayeServer } from './server';
 
 /** A connected client. */

@@ -47,12 +47,12 @@ class OnPixied {
 /** On faye-redis, with the calls that a Faye server makes of it: whoever subscribes or connects has to exist. */
 class OnRedis {
   constructor(got) {
-    this.mailboxes = new Map();
+    this.handlers = new Map();
     const server = {
       timeout: 45,
       generateId: require('faye/src/util/random'),
-      hasConnection: (clientId) => this.mailboxes.has(clientId),
-      deliver: (clientId, messages) => this.mailboxes.get(clientId)(messages),
+      hasConnection: (clientId) => this.handlers.has(clientId),
+      deliver: (clientId, messages) => this.handlers.get(clientId)(messages),
       debug() {},
       trigger() {},
     };
@@ -70,7 +70,7 @@ class OnRedis {
     // It calls back with what is queued, which is nothing yet; what comes later are messages.
     await new Promise((resolve) => {
       const onMessages = (messages) => messages.forEach(({ data }) => this.got(index, data));
-      this.mailboxes.set(clientId, (messages) => (this.mailboxes.set(clientId, onMessages), resolve(messages)));
+      this.handlers.set(clientId, (messages) => (this.handlers.set(clientId, onMessages), resolve(messages)));
       this.engine.emptyQueue(clientId);
     });
   }

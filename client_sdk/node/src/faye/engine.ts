@@ -5,7 +5,7 @@ import { FrontEnd } from '../front_end';
 import { DEFAULT_TIMEOUT_MS } from '../operations';
 import { Departures, type Departure } from './departures';
 import { toPixied } from './message';
-import { Mailboxes } from './mailboxes';
+import { ConnectedClients } from './connected_clients';
 import { Presence } from './presence';
 import { isPrivate, PrivateChannels } from './private_channels';
 import { Publisher } from './publisher';
@@ -51,7 +51,7 @@ export class FayeEngine {
   private readonly presence: Presence;
   private readonly replies: Replies;
   private readonly publisher: Publisher;
-  private readonly mailboxes: Mailboxes;
+  private readonly connectedClients: ConnectedClients;
   private readonly departures: Departures;
   private readonly privately = new PrivateChannels();
   private readonly created = new Set<string>();
@@ -75,7 +75,7 @@ export class FayeEngine {
       (departure) => this.departed(departure),
       () => this.attend('look for ended sessions', this.lookAround()),
     );
-    this.mailboxes = new Mailboxes(server, this.frontEnd, (clientId) => this.departures.missed(clientId));
+    this.connectedClients = new ConnectedClients(server, this.frontEnd, (clientId) => this.departures.missed(clientId));
     this.watching = this.frontEnd.watch(Departures.KINDS, this.departures);
     this.frontEnd.on('down', (error) => this.presence.lost(error)).on('up', () => this.presence.found());
   }
@@ -166,14 +166,14 @@ export class FayeEngine {
     this.server.trigger('publish', message.clientId, message.channel, message.data);
   }
 
-  /** Faye has a connection for the client: its mail may come. */
+  /** Faye has a connection for the client: its messages may come. */
   emptyQueue(clientId: string): void {
-    if (this.server.hasConnection(clientId)) this.mailboxes.open(clientId);
+    if (this.server.hasConnection(clientId)) this.connectedClients.open(clientId);
   }
 
   /** Lets what is under way finish, for at most 2 s, then closes the connection, so that the process can exit. */
   async disconnect(): Promise<void> {
-    this.mailboxes.dispose();
+    this.connectedClients.dispose();
     this.presence.dispose();
     this.publisher.dispose();
     // Polls that Faye has just flushed are confirmed one turn later.
@@ -242,7 +242,7 @@ export class FayeEngine {
 
   /** Ends of sessions may have been missed: look at each that matters here. */
   private async lookAround(): Promise<void> {
-    const clientIds = [...new Set([...this.created, ...this.mailboxes.clientIds, ...this.privately.clientIds])];
+    const clientIds = [...new Set([...this.created, ...this.connectedClients.clientIds, ...this.privately.clientIds])];
     for (let first = 0; first < clientIds.length; first += LOOK_AT_ONCE) {
       const some = clientIds.slice(first, first + LOOK_AT_ONCE);
       const areAlive = await Promise.all(some.map((clientId) => this.isAlive(clientId)));

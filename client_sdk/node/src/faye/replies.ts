@@ -89,7 +89,7 @@ export function publication(message: FayeMessage): string {
   return JSON.stringify([message.channel, message.id]);
 }
 
-/** Extensions see mail on its way out as well, which may have any members, but always has `data`. */
+/** Extensions see messages on their way out as well, which may have any members, but always have `data`. */
 function isReply(message: FayeMessage): boolean {
   return typeof message.successful === 'boolean' && !('data' in message);
 }

@@ -6,7 +6,7 @@ import { status as Code } from '@grpc/grpc-js';
 
 import { ClientUnknown, LimitClients } from '../src';
 import type { Attachment, AttachHandlers, AttachOptions, DeliveryInfo, Message, Parting } from '../src';
-import { Mailboxes } from '../src/faye/mailboxes';
+import { ConnectedClients } from '../src/faye/connected_clients';
 import type { FayeConnection, FayeMessage, FayeServer } from '../src/faye/server';
 import type { FrontEnd } from '../src/front_end';
 import { turn } from './scripted';
@@ -24,14 +24,14 @@ interface Attached {
   readonly handlers: AttachHandlers;
 }
 
-describe('connections', () => {
+describe('connected clients', () => {
   let connections: Map<string, FayeConnection>;
   let attached: Attached[];
   /** What happened, in order. */
   let steps: string[];
   let log: string[];
   let gone: string[];
-  let mailboxes: Mailboxes;
+  let clients: ConnectedClients;
   /** What Faye calls when a connection is opened or closed. */
   let listeners: Map<string, (clientId: string) => void>;
 
@@ -66,7 +66,7 @@ describe('connections', () => {
         };
       },
     };
-    mailboxes = new Mailboxes(server as FayeServer, frontEnd as unknown as FrontEnd, (clientId) => void gone.push(clientId));
+    clients = new ConnectedClients(server as FayeServer, frontEnd as unknown as FrontEnd, (clientId) => void gone.push(clientId));
   });
 
   const bring = (number: number) => attached.at(-1)!.handlers.onMessages!([message(number)], info(number));
@@ -76,7 +76,7 @@ describe('connections', () => {
 
   function open(connection: FayeConnection): void {
     connections.set('ann', connection);
-    mailboxes.open('ann');
+    clients.open('ann');
   }
 
   function close(): void {
@@ -87,8 +87,8 @@ describe('connections', () => {
   it('of sockets and polls confirm in their own ways, and count silence themselves', () => {
     open(SOCKET);
     connections.set('bob', POLL);
-    mailboxes.open('bob');
-    mailboxes.open('nobody');
+    clients.open('bob');
+    clients.open('nobody');
     assert.deepEqual(
       attached.map(({ clientId, options }) => [clientId, options]),
       [
@@ -119,12 +119,12 @@ describe('connections', () => {
     assert.deepEqual(attached, []);
     await turn();
     assert.deepEqual(attached.map(({ clientId }) => clientId), ['ann']);
-    assert.deepEqual(mailboxes.clientIds, []);
+    assert.deepEqual(clients.clientIds, []);
     open(SOCKET);
-    assert.deepEqual([attached.length, mailboxes.clientIds], [1, ['ann']]);
+    assert.deepEqual([attached.length, clients.clientIds], [1, ['ann']]);
     happens('open', 'ann');
     await turn();
-    assert.deepEqual(mailboxes.clientIds, ['ann']);
+    assert.deepEqual(clients.clientIds, ['ann']);
   });
 
   it('of sockets confirm what was written in a turn when that is over', async () => {
@@ -176,7 +176,7 @@ describe('connections', () => {
     connections.set('ann', POLL);
     await turn();
     assert.deepEqual([steps, attached.length], [['deliver 1', 'confirm 1', 'detach ann'], 2]);
-    assert.deepEqual(mailboxes.clientIds, ['ann']);
+    assert.deepEqual(clients.clientIds, ['ann']);
   });
 
   it('that are not there take nothing', async () => {
@@ -202,7 +202,7 @@ describe('connections', () => {
   it('end when another one takes the client', () => {
     open(POLL);
     part({ reason: 'taken_over' });
-    assert.deepEqual([steps, mailboxes.clientIds], [['flush ann'], []]);
+    assert.deepEqual([steps, clients.clientIds], [['flush ann'], []]);
   });
 
   it('whose session is over wait for its event', () => {
@@ -210,13 +210,13 @@ describe('connections', () => {
       open(POLL);
       part({ reason });
     }
-    assert.deepEqual([steps, log, mailboxes.clientIds, attached.length], [[], [], ['ann'], 1]);
+    assert.deepEqual([steps, log, clients.clientIds, attached.length], [[], [], ['ann'], 1]);
   });
 
   it('stay when the client cannot be attached, and say so', () => {
     open(POLL);
     part({ reason: 'failed', detail: 'no room', error: new LimitClients('LIMIT_CLIENTS', 'no room', { code: 8 }) });
-    assert.deepEqual([log, steps, gone, mailboxes.clientIds], [['Client ? could not be attached: ?|ann…|no room'], [], [], []]);
+    assert.deepEqual([log, steps, gone, clients.clientIds], [['Client ? could not be attached: ?|ann…|no room'], [], [], []]);
     open(POLL);
     assert.equal(attached.length, 2);
   });
@@ -235,7 +235,7 @@ describe('connections', () => {
   it('that could not take a message say so, unless they are not there', () => {
     open(SOCKET);
     part({ reason: 'refused', error: new Error('an extension failed') });
-    assert.deepEqual(log.splice(0), ['Mail of client ? could not be delivered: ?|ann…|Error: an extension failed']);
+    assert.deepEqual(log.splice(0), ['Messages of client ? could not be delivered: ?|ann…|Error: an extension failed']);
     open(SOCKET);
     connections.delete('ann');
     let error: unknown;
@@ -257,7 +257,7 @@ describe('connections', () => {
     await turn();
     open(POLL);
     first!.handlers.onDetached!({ reason: 'taken_over', detail: '' });
-    assert.deepEqual([steps, mailboxes.clientIds], [['detach ann'], ['ann']]);
+    assert.deepEqual([steps, clients.clientIds], [['detach ann'], ['ann']]);
   });
 
   it('write with what they have of a stream', async () => {
@@ -275,7 +275,7 @@ describe('connections', () => {
 
   it('are not listened to after the end', () => {
     assert.deepEqual([...listeners.keys()], ['connection:open', 'connection:close']);
-    mailboxes.dispose();
+    clients.dispose();
     assert.deepEqual([...listeners.keys()], []);
   });
 });

@@ -1,17 +1,17 @@
-// How mail reaches a connected client's socket.
+// How messages reach a connected client's socket.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import type { Message } from '../generated/pixied/v1/message';
 import type { AttachHandlers, DeliveryInfo } from '../src/attachment';
-import { Mailboxes } from '../src/faye/mailboxes';
+import { ConnectedClients } from '../src/faye/connected_clients';
 import type { FayeServer } from '../src/faye/server';
 import type { FrontEnd } from '../src/front_end';
 
 const INFO: DeliveryInfo = { number: 1, stream: 1, redelivered: false, cursor: 1 };
 const message = (data: string): Message => ({ channel: '/a', data }) as Message;
 
-/** A client on a socket, and the steps in which its mail is handed over. */
+/** A client on a socket, and the steps in which its messages are handed over. */
 function connected(deliver: () => boolean = () => true) {
   const steps: string[] = [];
   let handlers: AttachHandlers = {};
@@ -30,27 +30,27 @@ function connected(deliver: () => boolean = () => true) {
       return { isExplicit: false };
     },
   };
-  const mailboxes = new Mailboxes(server as FayeServer, frontEnd as unknown as FrontEnd, () => {});
-  mailboxes.open('alice');
-  return { steps, mail: (...messages: Message[]) => handlers.onMessages!(messages, INFO) };
+  const clients = new ConnectedClients(server as FayeServer, frontEnd as unknown as FrontEnd, () => {});
+  clients.open('alice');
+  return { steps, deliver: (...messages: Message[]) => handlers.onMessages!(messages, INFO) };
 }
 
 test('the messages of one delivery leave in one write', async () => {
-  const { steps, mail } = connected();
-  await mail(message('1'), message('2'));
+  const { steps, deliver } = connected();
+  await deliver(message('1'), message('2'));
   assert.deepEqual(steps, ['cork', '2 messages', 'uncork']);
 });
 
 test('a single message is not held up', async () => {
-  const { steps, mail } = connected();
-  await mail(message('1'));
+  const { steps, deliver } = connected();
+  await deliver(message('1'));
   assert.deepEqual(steps, ['1 messages']);
 });
 
 test('a socket whose delivery fails is not held for ever', () => {
-  const { steps, mail } = connected(() => {
+  const { steps, deliver } = connected(() => {
     throw new Error('an extension failed');
   });
-  assert.throws(() => mail(message('1'), message('2')));
+  assert.throws(() => deliver(message('1'), message('2')));
   assert.deepEqual(steps, ['cork', '2 messages', 'uncork']);
 });

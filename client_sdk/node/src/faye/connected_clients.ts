@@ -7,27 +7,27 @@ import { toFaye } from './message';
 import { isClientId, isOpen, shortened, type FayeConnection, type FayeServer } from './server';
 
 /** A connected client. */
-interface Mailbox {
+interface ConnectedClient {
   readonly clientId: string;
   readonly attachment: Attachment;
   /** Faye has asked pixied whether there is such a client. */
   isProven: boolean;
-  /** The last mail that was handed to Faye and is not confirmed. */
+  /** The last delivery that was handed to Faye and is not confirmed. */
   unconfirmed: DeliveryInfo | undefined;
   /** Faye has closed the connection. */
   isClosed: boolean;
 }
 
-/** There is no connection that mail could be written to. */
+/** There is no connection that messages could be written to. */
 class NotConnected extends Error {}
 
 /**
- * Confirms mail as late as it can, so that a process that is killed takes nothing with it: a socket's once it has been
- * written, a long poll's once the response has been, together with the detach that ends the poll. A poll confirms by
+ * Confirms messages as late as it can, so that a process that is killed takes none with it: a socket's once they have
+ * been written, a long poll's once the response has been, together with the detach that ends the poll. A poll confirms by
  * itself (ack mode `explicit`): it must not hold the link's common confirmation back while it waits for its response.
  */
-export class Mailboxes {
-  private readonly boxes = new Map<string, Mailbox>();
+export class ConnectedClients {
+  private readonly clients = new Map<string, ConnectedClient>();
   private readonly closing = new Set<string>();
   private turn: Promise<void> | undefined;
 
@@ -43,12 +43,12 @@ export class Mailboxes {
 
   /** The clients that are connected here, without mere names. */
   get clientIds(): string[] {
-    return [...this.boxes.values()].filter(({ isProven }) => isProven).map(({ clientId }) => clientId);
+    return [...this.clients.values()].filter(({ isProven }) => isProven).map(({ clientId }) => clientId);
   }
 
-  /** Lets the mail of a connected client come; does nothing if it comes already. */
+  /** Attaches a connected client, so that its messages come; does nothing if it is attached already. */
   open(clientId: string, isProven = true): void {
-    const open = this.boxes.get(clientId);
+    const open = this.clients.get(clientId);
     if (open) open.isProven ||= isProven;
     if (open || this.closing.has(clientId)) return;
     const ackMode = this.server.connection(clientId, false)?.socket ? 'auto' : 'explicit';
@@ -57,13 +57,13 @@ export class Mailboxes {
       // Faye counts a client's silence itself, by its pings.
       { ackMode, expires: true },
       {
-        onMessages: (messages, info) => this.deliver(box, messages, info),
+        onMessages: (messages, info) => this.deliver(client, messages, info),
         onGap: (gap) => this.server.warn('Client ? lost ? messages of ?', shortened(clientId), gap.lost, gap.channel),
-        onDetached: (parting) => this.parted(box, parting),
+        onDetached: (parting) => this.parted(client, parting),
       },
     );
-    const box: Mailbox = { clientId, attachment, isProven, unconfirmed: undefined, isClosed: false };
-    this.boxes.set(clientId, box);
+    const client: ConnectedClient = { clientId, attachment, isProven, unconfirmed: undefined, isClosed: false };
+    this.clients.set(clientId, client);
   }
 
   /** Stops listening to Faye. */
@@ -73,7 +73,7 @@ export class Mailboxes {
   }
 
   /**
-   * A socket takes mail from its first message on, whatever that is, and an EventSource as soon as it is there: its
+   * A socket takes messages from its first one on, whatever that is, and an EventSource as soon as it is there: its
    * polls may go to another server. Faye opens it in whatever name it is told, and sets the socket just after this.
    */
   private greet(clientId: string): void {
@@ -85,31 +85,35 @@ export class Mailboxes {
 
   /** Faye calls this just before the response is complete, so what it carries counts as written one turn later. */
   private close(clientId: string): void {
-    const box = this.boxes.get(clientId);
-    if (!box) return;
-    this.boxes.delete(clientId);
+    const client = this.clients.get(clientId);
+    if (!client) return;
+    this.clients.delete(clientId);
     this.closing.add(clientId);
-    box.isClosed = true;
+    client.isClosed = true;
     setImmediate(() => {
-      this.confirm(box);
-      box.attachment.detach();
+      this.confirm(client);
+      client.attachment.detach();
       this.closing.delete(clientId);
       // A client in this process polls again sooner than this; before the confirmation it would get all again.
       if (this.server.hasConnection(clientId)) this.open(clientId);
     });
   }
 
-  private deliver(box: Mailbox, messages: readonly Message[], info: DeliveryInfo): Promise<void> | undefined {
-    const { clientId, attachment } = box;
-    // It is about to be detached, and this mail with it.
-    if (box.isClosed && attachment.isExplicit) return undefined;
+  private deliver(
+    client: ConnectedClient,
+    messages: readonly Message[],
+    info: DeliveryInfo,
+  ): Promise<void> | undefined {
+    const { clientId, attachment } = client;
+    // It is about to be detached, and gives these messages back.
+    if (client.isClosed && attachment.isExplicit) return undefined;
     const connection = this.server.connection(clientId, false);
-    if (box.isClosed || !isOpen(connection)) throw new NotConnected(shortened(clientId));
+    if (client.isClosed || !isOpen(connection)) throw new NotConnected(shortened(clientId));
     this.handOver(connection, clientId, messages);
     if (!attachment.isExplicit) return this.endOfTurn();
-    box.unconfirmed = info;
+    client.unconfirmed = info;
     // A poll that has become a socket meanwhile has no response to wait for.
-    if (connection.socket) setImmediate(() => this.confirm(box));
+    if (connection.socket) setImmediate(() => this.confirm(client));
     return undefined;
   }
 
@@ -124,25 +128,26 @@ export class Mailboxes {
     }
   }
 
-  private confirm(box: Mailbox): void {
-    if (box.unconfirmed) box.attachment.confirm(box.unconfirmed);
-    box.unconfirmed = undefined;
+  private confirm(client: ConnectedClient): void {
+    if (client.unconfirmed) client.attachment.confirm(client.unconfirmed);
+    client.unconfirmed = undefined;
   }
 
-  private parted(box: Mailbox, { reason, detail, error }: Parting): void {
-    const { clientId } = box;
-    // The end of a session is told by pixied's events, with more about it; then Faye closes the connection, and the box.
-    if (this.boxes.get(clientId) !== box || reason === 'destroyed' || reason === 'expired') return;
-    this.boxes.delete(clientId);
+  private parted(client: ConnectedClient, { reason, detail, error }: Parting): void {
+    const { clientId } = client;
+    // pixied's events announce the end of a session, with more about it; then Faye closes the connection, and `close`
+    // forgets the client.
+    if (this.clients.get(clientId) !== client || reason === 'destroyed' || reason === 'expired') return;
+    this.clients.delete(clientId);
     if (reason === 'taken_over') this.server.flushConnection(clientId);
-    else if (reason === 'failed') this.failed(box, detail, error);
+    else if (reason === 'failed') this.failed(client, detail, error);
     else if (reason === 'refused' && !(error instanceof NotConnected)) {
-      this.server.error('Mail of client ? could not be delivered: ?', shortened(clientId), String(error));
+      this.server.error('Messages of client ? could not be delivered: ?', shortened(clientId), String(error));
     }
   }
 
   /** The connection stays, for a poll that was answered at once would come again at once. Its next poll tries again. */
-  private failed({ clientId, isProven }: Mailbox, detail: string, error: unknown): void {
+  private failed({ clientId, isProven }: ConnectedClient, detail: string, error: unknown): void {
     if (!(error instanceof ClientUnknown)) {
       this.server.error('Client ? could not be attached: ?', shortened(clientId), detail);
     } else if (isProven) {

@@ -12,8 +12,8 @@ from tests.sdk.servers import PATIENCE, Server
 
 from pixied_client import Attachment, Backend, Delivery, FrontEnd, Message
 from pixied_client.bayeux import BayeuxMessage, Extension, Request, Timing
+from pixied_client.bayeux.delivery import Writer
 from pixied_client.bayeux.extension import Extensions
-from pixied_client.bayeux.mail import Writer
 from pixied_client.bayeux.patience import Patience
 
 

@@ -12,12 +12,12 @@ from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.browsers import Browsers
 from pixied_client.bayeux.connect import Connects
+from pixied_client.bayeux.delivery import Holds, Writer
 from pixied_client.bayeux.event_source import EventSources
 from pixied_client.bayeux.extension import Extension, Extensions
 from pixied_client.bayeux.hooks import CanHandshake, CanPublish, CanSubscribe, Hooks, Service
 from pixied_client.bayeux.http import HttpTransport
 from pixied_client.bayeux.limits import DEFAULT_LIMITS, DEFAULT_TIMING, Limits, Timing
-from pixied_client.bayeux.mail import Holds, Writer
 from pixied_client.bayeux.message import Json
 from pixied_client.bayeux.origins import Origins
 from pixied_client.bayeux.partings import Partings

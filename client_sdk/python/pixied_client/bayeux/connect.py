@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from pixied_client.attachment import Attachment
 from pixied_client.bayeux.activity import Activity
+from pixied_client.bayeux.delivery import Bag, Holds, Writer, gather
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
-from pixied_client.bayeux.mail import Bag, Holds, Writer, gather
 from pixied_client.bayeux.message import BayeuxMessage
 from pixied_client.bayeux.patience import Patience
 from pixied_client.bayeux.refusal import Refusal, client_unknown

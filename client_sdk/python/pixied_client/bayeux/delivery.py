@@ -1,4 +1,4 @@
-"""Mail of one held client: taking it from the attachment, and writing it as JSON."""
+"""Deliveries to one held client: taking them from the attachment, and writing them as JSON."""
 
 import asyncio
 from collections import OrderedDict
@@ -38,7 +38,7 @@ class Hold:
         self._attachment.nudge()
 
     async def take(self, room: int | None = None) -> list[Delivery] | Detached:
-        """Wait for mail and take what is at hand; nothing when the hold is over.
+        """Wait for a delivery and take what is at hand; nothing when the hold is over.
 
         Args:
             room: so many characters of data at most, but at least one delivery.
@@ -89,7 +89,7 @@ class Bag:
 
     Attributes:
         deliveries: in order.
-        detached: why the client is no longer held; then the mail is someone else's to deliver.
+        detached: why the client is no longer held; then the messages are someone else's to deliver.
     """
 
     deliveries: list[Delivery] = field(default_factory=list)
@@ -113,7 +113,7 @@ class Bag:
 
 
 async def gather(holds: Holds, attachment: Attachment, until: float, room: int) -> Bag:
-    """Wait for mail, and take with it what has come meanwhile, as far as one response holds it.
+    """Wait for a delivery, and take with it what has come meanwhile, as far as one response holds it.
 
     The client must be attached with `explicit`: taking confirms nothing.
 
@@ -161,8 +161,8 @@ class Writer:
         return [message.json() for message in passed if message is not None]
 
 
-def _written(mail: list[tuple[Message, ...]]) -> tuple[list[tuple[Message, ...]], list[str]]:
-    return mail, _joined([delivered(message) for messages in mail for message in messages])
+def _written(deliveries: list[tuple[Message, ...]]) -> tuple[list[tuple[Message, ...]], list[str]]:
+    return deliveries, _joined([delivered(message) for messages in deliveries for message in messages])
 
 
 def _joined(texts: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from pixied_client.attachment import Attachment
 from pixied_client.bayeux.activity import Activity
-from pixied_client.bayeux.delivery import Bag, Holds, Writer, gather
+from pixied_client.bayeux.delivery import Gathered, Holds, Writer, gather
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage
@@ -57,7 +57,7 @@ _MOMENTS: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
 
 # So many characters of data are gathered into one message of a socket: beyond that nothing is saved, and clients refuse
 # messages that are too large for them, by default at a megabyte.
-_GATHERED: Final = 1 << 16
+_SOCKET_MESSAGE: Final = 1 << 16
 
 Send = Callable[[str], Awaitable[None]]
 
@@ -117,19 +117,19 @@ class Connects:
     ) -> BayeuxMessage:
         """Hold a connect until there is mail, which goes into the exchange. Returns the reply."""
         terms = await self._terms(front_end, message, may_wait=may_wait)
-        bag = await self._wait(front_end, terms, request, exchange)
+        gathered = await self._wait(front_end, terms, request, exchange)
         reply = _accepted(message, terms)
         if terms.acks is not None:
-            reply.extend("ack", bag.cursor or terms.acks)
-        _tell_gaps(reply, bag.gaps)
-        return self._ended(bag.detached, terms, reply)
+            reply.extend("ack", gathered.cursor or terms.acks)
+        _tell_gaps(reply, gathered.gaps)
+        return self._ended(gathered.detached, terms, reply)
 
     async def handshaken(self, front_end: FrontEnd, reply: BayeuxMessage, request: Request, exchange: Exchange) -> None:
         """Put what a new session has pending already into the exchange with its handshake's reply."""
         acks = 0 if reply.ext.get("ack") else None
-        bag = await self._wait(front_end, Terms(reply.client_id, 0.0, acks, {}), request, exchange)
+        gathered = await self._wait(front_end, Terms(reply.client_id, 0.0, acks, {}), request, exchange)
         if acks is not None:
-            reply.extend("ack", {"enabled": True, "batch": bag.cursor})
+            reply.extend("ack", {"enabled": True, "batch": gathered.cursor})
 
     async def stream(
         self, front_end: FrontEnd, message: BayeuxMessage, request: Request, patience: Patience
@@ -164,7 +164,7 @@ class Connects:
         """Send mail until there is a reason to stop; give it, and the cursor of what was sent last."""
         cursor = 0
         with self._holds.hold(attachment, until) as hold:
-            while deliveries := await hold.take(min(self._limits.response_bytes, _GATHERED)):
+            while deliveries := await hold.take(min(self._limits.response_bytes, _SOCKET_MESSAGE)):
                 if isinstance(deliveries, Detached):
                     return deliveries, cursor
                 for delivery in deliveries:
@@ -176,7 +176,7 @@ class Connects:
                 attachment.done()
         return None, cursor
 
-    async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Bag:
+    async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Gathered:
         until = asyncio.get_running_loop().time() + terms.seconds
         exchange.enter_context(self._noted(terms.client_id))
         try:
@@ -185,14 +185,14 @@ class Connects:
             # Nobody has sent it such a batch: what it has and what it lacks can't be known.
             raise Refusal(400, "Unknown batch", "ext.ack", advice={"reconnect": "handshake"}) from error
         await exchange.enter_async_context(attachment)
-        bag = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
-        if bag.detached is None and bag.number:
-            if text := await self._writer.text(bag.deliveries, request):
+        gathered = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
+        if gathered.detached is None and gathered.number:
+            if text := await self._writer.text(gathered.deliveries, request):
                 exchange.mail.append(text)
-            await self._tell_lost(terms.client_id, bag.gaps)
+            await self._tell_lost(terms.client_id, gathered.gaps)
             if terms.acks is None:
-                exchange.once_sent(lambda: attachment.confirm(bag.number))
-        return bag
+                exchange.once_sent(lambda: attachment.confirm(gathered.number))
+        return gathered
 
     async def _terms(self, front_end: FrontEnd, message: BayeuxMessage, *, may_wait: bool) -> Terms:
         client = await self._free(front_end, message.client_id)

@@ -12,7 +12,7 @@ from pixied_client.bayeux.message import delivered, parsed_mail
 from pixied_client.bayeux.request import Request
 from pixied_client.values import Delivery, Detached, Gap, Message
 
-__all__ = ["Bag", "Hold", "Holds", "Writer", "gather"]
+__all__ = ["Gathered", "Hold", "Holds", "Writer", "gather"]
 
 _READY_TEXTS = 64
 # A WebSocket message is closed when it has so many characters. Clients take 1 MB by default, some less.
@@ -84,7 +84,7 @@ class Holds:
 
 
 @dataclass
-class Bag:
+class Gathered:
     """What was taken for one response.
 
     Attributes:
@@ -112,7 +112,7 @@ class Bag:
         return [gap for delivery in self.deliveries for gap in delivery.gaps]
 
 
-async def gather(holds: Holds, attachment: Attachment, until: float, room: int) -> Bag:
+async def gather(holds: Holds, attachment: Attachment, until: float, room: int) -> Gathered:
     """Wait for a delivery, and take with it what has come meanwhile, as far as one response holds it.
 
     The client must be attached with `explicit`: taking confirms nothing.
@@ -125,7 +125,7 @@ async def gather(holds: Holds, attachment: Attachment, until: float, room: int) 
     """
     with holds.hold(attachment, until) as hold:
         taken = await hold.take(room)
-    return Bag(detached=taken) if isinstance(taken, Detached) else Bag(taken)
+    return Gathered(detached=taken) if isinstance(taken, Detached) else Gathered(taken)
 
 
 class Writer:

@@ -115,7 +115,7 @@ async def test_pixied_counts_what_the_client_has_not_confirmed(browser: Browser,
 
 async def test_messages_with_the_handshake_are_the_first_batch(server: Server) -> None:
     """What came with a handshake's reply is confirmed by the first connect."""
-    bayeux = Bayeux(server.address, early_mail=True)
+    bayeux = Bayeux(server.address, deliver_during_handshake=True)
 
     @bayeux.on("handshake")
     async def greet(session: Session, message: BayeuxMessage, request: Request) -> None:

@@ -53,7 +53,8 @@ class Bayeux:
         limits: how much clients may ask for.
         origins: the web pages that may use it; see `Origins`.
         extensions: what sees all messages; the first is the outermost.
-        early_mail: mail may come with a handshake's reply: what the application has sent to the session by then.
+        deliver_during_handshake: what the application has sent to a session by then comes with its handshake's reply.
+            CometD's servers call it `allowMessageDeliveryDuringHandshake`.
         channel: a gRPC channel of your own, with credentials, say; you close it.
     """
 
@@ -66,7 +67,7 @@ class Bayeux:
         limits: Limits = DEFAULT_LIMITS,
         origins: Iterable[str] = ("*",),
         extensions: Iterable[Extension] = (),
-        early_mail: bool = False,
+        deliver_during_handshake: bool = False,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._hooks = Hooks()
@@ -80,7 +81,14 @@ class Bayeux:
         activity = Activity(timing.max_inactivity)
         connects = Connects(timing, limits, self._holds, Writer(self._extensions), activity, self._tell_lost)
         protocol = Protocol(
-            self._backing, connects, self._hooks, self._extensions, activity, timing, limits, early_mail=early_mail
+            self._backing,
+            connects,
+            self._hooks,
+            self._extensions,
+            activity,
+            timing,
+            limits,
+            deliver_during_handshake=deliver_during_handshake,
         )
         allowed = Origins(origins)
         event_sources = EventSources(protocol, timing)

@@ -44,7 +44,7 @@ class Protocol:
         activity: is told who does something.
         timing: for the advice.
         limits: how much one request may have.
-        early_mail: mail may come with a handshake's reply.
+        deliver_during_handshake: messages may come with a handshake's reply.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Protocol:
         timing: Timing,
         limits: Limits,
         *,
-        early_mail: bool,
+        deliver_during_handshake: bool,
     ) -> None:
         self._backing = backing
         self._connects = connects
@@ -66,7 +66,7 @@ class Protocol:
         self._activity = activity
         self._timing = timing
         self._limits = limits
-        self._early_mail = early_mail
+        self._deliver_during_handshake = deliver_during_handshake
         self._answers: dict[str, _Answer] = {
             "/meta/subscribe": self._subscribe,
             "/meta/unsubscribe": self._unsubscribe,
@@ -205,7 +205,7 @@ class Protocol:
         if message.ext.get("ack") is True:
             reply.extend("ack", True)  # noqa: FBT003 - the protocol's value
         await self._hooks.tell("handshake", self._session(client.client_id), message, request)
-        if self._early_mail:
+        if self._deliver_during_handshake:
             await self._connects.handshaken(front_end, reply, request, exchange)
         return reply
 

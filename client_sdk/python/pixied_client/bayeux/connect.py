@@ -188,7 +188,7 @@ class Connects:
         gathered = await gather(self._holds, attachment, until if terms.seconds else 0.0, self._limits.response_bytes)
         if gathered.detached is None and gathered.number:
             if text := await self._writer.text(gathered.deliveries, request):
-                exchange.mail.append(text)
+                exchange.messages.append(text)
             await self._tell_lost(terms.client_id, gathered.gaps)
             if terms.acks is None:
                 exchange.once_sent(lambda: attachment.confirm(gathered.number))

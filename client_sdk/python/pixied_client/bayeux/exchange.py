@@ -13,14 +13,14 @@ class Exchange(AsyncExitStack):
 
     Attributes:
         replies: in the order of the messages that they answer.
-        mail: messages for the client, as JSON text, in order.
+        messages: for the client, as JSON text, in order.
         cookies: values of `Set-Cookie` headers.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.replies: list[BayeuxMessage] = []
-        self.mail: list[str] = []
+        self.messages: list[str] = []
         self.cookies: list[str] = []
         self._once_sent: list[Callable[[], None]] = []
 
@@ -35,7 +35,7 @@ class Exchange(AsyncExitStack):
 
     def text(self) -> str:
         """All of it as a JSON array."""
-        return encoded(self.replies, self.mail)
+        return encoded(self.replies, self.messages)
 
     def sent(self) -> None:
         """Everything has been handed to the transport."""

@@ -204,9 +204,9 @@ def parsed_mail(message: Message) -> BayeuxMessage:
     return BayeuxMessage(dict(_members(delivered(message))))
 
 
-def encoded(replies: Iterable[BayeuxMessage], mail: Iterable[str] = ()) -> str:
+def encoded(replies: Iterable[BayeuxMessage], messages: Iterable[str] = ()) -> str:
     """Write an array of replies and, after them, of messages that are JSON text already."""
-    return f"[{','.join([*(reply.json() for reply in replies), *mail])}]"
+    return f"[{','.join([*(reply.json() for reply in replies), *messages])}]"
 
 
 def _quoted(text: str) -> str:

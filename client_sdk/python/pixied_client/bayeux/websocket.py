@@ -167,7 +167,7 @@ class _Socket:
             _log.error("a hold on a WebSocket failed", exc_info=error)
 
     async def _write_exchange(self, exchange: Exchange) -> None:
-        if exchange.replies or exchange.mail:
+        if exchange.replies or exchange.messages:
             await self._write(exchange.text())
         exchange.sent()
 

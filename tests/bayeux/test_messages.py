@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixied_client import Message
-from pixied_client.bayeux.message import BayeuxMessage, delivered, encoded, parsed, parsed_mail
+from pixied_client.bayeux.message import BayeuxMessage, bayeux_message_of, delivered, encoded, parsed
 from pixied_client.bayeux.refusal import Malformed
 
 # Lone halves of surrogate pairs are in: JavaScript writes them.
@@ -99,7 +99,7 @@ def test_an_id_comes_out_as_it_went_in(written: str) -> None:
 
 def test_a_delivered_message_can_be_changed() -> None:
     """Extensions get members; those they leave alone keep their text."""
-    message = parsed_mail(Message("/a", '{ "x":1.0 }', id="i", ext='{"e": 1}', extra=' { "mood" : "good" } '))
+    message = bayeux_message_of(Message("/a", '{ "x":1.0 }', id="i", ext='{"e": 1}', extra=' { "mood" : "good" } '))
     assert (message["data"], message.ext, message["mood"]) == ({"x": 1.0}, {"e": 1}, "good")
     message["mood"] = "bad"
     del message["id"]

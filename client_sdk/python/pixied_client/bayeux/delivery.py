@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pixied_client.attachment import Attachment
 from pixied_client.bayeux.extension import Extensions
-from pixied_client.bayeux.message import delivered, parsed_mail
+from pixied_client.bayeux.message import bayeux_message_of, delivered
 from pixied_client.bayeux.request import Request
 from pixied_client.values import Delivery, Detached, Gap, Message
 
@@ -157,7 +157,7 @@ class Writer:
         return ready[1]
 
     async def _extended(self, delivery: Delivery, request: Request) -> list[str]:
-        passed = [await self._extensions.outgoing(parsed_mail(message), request) for message in delivery.messages]
+        passed = [await self._extensions.outgoing(bayeux_message_of(message), request) for message in delivery.messages]
         return [message.json() for message in passed if message is not None]
 
 

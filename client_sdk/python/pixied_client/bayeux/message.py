@@ -14,7 +14,7 @@ from msgspec import json as fast_json
 from pixied_client.bayeux.refusal import Malformed
 from pixied_client.values import Message
 
-__all__ = ["BayeuxMessage", "Json", "delivered", "encoded", "parsed", "parsed_mail"]
+__all__ = ["BayeuxMessage", "Json", "bayeux_message_of", "delivered", "encoded", "parsed"]
 
 Json: TypeAlias = Any
 """What JSON can say: None, bool, int, float, str, list or dict."""
@@ -199,7 +199,7 @@ def delivered(message: Message) -> str:
     return ",".join(parts) + "}"
 
 
-def parsed_mail(message: Message) -> BayeuxMessage:
+def bayeux_message_of(message: Message) -> BayeuxMessage:
     """Make a message that pixied delivers one that extensions can change."""
     return BayeuxMessage(dict(_members(delivered(message))))
 

@@ -75,9 +75,9 @@ EXCHANGES: dict[str, list[dict[str, Any]]] = {
         {"channel": "/meta/subscribe", "clientId": ME, "subscription": "/d", "id": "6"},
         {"channel": "/meta/unsubscribe", "clientId": ME, "subscription": "/d", "id": "7"},
     ],
-    "mail": [
-        {"channel": "/meta/subscribe", "clientId": ME, "subscription": "/mail", "id": "8"},
-        {"channel": "/mail", "clientId": ME, "data": {"x": [1, None]}, "id": "9", "blank": None},
+    "a message with its receiver's connect": [
+        {"channel": "/meta/subscribe", "clientId": ME, "subscription": "/own", "id": "8"},
+        {"channel": "/own", "clientId": ME, "data": {"x": [1, None]}, "id": "9", "blank": None},
         {
             "channel": "/meta/connect",
             "clientId": ME,
@@ -94,7 +94,7 @@ EXCHANGES: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", EXCHANGES)
 async def test_both_answer_alike(browser: Browser, faye: Browser, name: str) -> None:
-    """Channel, id, success, error, subscription, advice and mail agree, or differ as listed."""
+    """Channel, id, success, error, subscription, advice and messages agree, or differ as listed."""
     ours, theirs = await _answers(browser, EXCHANGES[name]), await _answers(faye, EXCHANGES[name])
     assert [_ours_of(reply) for reply in theirs] == ours
 

@@ -120,7 +120,7 @@ async def test_loss_that_is_told_again() -> None:
 
 
 async def test_loss_with_messages() -> None:
-    """Whoever gets mail with it gets one item for both, and the next mail next."""
+    """A client that gets messages with it gets one item for both, and the next messages next."""
 
     async def attach(requests: Frames, _: Any) -> Frames:
         frames = aiter(requests)
@@ -138,7 +138,7 @@ async def test_loss_with_messages() -> None:
 
 
 async def test_loss_of_a_link_that_broke() -> None:
-    """What the next link does not tell of again is no loss: who was told of it there gets its mail alone."""
+    """A loss that the next link does not announce again is none: its clients get their messages alone."""
     links = 0
 
     async def attach(requests: Frames, _: Any) -> Frames:

@@ -66,9 +66,9 @@ describe('two Faye servers on one pixied', () => {
       await until('it is confirmed', async () => (await backend.getClient(left.id('alice'))).frontEnd === '');
       there.publish({ channel: '/a', data: round + 1 });
     }
-    const mail = [...left.inbox('alice'), ...right.inbox('alice')].map(({ data }) => Number(data));
+    const received = [...left.inbox('alice'), ...right.inbox('alice')].map(({ data }) => Number(data));
     assert.deepEqual(
-      mail.sort((a, b) => a - b),
+      received.sort((a, b) => a - b),
       Array.from({ length: 50 }, (_, i) => i),
     );
   });
@@ -129,13 +129,13 @@ describe('two Faye servers on one pixied', () => {
     right.publishBy('bob', { ...message, data: 'another' });
     right.listen('alice');
     await until('both have arrived', () => right.inbox('alice').length >= 2);
-    await right.expectMail('alice', message, { ...message, data: 'another' });
+    await right.expectMessages('alice', message, { ...message, data: 'another' });
   });
 
   it('deliver what other programs publish', async () => {
     await left.subscribe('alice', '/a');
     right.listen('alice');
     await backend.publish([jsonMessage('/a', { from: 'elsewhere' }, { id: 'x', extra: '{"blank":null}' })]);
-    await right.expectMail('alice', { channel: '/a', data: { from: 'elsewhere' }, id: 'x', blank: null });
+    await right.expectMessages('alice', { channel: '/a', data: { from: 'elsewhere' }, id: 'x', blank: null });
   });
 });

@@ -150,7 +150,7 @@ for (const subject of [inMemory, onPixied()]) {
         assert.equal(faye.eventsOf('alice', 'close').length, 1);
       });
 
-      it('stops its mail and ends its connection', async () => {
+      it('stops its messages and ends its connection', async () => {
         await faye.subscribe('alice', '/messages/foo');
         const poll = faye.poll('alice');
         await faye.destroyClient('alice');
@@ -195,8 +195,8 @@ for (const subject of [inMemory, onPixied()]) {
 
       it('reaches nobody without a subscription', async () => {
         faye.publish(MESSAGE);
-        await faye.expectMail('alice');
-        await faye.expectMail('bob');
+        await faye.expectMessages('alice');
+        await faye.expectMessages('bob');
       });
 
       it('reaches subscribers and nobody else', async () => {
@@ -204,24 +204,24 @@ for (const subject of [inMemory, onPixied()]) {
         await faye.subscribe('bob', '/messages/bar');
         await faye.subscribe('carol', '/messages/foo');
         faye.publish(MESSAGE);
-        await faye.expectMail('alice', MESSAGE);
-        await faye.expectMail('bob');
-        await faye.expectMail('carol', MESSAGE);
+        await faye.expectMessages('alice', MESSAGE);
+        await faye.expectMessages('bob');
+        await faye.expectMessages('carol', MESSAGE);
       });
 
       it('does not reach a client that has unsubscribed', async () => {
         await faye.subscribe('alice', '/messages/foo');
         await faye.unsubscribe('alice', '/messages/foo');
         faye.publish(MESSAGE);
-        await faye.expectMail('alice');
+        await faye.expectMessages('alice');
       });
 
       it('matches one level with *', async () => {
         await faye.subscribe('alice', '/messages/*');
         await faye.subscribe('bob', '/*');
         faye.publish(MESSAGE);
-        await faye.expectMail('alice', MESSAGE);
-        await faye.expectMail('bob');
+        await faye.expectMessages('alice', MESSAGE);
+        await faye.expectMessages('bob');
       });
 
       it('matches all levels below with **', async () => {
@@ -229,21 +229,21 @@ for (const subject of [inMemory, onPixied()]) {
         await faye.subscribe('bob', '/messages/foo/**');
         await faye.subscribe('carol', '/messages/**', '/other/**');
         faye.publish({ channel: '/messages/foo/a/b', data: 1 });
-        await faye.expectMail('alice', { channel: '/messages/foo/a/b', data: 1 });
-        await faye.expectMail('bob', { channel: '/messages/foo/a/b', data: 1 });
-        await faye.expectMail('carol', { channel: '/messages/foo/a/b', data: 1 });
+        await faye.expectMessages('alice', { channel: '/messages/foo/a/b', data: 1 });
+        await faye.expectMessages('bob', { channel: '/messages/foo/a/b', data: 1 });
+        await faye.expectMessages('carol', { channel: '/messages/foo/a/b', data: 1 });
       });
 
       it('brings one copy to a client with several matching subscriptions', async () => {
         await faye.subscribe('alice', '/messages/*', '/messages/foo', '/messages/**');
         faye.publish(MESSAGE);
-        await faye.expectMail('alice', MESSAGE);
+        await faye.expectMessages('alice', MESSAGE);
       });
 
       it('brings a message as often as it is published', async () => {
         await faye.subscribe('alice', '/messages/foo');
         faye.publish(MESSAGE, MESSAGE);
-        await faye.expectMail('alice', MESSAGE, MESSAGE);
+        await faye.expectMessages('alice', MESSAGE, MESSAGE);
       });
 
       it('gives each client a copy of its own', async () => {
@@ -261,13 +261,13 @@ for (const subject of [inMemory, onPixied()]) {
         await faye.subscribe('alice', '/count');
         const messages = Array.from({ length: 500 }, (_, data) => ({ channel: '/count', data }));
         faye.publish(...messages);
-        await faye.expectMail('alice', ...messages);
+        await faye.expectMessages('alice', ...messages);
       });
 
       it('sees a subscription that was asked for just before', async () => {
         faye.engine.subscribe(faye.id('alice'), '/messages/foo');
         faye.publish(MESSAGE);
-        await faye.expectMail('alice', MESSAGE);
+        await faye.expectMessages('alice', MESSAGE);
       });
 
       it('carries every member as it was sent, and never the publisher', async () => {
@@ -282,14 +282,14 @@ for (const subject of [inMemory, onPixied()]) {
         };
         await faye.subscribe('alice', '/messages/foo');
         faye.publishBy('bob', message);
-        await faye.expectMail('alice', message);
+        await faye.expectMessages('alice', message);
       });
 
       it('carries ids that are not short texts', async () => {
         await faye.subscribe('alice', '/messages/foo');
         const messages = [17, null, 'é'.repeat(200), '\ud800'].map((id) => ({ ...MESSAGE, id }));
         for (const message of messages) faye.publishBy('bob', message);
-        await faye.expectMail('alice', ...messages);
+        await faye.expectMessages('alice', ...messages);
       });
 
       it('keeps private channels to who subscribes to them in this server', async () => {
@@ -304,7 +304,7 @@ for (const subject of [inMemory, onPixied()]) {
         }
         await faye.unsubscribe('alice', '/service/echo');
         faye.publish(message);
-        await faye.expectMail('alice', message);
+        await faye.expectMessages('alice', message);
       });
     });
 
@@ -314,7 +314,7 @@ for (const subject of [inMemory, onPixied()]) {
         faye.publish({ channel: '/messages/a', data: 1 }, { channel: '/messages/b', data: 2 });
         await faye.subscribe('alice', '/other');
         faye.listen('alice');
-        await faye.expectMail('alice', { channel: '/messages/a', data: 1 }, { channel: '/messages/b', data: 2 });
+        await faye.expectMessages('alice', { channel: '/messages/a', data: 1 }, { channel: '/messages/b', data: 2 });
       });
 
       it('does nothing without a connection', async () => {
@@ -322,7 +322,7 @@ for (const subject of [inMemory, onPixied()]) {
         faye.publish(MESSAGE);
         faye.engine._engine.emptyQueue(faye.id('alice'));
         faye.listen('alice');
-        await faye.expectMail('alice', MESSAGE);
+        await faye.expectMessages('alice', MESSAGE);
       });
     });
   });

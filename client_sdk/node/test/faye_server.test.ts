@@ -111,7 +111,7 @@ describe('a Faye server on pixied', () => {
     assert.deepEqual([reply?.successful, reply?.error], [false, '400::Message refused']);
   });
 
-  it('brings mail with any members as it was sent, though they look like a reply', async () => {
+  it('brings messages with any members as they were sent, though they look like a reply', async () => {
     const clientId = await left.handshake();
     await left.send({ channel: '/meta/subscribe', clientId, subscription: '/a' });
     const message = { channel: '/a', data: 1, id: '1', successful: true, error: '503::Backend unavailable', advice: 'x' };
@@ -119,11 +119,11 @@ describe('a Faye server on pixied', () => {
     const backend = new Backend(pixied.address);
     await backend.publish([jsonMessage(channel, data, { id, extra: JSON.stringify(others) })]);
     backend.close();
-    const [, ...mail] = await right.send({ channel: '/meta/connect', clientId, connectionType: 'long-polling' });
-    assert.deepEqual(mail, [message]);
+    const [, ...received] = await right.send({ channel: '/meta/connect', clientId, connectionType: 'long-polling' });
+    assert.deepEqual(received, [message]);
   });
 
-  it('brings mail to an EventSource as soon as that is there, whoever answers its polls', async () => {
+  it('brings messages to an EventSource as soon as that is there, whoever answers its polls', async () => {
     const stop = new AbortController();
     const clientId = await left.handshake();
     await right.send({ channel: '/meta/subscribe', clientId, subscription: '/a' });

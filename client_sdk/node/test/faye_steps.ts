@@ -90,7 +90,7 @@ export class Steps {
   }
 
   /** Checks what has come for a client and that nothing else will: what is published now comes last. */
-  async expectMail(name: string, ...messages: object[]): Promise<void> {
+  async expectMessages(name: string, ...messages: object[]): Promise<void> {
     const channel = `/nothing/after/this/${(this.barriers += 1)}`;
     const barrier = { channel, data: name };
     await this.subscribe(name, channel);
@@ -102,7 +102,7 @@ export class Steps {
   /** Waits until everything that was published before would have arrived. */
   async settle(witness: string): Promise<void> {
     this.listen(witness);
-    await this.expectMail(witness);
+    await this.expectMessages(witness);
   }
 
   inbox(name: string): FayeMessage[] {

@@ -46,7 +46,7 @@ _CURSORS = 1_024
 
 
 class Attachment:
-    """An asynchronous iterator over one client's mail, for one consumer; its last item is a `Detached`.
+    """An asynchronous iterator over one client's deliveries, for one consumer; its last item is a `Detached`.
 
     Asking for the next item says that the one before has been dealt with, and lets the link confirm it; what was not
     dealt with comes again, wherever the client attaches next. The server sends a link no more than its window of
@@ -108,7 +108,7 @@ class Attachment:
         return delivery
 
     async def take(self, room: int | None = None) -> list[Delivery] | Detached:
-        """Wait for mail and take all that is at hand, for those who send it on together.
+        """Wait for a delivery and take all that are at hand, for those who send them on together.
 
         As iteration does, it says that what was taken before has been dealt with.
 
@@ -154,7 +154,7 @@ class Attachment:
         """Confirm for the client itself everything up to the delivery with this number.
 
         A number of a link that is gone is named when the client is next attached; what comes again before is no
-        mistake. (With a front-end's `on_batch`, whose mail does not come by here, set `ack_cursor` for that.)
+        mistake. (With a front-end's `on_batch`, whose messages do not come by here, set `ack_cursor` for that.)
 
         Raises:
             ValueError: no delivery had this number yet.
@@ -186,7 +186,7 @@ class Attachment:
         return self._last if oldest is None else oldest - 1
 
     def deliver(self, delivery: Delivery) -> None:
-        """Put mail before the consumer, with the gaps that were told just before it. `wake` tells it."""
+        """Put a delivery before the consumer, with the gaps announced just before it. `wake` wakes the consumer."""
         if self._gaps:
             gaps = tuple(Gap(channel, lost) for channel, lost in self._gaps.items())
             delivery = replace(delivery, gaps=gaps)
@@ -197,7 +197,7 @@ class Attachment:
         self._waiting.append(delivery)
 
     def wake(self) -> None:
-        """Tell the consumer of mail."""
+        """Wake the consumer: there are deliveries."""
         self._news.set()
 
     def lost(self, gap: Gap) -> None:
@@ -211,7 +211,7 @@ class Attachment:
             self.settled.set_result(None)
 
     def broke(self) -> None:
-        """Note that the link is gone: its mail and its gaps that were not dealt with come again."""
+        """Note that the link is gone: its deliveries and gaps that were not dealt with come again."""
         self._waiting.clear()
         self._taken.clear()
         self._gaps.clear()

@@ -1,4 +1,4 @@
-"""Mail by a callback: whole batches, with no work for each recipient."""
+"""Deliveries to a callback: whole batches, with no work for each recipient."""
 
 import asyncio
 import inspect

@@ -29,7 +29,7 @@ _MAX_WINDOW = 65_536
 
 
 class FrontEnd(AwaitedOperations):
-    """Every operation through one Pipeline, the mail of all attached clients through one Attach stream.
+    """Every operation through one Pipeline, the messages of all attached clients through one Attach stream.
 
     Use it by `async with`. Both streams are kept open, and opened again with backoff and jitter; after a break all
     attached clients are attached again. What a callback raises, and a refusal that trying again would not change (such
@@ -46,10 +46,10 @@ class FrontEnd(AwaitedOperations):
         timeout: after how many seconds without an answer an operation or an attach fails.
         max_pending: how many operations may wait for their results; more wait for room.
         backoff: the pauses between attempts to reconnect.
-        on_batch: gets all mail in batches instead of each `Attachment` its own, for high rates. A delivery is
+        on_batch: gets all messages in batches instead of each `Attachment` its own, for high rates. A delivery is
             confirmed when it has returned; it may be a coroutine function, and gets one batch at a time.
-        on_gap: is told when an attached client lost mail; so is its `Attachment`.
-        on_detached: is told when a client is no longer attached; so is its `Attachment`.
+        on_gap: called when an attached client lost messages; its `Attachment` gives the gap too.
+        on_detached: called when a client is no longer attached; its `Attachment` gives the reason too.
         channel: a channel of your own, with credentials, say; you close it. Default: an insecure one to `address`.
         sleep: waits for seconds.
         chance: gives 0 <= x < 1, for the jitter.
@@ -106,13 +106,13 @@ class FrontEnd(AwaitedOperations):
     async def attach(
         self, client_id: str, *, explicit: bool = False, expires: bool = False, ack_cursor: int = 0
     ) -> Attachment:
-        """Take a client, its pending mail first, then live. Whoever held it loses it.
+        """Take a client, its pending messages first, then live ones. Its previous holder loses it.
 
         Args:
             client_id: the client.
             explicit: only `Attachment.confirm` confirms, for clients that confirm by themselves.
             expires: its session timeout runs on; by default it lives as long as the link.
-            ack_cursor: confirms its mail up to the delivery that had this cursor, on whatever link, before any comes.
+            ack_cursor: confirms everything up to the delivery that had this cursor, on whatever link, before any comes.
 
         Raises:
             ClientUnknown: there is none such.

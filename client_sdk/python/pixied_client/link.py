@@ -1,4 +1,4 @@
-"""A front-end's link: the mail of all its clients on one Attach stream."""
+"""A front-end's link: the messages of all its clients on one Attach stream."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -40,15 +40,15 @@ _HOPELESS: Final = frozenset(
 
 
 class Link(KeptStream):
-    """Attaches clients, takes their mail, confirms what was dealt with, and attaches all again after a break.
+    """Attaches clients, takes their deliveries, confirms what was dealt with, and attaches all again after a break.
 
     Args:
         connection: what the front-end's lines share.
         name: the front-end's name.
         window: how many unconfirmed deliveries the server may send at once.
-        on_batch: gets all mail in batches, instead of each attachment its own.
-        on_gap: is told when an attached client lost mail.
-        on_detached: is told when a client is no longer attached.
+        on_batch: gets all messages in batches, instead of each attachment its own.
+        on_gap: called when an attached client lost messages.
+        on_detached: called when a client is no longer attached.
     """
 
     kind = "link"
@@ -147,7 +147,7 @@ class Link(KeptStream):
             attachment.standing = Standing.LEAVING
 
     def close(self) -> None:
-        """End all attachments. The server keeps their mail, and their timeouts begin to run."""
+        """End all attachments. The server keeps their messages, and their timeouts begin to run."""
         self._closed = True
         with ExitStack() as endings:  # whatever a callback raises, the others are told too
             for attachment in list(self.attachments.values()):
@@ -184,7 +184,7 @@ class Link(KeptStream):
         await stream.done_writing()
 
     def _may_end(self) -> bool:
-        """Tell whether this side shall end the stream: it is told to, and the mail that has come is confirmed.
+        """Return whether this side shall end the stream: it was asked to, and what has come is confirmed.
 
         Who does not confirm it in time gets it again.
         """
@@ -282,7 +282,7 @@ class Link(KeptStream):
             self._hand(attachment, Delivery((), redelivered=False, number=number))
 
     def _told_only_gaps(self, delivery: attach_pb2.Delivery) -> set[Attachment]:
-        """Give those with a gap and no mail in this delivery. They hold it too: confirmed, a gap is told no more."""
+        """Return those with a gap and no message in this delivery. They too have to take it: it confirms the gap."""
         told, self._gapped = self._gapped, set()
         for batch in delivery.batches:
             if not told:
@@ -310,10 +310,10 @@ class Link(KeptStream):
         self._asleep[attachment] = None
 
     def _wake_some(self) -> None:
-        """Wake the consumers that have mail, so many at a time.
+        """Wake the consumers that have deliveries, 32 at a time.
 
-        Frames that come meanwhile are read in between: when there is much to do, who is woken late finds more mail,
-        and can deal with it in one go.
+        Frames that come meanwhile are read in between: when there is much to do, a consumer that is woken late finds
+        more deliveries, and can deal with them in one go.
         """
         for attachment in list(islice(self._asleep, _AWAKE)):
             del self._asleep[attachment]
@@ -359,7 +359,7 @@ class Link(KeptStream):
         return self._free_handles.pop() if self._free_handles else next(self._new_handles)
 
     def _free(self, handle: int) -> None:
-        """Let a handle be used again; not while mail waits for the callback, which goes by the handle."""
+        """Let a handle be used again; not while batches wait for the callback, which goes by the handle."""
         if self.callback:
             self.callback.call_after(lambda: self._free_handles.append(handle))
         else:

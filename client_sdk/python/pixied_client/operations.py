@@ -131,7 +131,7 @@ def ping_clients(client_ids: Iterable[str]) -> Call[list[PingResult]]:
 
 
 def destroy_client(client_id: str, reason: str = "") -> Call[None]:
-    """End a session: its subscriptions, its mail and its id. `reason` is told to its front-end and to watchers.
+    """End a session: its subscriptions, its messages and its id. Its front-end and watchers get the `reason`.
 
     Raises:
         ClientUnknown: there is none such.

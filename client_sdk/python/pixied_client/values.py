@@ -298,10 +298,10 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Mail of one attached client.
+    """Messages of one attached client.
 
     Attributes:
-        messages: in order; empty if there is only a gap to tell.
+        messages: in order; empty if there is only a gap to announce.
         redelivered: the client may have got these messages before.
         number: ascending over all links of this front-end, for `Attachment.confirm`.
         gaps: what was lost before these messages.
@@ -323,7 +323,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages that the same clients of a front-end get, for those who take mail by a callback.
+    """Messages that the same clients of a front-end get, for those who take them by a callback.
 
     Attributes:
         messages: in order.

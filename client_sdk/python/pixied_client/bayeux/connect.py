@@ -6,8 +6,8 @@ says so and whose hold ends. A disconnect ends the session in pixied, and thereb
 connect is held the session does not expire; when it is answered, its timeout begins to run: that is CometD's
 `maxInterval`. A front-end that dies has just stopped holding.
 
-Mail of a held connect is confirmed when it was handed to the transport. With the ack extension only what the client
-confirms counts: the id of a batch is pixied's cursor, which means the same on every front-end.
+Messages of a held connect are confirmed when they were handed to the transport. With the ack extension only what the
+client confirms counts: the id of a batch is pixied's cursor, which means the same on every front-end.
 """
 
 import asyncio
@@ -86,9 +86,9 @@ class Connects:
         timing: how long.
         limits: how much goes into one response.
         holds: ends all holds when the front-end drains.
-        writer: writes mail.
+        writer: writes messages.
         activity: ends sessions that only connect.
-        on_lost: is told when a client has lost mail.
+        on_lost: called when a client has lost messages.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Connects:
     async def poll(
         self, front_end: FrontEnd, message: BayeuxMessage, request: Request, exchange: Exchange, *, may_wait: bool
     ) -> BayeuxMessage:
-        """Hold a connect until there is mail, which goes into the exchange. Returns the reply."""
+        """Hold a connect until there are messages, which go into the exchange. Returns the reply."""
         terms = await self._terms(front_end, message, may_wait=may_wait)
         gathered = await self._wait(front_end, terms, request, exchange)
         reply = _accepted(message, terms)
@@ -134,7 +134,7 @@ class Connects:
     async def stream(
         self, front_end: FrontEnd, message: BayeuxMessage, request: Request, patience: Patience
     ) -> BayeuxMessage:
-        """Hold a connect on a WebSocket for its full time: mail goes out as it comes. Returns the reply."""
+        """Hold a connect on a WebSocket for its full time: messages go out as they come. Returns the reply."""
         terms = await self._terms(front_end, message, may_wait=True)
         until = asyncio.get_running_loop().time() + terms.seconds
         reply = _accepted(message, terms)
@@ -144,10 +144,10 @@ class Connects:
     async def pump(
         self, front_end: FrontEnd, client_id: str, request: Request, patience: Patience, until: float
     ) -> Detached | None:
-        """Send a client's mail as it comes. Returns why that ended before its time, or None.
+        """Send a client's messages as they come. Returns why that ended before its time, or None.
 
-        Where the other side takes nothing, the client is given up, so that its mail waits in pixied and not here, and
-        taken again when it does.
+        Where the other side takes nothing, the client is given up, so that its messages wait in pixied and not here,
+        and taken again when it does.
         """
         cursor = 0
         with self._noted(client_id):
@@ -161,7 +161,7 @@ class Connects:
     async def _send_on(
         self, attachment: Attachment, request: Request, patience: Patience, until: float
     ) -> tuple[Detached | None, int]:
-        """Send mail until there is a reason to stop; give it, and the cursor of what was sent last."""
+        """Send messages until there is a reason to stop; give it, and the cursor of what was sent last."""
         cursor = 0
         with self._holds.hold(attachment, until) as hold:
             while deliveries := await hold.take(min(self._limits.response_bytes, _SOCKET_MESSAGE)):
@@ -210,8 +210,8 @@ class Connects:
         """Look at a client, and give whoever holds it a moment to let go of it.
 
         The response that this client has just read may have come from another front-end, which has yet to tell pixied
-        that it was sent: taken from it at once, the client would get the same mail twice. One that is held for longer
-        is taken: its last connect is the one that counts.
+        that it was sent: taken from it at once, the client would get the same messages twice. One that is held for
+        longer is taken: its last connect is the one that counts.
         """
         client = await front_end.get_client(client_id)
         for pause in _MOMENTS:
@@ -293,7 +293,7 @@ def _accepted(message: BayeuxMessage, terms: Terms) -> BayeuxMessage:
 
 
 def _tell_gaps(reply: BayeuxMessage, gaps: list[Gap]) -> None:
-    """Bayeux has no word for lost mail; clients that know pixied find it here."""
+    """Announce losses, for which Bayeux has no member, to clients that know pixied's."""
     if gaps:
         reply.extend("lost", [{"channel": gap.channel, "messages": gap.lost} for gap in gaps])
 

@@ -1,4 +1,4 @@
-"""Faye's eventsource: mail as a stream of events; everything else goes by requests of their own, to any front-end."""
+"""Faye's eventsource: messages as a stream of events; all else goes by requests of its own, to any front-end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -31,7 +31,7 @@ class EventSources:
         self._timing = timing
 
     async def serve(self, request: Request, send: _Send, headers: Sequence[tuple[str, str]]) -> None:
-        """Stream a client's mail until its session is over, another holds it, or it goes."""
+        """Stream a client's messages until its session is over, another holds it, or it goes."""
         client_id = request.path.rstrip("/").rpartition("/")[2]
         begun = asyncio.Event()
 

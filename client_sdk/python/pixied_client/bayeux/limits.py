@@ -13,7 +13,7 @@ class Limits:
         request_bytes: the size of one request or one WebSocket message.
         messages: how many messages one request may have.
         depth: how deep JSON may be in itself.
-        response_bytes: mail beyond this waits for the next response; one message may be larger.
+        response_bytes: messages beyond this wait for the next response; one message may be larger.
         held_per_socket: how many clients may have a connect held over one WebSocket.
         polls_per_browser: how many long polls of one browser are held at a time. A browser has few connections to a
             server (6 with HTTP/1.1): all of them held, it could send nothing. Further ones are answered at once.
@@ -34,12 +34,12 @@ class Timing:
     """When things happen. All in seconds.
 
     Attributes:
-        timeout: how long a connect is held if there is no mail.
+        timeout: how long a connect is held if there are no messages.
         interval: how long a client waits between the answer to a connect and its next one.
         max_interval: a session ends when for this long, and `interval`, none of its connects was held.
         retry: how long a client waits when pixied can't be reached; up to twice as long, at random.
         multiple_clients_interval: how long a client waits whose browser has too many polls.
-        stalled: a WebSocket that takes nothing for this long gets no more live mail until it does: its mail waits in
+        stalled: a WebSocket that takes nothing for this long gets no more live messages until it does: they wait in
             pixied.
         stuck: a WebSocket that takes nothing for this long is closed.
         backend: a message is answered that pixied is unavailable when it has not done its work for this long. Clients

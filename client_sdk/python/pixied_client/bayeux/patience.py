@@ -12,8 +12,8 @@ __all__ = ["Patience"]
 class Patience:
     """Sends, and watches how long that takes.
 
-    All mail of a front-end comes by one link, with a window for what is not confirmed: who takes nothing would soon
-    hold up everybody. So a client whose socket stalls is given up at once, and whoever sends to it takes it again.
+    All messages of a front-end come by one link, with a window for what is not confirmed: a client that takes nothing
+    would soon hold up all. So a client whose socket stalls is given up at once, and the sender attaches it again.
 
     Nearly all sends are over at once: one timer looks at those that are not, instead of two for each.
 
@@ -34,7 +34,7 @@ class Patience:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def send(self, text: str, attachment: Attachment) -> None:
-        """Send a client's mail."""
+        """Send a client's messages."""
         self._stalls[attachment] = due = self._loop.time() + self._timing.stalled
         if self._timer is None or self._timer.when() > due:
             self._look_at(due)

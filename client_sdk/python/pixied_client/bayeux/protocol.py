@@ -78,7 +78,7 @@ class Protocol:
     async def answer_all(
         self, messages: list[BayeuxMessage], request: Request, exchange: Exchange, *, may_wait: bool = True
     ) -> None:
-        """Carry messages out in their order, and put the replies, and mail, into the exchange.
+        """Carry messages out in their order, and put the replies, and messages, into the exchange.
 
         A connect is held only if it comes alone: the others' replies could not go out before it.
         """
@@ -102,14 +102,14 @@ class Protocol:
         async def hold(passed: BayeuxMessage, request: Request) -> BayeuxMessage:
             front_end = await self._checked_connect(passed)
             if passed.ext.get("ack") is not None:
-                # With the ack extension mail comes with the connects' replies alone, so that a batch has one id.
+                # With the ack extension messages come with the connects' replies alone, so that a batch has one id.
                 return await self._connects.poll(front_end, passed, request, exchange, may_wait=True)
             return await self._connects.stream(front_end, passed, request, patience)
 
         exchange.answer(await self._pass_through(hold, message, request))
 
     async def stream(self, client_id: str, request: Request, patience: Patience) -> None:
-        """Send a client's mail by an EventSource until it is no longer held here."""
+        """Send a client's messages by an EventSource until it is no longer held here."""
         front_end = await self._backing.front_end()
         await self._connects.pump(front_end, client_id, request, patience, float("inf"))
 
@@ -229,7 +229,7 @@ class Protocol:
         return await self._backing.front_end()
 
     async def _connect_beside_event_source(self, front_end: FrontEnd, message: BayeuxMessage) -> BayeuxMessage:
-        """Answer a client that gets its mail by an EventSource, wherever: its connects only say it lives."""
+        """Answer a client that gets its messages by an EventSource, wherever: its connects only say it lives."""
         await front_end.ping_client(message.client_id)
         reply = message.reply()
         reply["successful"] = True

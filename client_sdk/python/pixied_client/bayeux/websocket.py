@@ -1,4 +1,4 @@
-"""WebSockets: requests and replies in both directions, and mail as it comes while a connect is held."""
+"""WebSockets: requests and replies in both directions, and messages as they come while a connect is held."""
 
 import asyncio
 import contextlib

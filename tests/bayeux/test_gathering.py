@@ -14,7 +14,7 @@ from pixied_client import Attachment, Backend, Delivery, FrontEnd, Message
 from pixied_client.bayeux import BayeuxMessage, Extension, Request, Timing
 from pixied_client.bayeux.delivery import Writer
 from pixied_client.bayeux.extension import Extensions
-from pixied_client.bayeux.patience import Patience
+from pixied_client.bayeux.timed_sender import TimedSender
 
 
 async def test_what_waits_leaves_in_one_frame(url: str, browser: Browser, backend: Backend) -> None:
@@ -165,14 +165,14 @@ async def test_each_slow_send_is_noticed_once() -> None:
     """A client whose socket stalls is given up once, and a stuck socket is ended; one that reads is neither."""
     ended: list[bool] = []
     slow, quick = _Slow(), _Slow()
-    patience = Patience(slow.send, Timing(stalled=0.02, stuck=0.06), lambda: ended.append(True))
-    sending = asyncio.create_task(patience.send("[]", cast(Attachment, slow)))
+    sender = TimedSender(slow.send, Timing(stalled=0.02, stuck=0.06), lambda: ended.append(True))
+    sending = asyncio.create_task(sender.send("[]", cast(Attachment, slow)))
     await _happened(lambda: slow.given_up == 1)
     assert not ended
     await _happened(lambda: bool(ended))
     slow.takes.set()
     await sending
-    await patience.send("[]", cast(Attachment, quick))
+    await sender.send("[]", cast(Attachment, quick))
     assert (slow.given_up, quick.given_up) == (1, 0)
 
 
@@ -180,12 +180,12 @@ async def test_a_second_stall_is_noticed_as_soon_as_the_first() -> None:
     """Where a client once stalled, nothing waits for the time after which it would have been stuck."""
     first, second = _Slow(), _Slow()
     sockets = iter((first, second))
-    patience = Patience(lambda text: next(sockets).send(text), Timing(stalled=0.02, stuck=3_600), lambda: None)
-    sending = asyncio.create_task(patience.send("[]", cast(Attachment, first)))
+    sender = TimedSender(lambda text: next(sockets).send(text), Timing(stalled=0.02, stuck=3_600), lambda: None)
+    sending = asyncio.create_task(sender.send("[]", cast(Attachment, first)))
     await _happened(lambda: first.given_up == 1)
     first.takes.set()
     await sending
-    sending = asyncio.create_task(patience.send("[]", cast(Attachment, second)))
+    sending = asyncio.create_task(sender.send("[]", cast(Attachment, second)))
     await _happened(lambda: second.given_up == 1)
     second.takes.set()
     await sending

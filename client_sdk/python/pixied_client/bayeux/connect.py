@@ -23,10 +23,10 @@ from pixied_client.bayeux.delivery import Gathered, Holds, Writer, gather
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage
-from pixied_client.bayeux.patience import Patience
 from pixied_client.bayeux.refusal import Refusal, client_unknown
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, BY_SERVER
+from pixied_client.bayeux.timed_sender import TimedSender
 from pixied_client.errors import FieldInvalid
 from pixied_client.front_end import FrontEnd
 from pixied_client.values import Client, Detached, DetachReason, Gap
@@ -132,17 +132,17 @@ class Connects:
             reply.extend("ack", {"enabled": True, "batch": gathered.cursor})
 
     async def stream(
-        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, patience: Patience
+        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, sender: TimedSender
     ) -> BayeuxMessage:
         """Hold a connect on a WebSocket for its full time: messages go out as they come. Returns the reply."""
         terms = await self._terms(front_end, message, may_wait=True)
         until = asyncio.get_running_loop().time() + terms.seconds
         reply = _accepted(message, terms)
-        detached = await self.pump(front_end, terms.client_id, request, patience, until)
+        detached = await self.pump(front_end, terms.client_id, request, sender, until)
         return self._ended(detached, terms, reply)
 
     async def pump(
-        self, front_end: FrontEnd, client_id: str, request: Request, patience: Patience, until: float
+        self, front_end: FrontEnd, client_id: str, request: Request, sender: TimedSender, until: float
     ) -> Detached | None:
         """Send a client's messages as they come. Returns why that ended before its time, or None.
 
@@ -154,12 +154,12 @@ class Connects:
             while True:
                 attachment = await front_end.attach(client_id, ack_cursor=cursor)
                 async with attachment:
-                    item, cursor = await self._send_on(attachment, request, patience, until)
+                    item, cursor = await self._send_on(attachment, request, sender, until)
                 if not isinstance(item, Detached) or item.reason is not DetachReason.REQUESTED:
                     return item
 
     async def _send_on(
-        self, attachment: Attachment, request: Request, patience: Patience, until: float
+        self, attachment: Attachment, request: Request, sender: TimedSender, until: float
     ) -> tuple[Detached | None, int]:
         """Send messages until there is a reason to stop; give it, and the cursor of what was sent last."""
         cursor = 0
@@ -172,7 +172,7 @@ class Connects:
                     cursor = delivery.cursor or cursor
                 # What waits goes out as one message of the socket, or as few as are not too large.
                 for text in await self._writer.texts(deliveries, request):
-                    await patience.send(f"[{text}]", attachment)
+                    await sender.send(f"[{text}]", attachment)
                 attachment.done()
         return None, cursor
 

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from pixied_client.bayeux.limits import Timing
-from pixied_client.bayeux.patience import Patience
 from pixied_client.bayeux.protocol import Protocol
 from pixied_client.bayeux.request import Request
+from pixied_client.bayeux.timed_sender import TimedSender
 from pixied_client.errors import ClientUnknown, PixiedError
 
 __all__ = ["EventSources"]
@@ -47,8 +47,8 @@ class EventSources:
             await write("".join(f"data: {line}\n" for line in lines) + "\n")
 
         breathing = asyncio.create_task(self._breathe(write))
-        patience = Patience(event, self._timing, lambda: _end(streaming))
-        streaming = asyncio.create_task(self._protocol.stream(client_id, request, patience))
+        sender = TimedSender(event, self._timing, lambda: _end(streaming))
+        streaming = asyncio.create_task(self._protocol.stream(client_id, request, sender))
         try:
             await streaming
         except ClientUnknown:

@@ -1,4 +1,4 @@
-"""What one front-end takes from browsers, and how long it is patient with them."""
+"""What one front-end takes from browsers, and when it stops waiting for them."""
 
 from dataclasses import dataclass
 

@@ -15,10 +15,10 @@ from pixied_client.bayeux.extension import Extensions
 from pixied_client.bayeux.hooks import Handshake, Hooks
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage
-from pixied_client.bayeux.patience import Patience
 from pixied_client.bayeux.refusal import Refusal, refusal_of
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, Session
+from pixied_client.bayeux.timed_sender import TimedSender
 from pixied_client.errors import PixiedError
 from pixied_client.front_end import FrontEnd
 
@@ -95,7 +95,7 @@ class Protocol:
                 await self._answer(message, request, exchange, may_wait=alone)
 
     async def hold_on_socket(
-        self, message: BayeuxMessage, request: Request, exchange: Exchange, patience: Patience
+        self, message: BayeuxMessage, request: Request, exchange: Exchange, sender: TimedSender
     ) -> None:
         """Hold a connect that came by a WebSocket, and put its reply into the exchange when that is over."""
 
@@ -104,14 +104,14 @@ class Protocol:
             if passed.ext.get("ack") is not None:
                 # With the ack extension messages come with the connects' replies alone, so that a batch has one id.
                 return await self._connects.poll(front_end, passed, request, exchange, may_wait=True)
-            return await self._connects.stream(front_end, passed, request, patience)
+            return await self._connects.stream(front_end, passed, request, sender)
 
         exchange.answer(await self._pass_through(hold, message, request))
 
-    async def stream(self, client_id: str, request: Request, patience: Patience) -> None:
+    async def stream(self, client_id: str, request: Request, sender: TimedSender) -> None:
         """Send a client's messages by an EventSource until it is no longer held here."""
         front_end = await self._backing.front_end()
-        await self._connects.pump(front_end, client_id, request, patience, float("inf"))
+        await self._connects.pump(front_end, client_id, request, sender, float("inf"))
 
     # One message
 

@@ -10,10 +10,10 @@ from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage, encoded, parsed
 from pixied_client.bayeux.origins import Origins
-from pixied_client.bayeux.patience import Patience
 from pixied_client.bayeux.protocol import CONNECT, Protocol
 from pixied_client.bayeux.refusal import Refusal
 from pixied_client.bayeux.request import Request, Scope
+from pixied_client.bayeux.timed_sender import TimedSender
 
 __all__ = ["SocketTransport"]
 
@@ -80,7 +80,7 @@ class _Socket:
         self._send = send
         self._limits = limits
         self._timing = timing
-        self._patience = Patience(self._write, timing, lambda: self._cut(_TRY_LATER))
+        self._sender = TimedSender(self._write, timing, lambda: self._cut(_TRY_LATER))
         self._holds: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[Any] | None = None
         self._code: int | None = None
@@ -158,7 +158,7 @@ class _Socket:
 
     async def _hold(self, connect: BayeuxMessage) -> None:
         async with Exchange() as exchange:
-            await self._protocol.hold_on_socket(connect, self._request, exchange, self._patience)
+            await self._protocol.hold_on_socket(connect, self._request, exchange, self._sender)
             await self._write_exchange(exchange)
 
     def _held(self, hold: asyncio.Task[None]) -> None:

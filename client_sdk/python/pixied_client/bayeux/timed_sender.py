@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from pixied_client.attachment import Attachment
 from pixied_client.bayeux.limits import Timing
 
-__all__ = ["Patience"]
+__all__ = ["TimedSender"]
 
 
-class Patience:
+class TimedSender:
     """Sends, and watches how long that takes.
 
     All messages of a front-end come by one link, with a window for what is not confirmed: a client that takes nothing
-    would soon hold up all. So a client whose socket stalls is given up at once, and the sender attaches it again.
+    would soon hold up all. So a client whose socket stalls is given up at once, and `Connects` attaches it again.
 
     Nearly all sends are over at once: one timer looks at those that are not, instead of two for each.
 

@@ -203,7 +203,7 @@ async def test_the_window_and_the_name_are_those_that_were_given() -> None:
 
 
 async def test_what_a_front_end_is_by_default() -> None:
-    """Its name, its window, its patience and its room."""
+    """Its name, its window, its timeout and its room."""
     hellos: list[attach_pb2.Hello] = []
 
     async def attach(requests: Frames, context: Any) -> Frames:

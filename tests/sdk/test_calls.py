@@ -193,9 +193,9 @@ def test_what_may_be_asked_twice() -> None:
 
 def test_a_long_poll_may_take_its_time() -> None:
     """As long as it waits; all else has to be answered at once."""
-    assert operations.dequeue_for("c", wait=2.5).patience == 2.5
-    assert operations.dequeue_for("c").patience == 0.0
-    assert {name for name, (call, _) in _ASKED.items() if call.patience} == {"dequeue_for, as asked"}
+    assert operations.dequeue_for("c", wait=2.5).wait == 2.5
+    assert operations.dequeue_for("c").wait == 0.0
+    assert {name for name, (call, _) in _ASKED.items() if call.wait} == {"dequeue_for, as asked"}
 
 
 class AwaitedPages(AwaitedOperations, AwaitedAdmin):

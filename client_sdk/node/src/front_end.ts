@@ -55,7 +55,7 @@ const DEFAULT_MAX_IN_FLIGHT = 65_536;
 const DEFAULT_MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 const MAX_WINDOW = 65_536;
 const MAX_NAME_BYTES = 255;
-const CLOSE_PATIENCE_MS = 2_000;
+const CLOSE_TIMEOUT_MS = 2_000;
 
 /**
  * One connection with one Pipeline and one Attach stream. Operations are gathered into frames and answered in order;
@@ -127,7 +127,7 @@ export class FrontEnd extends Operations {
   /** Lets operations under way be answered and confirmations go out, for at most 2 s, then closes the connection. */
   async close(): Promise<void> {
     for (const watch of this.watches) watch.close();
-    await Promise.all([this.pipeline.close(CLOSE_PATIENCE_MS), this.link.close(CLOSE_PATIENCE_MS)]);
+    await Promise.all([this.pipeline.close(CLOSE_TIMEOUT_MS), this.link.close(CLOSE_TIMEOUT_MS)]);
     this.connection.client.close();
   }
 

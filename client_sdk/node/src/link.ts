@@ -103,12 +103,12 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 
   /** Sends what waits, and ends the stream when the server has read it, or after so many milliseconds. */
-  async close(patienceMs: number): Promise<void> {
+  async close(timeoutMs: number): Promise<void> {
     this.isOver = true;
     if (this.isUp) {
-      const patience = setTimeout(() => this.cut(), patienceMs);
+      const timer = setTimeout(() => this.cut(), timeoutMs);
       await this.sayGoodbye();
-      clearTimeout(patience);
+      clearTimeout(timer);
     }
     clearInterval(this.silenceTimer);
     this.stream.close();

@@ -113,9 +113,9 @@ export class Pipeline implements StreamListener<PipelineResponse, PipelineCall> 
   }
 
   /** Lets what is under way be answered, for at most so many milliseconds, then ends the stream. */
-  async close(patienceMs: number): Promise<void> {
+  async close(timeoutMs: number): Promise<void> {
     this.isClosed = true;
-    if (this.absence === undefined && this.size > 0) await this.drained(patienceMs);
+    if (this.absence === undefined && this.size > 0) await this.drained(timeoutMs);
     this.stream.close();
     const error = new Unavailable(this.connection.address, `${CLOSED}; outcome unknown`);
     for (const errand of [...this.underWay.drain(), ...this.writer.drain()]) this.fail(errand, error);
@@ -162,9 +162,9 @@ export class Pipeline implements StreamListener<PipelineResponse, PipelineCall> 
     this.fail(errand, absence ? new Unavailable(address, absence) : new DeadlineExceeded(errand.name, timeoutMs));
   }
 
-  private drained(patienceMs: number): Promise<void> {
+  private drained(timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, patienceMs);
+      const timer = setTimeout(resolve, timeoutMs);
       this.whenDrained = () => {
         clearTimeout(timer);
         resolve();

@@ -15,7 +15,7 @@ const AT_ALL_EVENTS_MS = 1_000;
 const FULL = new LimitMemory('LIMIT_MEMORY', 'no room', { code: Code.RESOURCE_EXHAUSTED });
 
 /** A publisher, what it has tried, and what it is answered: an error, or success. */
-function stage(patienceMs = 60_000) {
+function stage(timeoutMs = 60_000) {
   const tried: NewMessage[] = [];
   const answers: (Error | undefined)[] = [];
   /** How long each attempt might have taken, in milliseconds. */
@@ -29,7 +29,7 @@ function stage(patienceMs = 60_000) {
       return [];
     },
   };
-  return { publisher: new Publisher(frontEnd, patienceMs), tried, answers, timeouts };
+  return { publisher: new Publisher(frontEnd, timeoutMs), tried, answers, timeouts };
 }
 
 const message = (value: unknown, idempotencyKey?: string): NewMessage => jsonMessage('/a', value, { idempotencyKey });

@@ -138,7 +138,7 @@ class KeptStream(ABC):
     def _broke(self, error: PixiedError) -> None:
         """Note that the stream is gone."""
 
-    def _patience(self) -> float | None:
+    def _silence_limit(self) -> float | None:
         """Give the seconds of silence after which the stream counts as dead; less than 0 is at once, None is never."""
         return None
 
@@ -210,10 +210,10 @@ class KeptStream(ABC):
         return Unavailable(f"pixied at {address} ended the {self.kind}")
 
     async def _read(self, stream: Any) -> Any:
-        patience = self._patience()
-        if patience is None:
+        limit = self._silence_limit()
+        if limit is None:
             return await stream.read()
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(limit):
             return await stream.read()
 
     def _pause(self, ending: Ending, failures: int) -> float:

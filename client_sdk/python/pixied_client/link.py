@@ -196,7 +196,7 @@ class Link(KeptStream):
         self._writer.ack(self._receipts.confirmable)
         return self._writer.next_frame(min(self.connection.max_commands, _MAX_FRAME_COMMANDS))
 
-    def _patience(self) -> float | None:
+    def _silence_limit(self) -> float | None:
         if self._come_back is None:
             return self._silence
         return min(self._silence, self._come_back - asyncio.get_running_loop().time())

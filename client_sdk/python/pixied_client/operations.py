@@ -61,14 +61,14 @@ class Call(NamedTuple, Generic[R]):
         request: what it is asked.
         result: reads its response.
         repeatable: doing it twice does no more than doing it once, and the second answer serves as well as the first.
-        patience: for how many seconds the server may rightly take its time before it begins to answer.
+        wait: for how many seconds the server may rightly take its time before it begins to answer.
     """
 
     rpc: Rpc
     request: Protobuf
     result: Callable[[Any], R]
     repeatable: bool
-    patience: float = 0.0
+    wait: float = 0.0
 
 
 def generate_namespace(length: int = 0) -> Call[str]:
@@ -240,16 +240,16 @@ def dequeue_for(
         TimeoutOutOfRange: `wait` is longer than the server allows.
         TakenOver: another took the client over meanwhile.
     """
-    waiting = convert.duration(wait)
+    duration = convert.duration(wait)
     request = pb.DequeueForRequest(
         client_id=client_id,
         max_messages=max_messages,
-        wait=waiting,
+        wait=duration,
         ack_mode=convert.ack_mode(explicit=explicit),
         ack_cursor=ack_cursor,
     )
-    patience = waiting.ToTimedelta().total_seconds() if waiting else 0.0
-    return Call(BACKEND["DequeueFor"], request, convert.messages_from, explicit, patience)
+    seconds = duration.ToTimedelta().total_seconds() if duration else 0.0
+    return Call(BACKEND["DequeueFor"], request, convert.messages_from, explicit, seconds)
 
 
 def publish(messages: Iterable[Message], *, keyed: bool = True) -> Call[list[PublishResult]]:

@@ -56,5 +56,5 @@ class UnaryCaller:
 
     def attempts(self, call: Call[Any]) -> Attempts:
         """Begin the attempts of one call: its deadline runs from now."""
-        deadline = self.now() + self._timeout + call.patience
+        deadline = self.now() + self._timeout + call.wait
         return Attempts(self._retries, repeatable=call.repeatable, deadline=deadline, random=self._chance)

@@ -17,7 +17,7 @@ const SAME_MOMENT_MS = 100;
  * A session is found to be over sooner than its event comes, which tells why, and so which server says so: wait for it.
  * If it has not come after this time it was missed, or there was no such client.
  */
-const PATIENCE_MS = 1_000;
+const EVENT_TIMEOUT_MS = 1_000;
 /** So many departed clients are remembered, so that none is announced twice. */
 const REMEMBERED = 10_000;
 
@@ -71,7 +71,7 @@ export class Departures implements WatchListener {
   /** A session turns out to be over. */
   missed(clientId: string): void {
     if (this.over.has(clientId)) return;
-    this.later(() => this.found({ clientId, reason: 'gone', channels: [] }), PATIENCE_MS);
+    this.later(() => this.found({ clientId, reason: 'gone', channels: [] }), EVENT_TIMEOUT_MS);
   }
 
   /** A session is known to be over. */

@@ -31,16 +31,16 @@ export class Publisher {
   private timer: NodeJS.Timeout | undefined;
   private refusal: PixiedError | undefined;
 
-  /** @param patienceMs for how long a message is tried. */
+  /** @param timeoutMs for how long a message is tried. */
   constructor(
     private readonly frontEnd: Pick<FrontEnd, 'publish'>,
-    private readonly patienceMs: number,
+    private readonly timeoutMs: number,
   ) {}
 
   /** Resolves when pixied has taken the message; rejects with its refusal. */
   publish(message: NewMessage): Promise<void> {
     const keyed = { ...message, idempotencyKey: message.idempotencyKey ?? randomUUID() };
-    const deadline = performance.now() + this.patienceMs;
+    const deadline = performance.now() + this.timeoutMs;
     return new Promise((resolve, reject) => {
       const publication = { message: keyed, deadline, resolve, reject };
       if (this.refusal) this.wait(publication, this.refusal);

@@ -122,9 +122,9 @@ class HttpTransport:
             await self._protocol.answer_all(messages, request, exchange, may_wait=not too_many)
         if too_many:
             for reply in exchange.replies:
-                self._advise_patience(reply)
+                self._advise_interval(reply)
 
-    def _advise_patience(self, reply: BayeuxMessage) -> None:
+    def _advise_interval(self, reply: BayeuxMessage) -> None:
         if reply.get("successful") and reply.object("advice").get("reconnect") == "retry":
             interval = round(1_000 * self._timing.multiple_clients_interval)
             reply["advice"] = {**reply.object("advice"), "multiple-clients": True, "interval": interval}

@@ -21,7 +21,7 @@ import {
   Unavailable,
   valueOf,
 } from '../src';
-import { until } from './patience';
+import { until } from './until';
 import { Pixied } from './pixied';
 
 describe('operations', () => {

@@ -7,7 +7,7 @@ import Proxy from 'faye/src/engines/proxy';
 import { Backend, jsonMessage } from '../src';
 import * as pixiedEngine from '../src/faye';
 import { Steps } from './faye_steps';
-import { until } from './patience';
+import { until } from './until';
 import { Pixied } from './pixied';
 
 describe('two Faye servers on one pixied', () => {

@@ -6,7 +6,7 @@ import faye from 'faye';
 
 import { Cable } from './cable';
 import { FayeSite } from './faye_site';
-import { until, untilEqual } from './patience';
+import { until, untilEqual } from './until';
 import { Pixied } from './pixied';
 
 const AWAY = '503::Backend unavailable';

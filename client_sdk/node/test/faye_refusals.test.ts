@@ -11,7 +11,7 @@ import { EventKind, type Event } from '../generated/pixied/v1/watch';
 import { create, type FayeEngine, type FayeEngineOptions, type FayeMessage, type FayeServer } from '../src/faye';
 import { AWAY } from '../src/faye/replies';
 import type { FayeExtension } from '../src/faye/server';
-import { until, untilEqual } from './patience';
+import { until, untilEqual } from './until';
 import { Puppet, type Answer, type Asked } from './puppet';
 import { turn } from './scripted';
 

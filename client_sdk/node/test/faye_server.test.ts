@@ -7,7 +7,7 @@ import faye from 'faye';
 import { Backend, jsonMessage } from '../src';
 import type { FayeMessage } from '../src/faye';
 import { FayeSite } from './faye_site';
-import { until, untilEqual } from './patience';
+import { until, untilEqual } from './until';
 import { Pixied } from './pixied';
 
 describe('a Faye server on pixied', () => {

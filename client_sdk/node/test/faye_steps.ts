@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import Proxy from 'faye/src/engines/proxy';
 
 import type { FayeMessage } from '../src/faye';
-import { until, untilEqual } from './patience';
+import { until, untilEqual } from './until';
 
 /** An event that a Faye server raised. */
 export type Raised = readonly [event: string, ...values: unknown[]];

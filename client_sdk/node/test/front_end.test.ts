@@ -5,7 +5,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Backend, ClientUnknown, FrontEnd, jsonMessage, TooManyOperations, Unavailable, valueOf } from '../src';
 import type { Attachment, AttachOptions, DeliveryInfo, Message, Parting } from '../src';
 import { Cable } from './cable';
-import { until, untilEqual } from './patience';
+import { until, untilEqual } from './until';
 import { Pixied } from './pixied';
 
 /** What an attached client has been told. */

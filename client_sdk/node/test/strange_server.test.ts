@@ -10,7 +10,7 @@ import { status as Code } from '@grpc/grpc-js';
 import { DetachReason } from '../generated/pixied/v1/attach';
 import { FieldInvalid, FrontEnd, jsonMessage, MessageTooLarge, TooManyOperations, Unavailable } from '../src';
 import type { AttachHandlers, Batch, Parting } from '../src';
-import { until, untilEqual } from './patience';
+import { until, untilEqual } from './until';
 import { Puppet } from './puppet';
 
 const away = { code: Code.UNAVAILABLE, message: 'the store does not answer', details: [] };

@@ -27,7 +27,7 @@ async def _subscribed(browser: Browser, channel: str) -> Visitor:
 
 
 async def test_the_extension_is_agreed_upon(browser: Browser) -> None:
-    """A handshake that asks for it is told that it is there; one that does not is not."""
+    """The reply to a handshake that asks for it says that it is there; to one that does not it is silent."""
     kinds = {"version": "1.0", "supportedConnectionTypes": [POLLING]}
     assert (await browser.ask("/meta/handshake", **kinds, **ACK))["ext"] == {"ack": True}
     assert "ext" not in await browser.ask("/meta/handshake", **kinds)

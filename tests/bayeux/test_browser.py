@@ -251,7 +251,7 @@ async def test_pixied_is_killed_and_started_again(transport: str, shared_laptop:
 
 
 async def test_who_leaves_is_seen_to_go(shared_stage: Stage, shared_laptop: Laptop) -> None:
-    """Faye's client says goodbye when its page is closed, to whichever front-end; all pages are told."""
+    """Faye's client says goodbye when its page is closed, to whichever front-end; all pages are notified."""
     async with AsyncExitStack() as stack:
         scene = await set_scene(stack, shared_stage, shared_laptop, "websocket")
         await scene.ann.until_people("Ann", "Bob")

@@ -103,7 +103,7 @@ async def test_extensions(server: Server) -> None:
 
 
 async def test_events(server: Server, backend: Backend) -> None:
-    """What happens is told, and what is delivered meanwhile can come with the handshake's reply."""
+    """Events are announced, and what is delivered meanwhile can come with the handshake's reply."""
     names = example("events", server)
     async with visited(names["bayeux"]) as browser:
         kinds = {"version": "1.0", "supportedConnectionTypes": ["long-polling"]}

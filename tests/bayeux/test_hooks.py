@@ -209,17 +209,17 @@ async def test_a_client_may_listen_to_services(browser: Browser) -> None:
     assert await visitor.data() == [1]
 
 
-async def test_losses_are_told(
+async def test_losses_are_announced(
     bayeux: Bayeux, browser: Browser, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A listener hears of a gap, and so does the client in the `ext` of its reply."""
+    """A listener is notified of a gap, and so is the client in the `ext` of its reply."""
     from pixied_client import Delivery, Gap  # noqa: PLC0415
     from pixied_client.attachment import Attachment  # noqa: PLC0415
 
     lost: list[tuple[Session, Gap]] = []
 
     @bayeux.on("lost")
-    async def tell(session: Session, gap: Gap) -> None:
+    async def note(session: Session, gap: Gap) -> None:
         lost.append((session, gap))
 
     visitor = await browser.handshake()

@@ -294,7 +294,7 @@ async def test_the_session_ends_when_no_connect_is_held_for_max_interval(server:
 async def test_a_quick_next_connect_elsewhere_gets_nothing_twice(
     bayeux: Bayeux, other_browser: Browser, backend: Backend
 ) -> None:
-    """A client may read a response, and connect elsewhere, before pixied was told that the response was sent."""
+    """A client may read a response, and connect elsewhere, before its confirmation has reached pixied."""
     watched: list[str] = []
     quick: list[asyncio.Task[list[Any]]] = []
 

@@ -90,7 +90,7 @@ def _judge(clients: list[Client], *, exact: bool) -> None:
         if exact:
             assert firsts == list(range(MESSAGES))
     # What comes again is one batch at most, of the clients that were on the front-end that ended: without ack their
-    # next connect may be at the other one before the first could tell pixied that the batch was sent.
+    # next connect may be at the other one before the first could confirm the batch to pixied.
     assert repeated <= len(clients) * EACH_SECOND / 10
 
 

@@ -94,7 +94,7 @@ BAD_FRAMES = [
 
 @pytest.mark.parametrize(("frame", "error"), BAD_FRAMES, ids=lambda value: str(value)[:40])
 async def test_a_malformed_frame_is_refused_and_the_socket_goes_on(url: str, frame: str | bytes, error: str) -> None:
-    """Whatever a frame holds, its sender is told, and the next frame is answered."""
+    """Whatever a frame holds, its sender gets an answer, and the next frame is answered."""
     async with opened(url) as socket:
         await socket.connection.send(frame)
         (reply,) = await socket.receive()

@@ -1,4 +1,4 @@
-"""One attached client, as its consumer sees it, with a link that only notes what it is told."""
+"""One attached client, as its consumer sees it, with a link that only notes its calls."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ GONE = Detached(DetachReason.TAKEN_OVER, "by another")
 
 
 class Holder:
-    """Notes what attachments tell it.
+    """Notes what attachments ask of it.
 
     Attributes:
         released: the numbers of what was dealt with.
@@ -165,7 +165,7 @@ async def test_who_leaves_the_context_detaches(holder: Holder, ann: Attachment) 
 
 
 async def test_gaps_come_with_the_next_delivery(ann: Attachment) -> None:
-    """Those of a channel add up, and each is told once."""
+    """Those of a channel add up, and each is announced once."""
     for gap in (Gap("/a", 1), Gap("/b", 5), Gap("/a", 2)):
         ann.lost(gap)
     come(ann, delivery(1), delivery(2))

@@ -493,7 +493,7 @@ async def test_a_new_link_does_not_have_the_old_ones_limit() -> None:
 
 
 async def test_leaving_waits_for_what_is_under_way() -> None:
-    """A server that answers when it is told that nothing more comes is waited for."""
+    """A server that answers when nothing more comes is waited for."""
 
     async def pipeline(requests: Frames, _: Any) -> Frames:
         operations: list[pipeline_pb2.Operation] = []

@@ -70,12 +70,12 @@ async def test_failing_callback_while_detaching(server: Server, room: str) -> No
     assert held[0].detached
 
 
-async def test_all_are_told_at_the_end(server: Server) -> None:
-    """A callback that fails at the end keeps no other client from being told, and nothing open; its error is seen."""
-    told: list[str] = []
+async def test_all_are_called_at_the_end(server: Server) -> None:
+    """A callback that fails at the end keeps no other from being called, and nothing open; its error is seen."""
+    called: list[str] = []
 
     def fail(attachment: Attachment, detached: Detached) -> None:
-        told.append(detached.detail)
+        called.append(detached.detail)
         raise ZeroDivisionError(attachment.handle)
 
     async def run() -> None:
@@ -87,5 +87,5 @@ async def test_all_are_told_at_the_end(server: Server) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await run()
     assert caught.group_contains(ZeroDivisionError)
-    assert told == ["the front-end was closed"] * 3
+    assert called == ["the front-end was closed"] * 3
     await until(lambda: asyncio.all_tasks() == before)

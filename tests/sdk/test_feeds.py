@@ -59,8 +59,8 @@ def test_events() -> None:
     ]
 
 
-def test_missed_events_are_told_with_the_next_one() -> None:
-    """Those of frames without an event add up until there is one, and are told once."""
+def test_missed_events_are_announced_with_the_next_one() -> None:
+    """Those of frames without an event add up until there is one, and are announced once."""
     feed = WatchFeed((), "", "")
     event = watch_pb2.Event(kind=watch_pb2.EVENT_KIND_PUBLISHED)
     frames = [(0, 1), (3, 0), (4, 0), (2, 2), (0, 1), (1, 1)]

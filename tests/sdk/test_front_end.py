@@ -162,9 +162,9 @@ async def test_confirming_the_future(front_end: FrontEnd) -> None:
 
 
 async def test_takeover_is_shown(front_end: FrontEnd, server: Server, room: str) -> None:
-    """Whoever loses a client to another front-end is told, and the other gets its messages."""
-    told: list[tuple[str, Detached]] = []
-    loser_options = {"on_detached": lambda attachment, detached: told.append((attachment.client_id, detached))}
+    """A front-end that loses a client to another is notified, and the other gets its messages."""
+    notified: list[tuple[str, Detached]] = []
+    loser_options = {"on_detached": lambda attachment, detached: notified.append((attachment.client_id, detached))}
     async with FrontEnd(server.address, "loser", **loser_options) as other:  # type: ignore[arg-type]
         lost = await subscriber(other, room)
         await other.publish_one(Message.of(room, 1))
@@ -172,8 +172,8 @@ async def test_takeover_is_shown(front_end: FrontEnd, server: Server, room: str)
             items = [item async for item in lost]
             assert items[-1] == Detached(DetachReason.TAKEN_OVER, items[-1].detail)  # type: ignore[union-attr]
             assert await values(won, 1) == [1]
-        assert lost.detached == told[0][1]
-        assert told[0][0] == lost.client_id
+        assert lost.detached == notified[0][1]
+        assert notified[0][0] == lost.client_id
 
 
 async def test_takeover_within_a_front_end(front_end: FrontEnd) -> None:
@@ -213,7 +213,7 @@ async def test_attach_refused(front_end: FrontEnd) -> None:
 
 
 async def test_gap_is_shown(room: str) -> None:
-    """Lost messages are told with the next ones, and to the callback, as what was lost and where."""
+    """Lost messages are announced with the next ones, and to the callback, as what was lost and where."""
     gaps: list[Gap] = []
     with running_server("--max-log-messages=2") as server:
         async with FrontEnd(server.address, "test", on_gap=lambda _, gap: gaps.append(gap)) as front_end:
@@ -223,7 +223,7 @@ async def test_gap_is_shown(room: str) -> None:
             attachment = await front_end.attach(client.client_id)
             item = await anext(attachment)
             assert isinstance(item, Delivery)
-            if not item.messages:  # the gap may be told before the messages have come
+            if not item.messages:  # the gap may be announced before the messages have come
                 assert item.number == 0
                 assert await values(attachment, 2) == [3, 4]
     assert item.gaps == (Gap(room, 3),)

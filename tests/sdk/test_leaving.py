@@ -65,7 +65,7 @@ async def test_attach_while_closing() -> None:
 
 
 async def test_operations_without_room_while_closing() -> None:
-    """Whoever waits for room in the pipeline when its front-end is closed is told at once, all of them."""
+    """All operations that wait for room in the pipeline when their front-end is closed fail at once."""
     async with front_end_of(link(), silent, max_pending=2) as front_end:
         calls = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(9)]
         await until(lambda: front_end.connected)

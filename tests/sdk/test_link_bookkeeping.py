@@ -1,4 +1,4 @@
-"""What a link may confirm, and in which order it tells it."""
+"""What a link may confirm, and in which order it sends it."""
 
 import asyncio
 from collections.abc import Callable
@@ -99,7 +99,7 @@ def test_heartbeat_alone() -> None:
 
 
 def test_merged_confirmations() -> None:
-    """Of many confirmations the newest is told, once."""
+    """Of many confirmations the newest is sent, once."""
     writer = FrameWriter()
     for number in (3, 9, 4):
         writer.client_ack(1, number)
@@ -113,7 +113,7 @@ def test_merged_confirmations() -> None:
 
 
 def test_forgotten_confirmations() -> None:
-    """What a client that is gone confirmed is not told for whoever gets its handle."""
+    """What a client that is gone confirmed is not sent for the next client with its handle."""
     writer = FrameWriter()
     writer.client_ack(1, 3)
     writer.forget(1)
@@ -214,7 +214,7 @@ class EagerChannel:
 
 
 async def test_a_welcome_before_the_hello_is_written() -> None:
-    """What is to be told by then is told at once, not when something else comes up."""
+    """What waits by then is sent at once, not when something else comes up."""
     channel = EagerChannel()
     async with channel.front_end as front_end:
         attaching = asyncio.create_task(front_end.attach("ann"))

@@ -1,4 +1,4 @@
-"""Lost messages, as a front-end's clients are told of them, whatever the link does meanwhile."""
+"""Lost messages, as they are announced to a front-end's clients, whatever the link does meanwhile."""
 
 import asyncio
 from typing import Any
@@ -25,22 +25,22 @@ def delivery(number: int, *handles: int) -> Event:
 
 
 class Teller:
-    """A link that tells its first client of a loss and brings messages to others only.
+    """A link that announces a loss to its first client and brings messages to others only.
 
     Attributes:
-        heard: the kinds of the commands that came after the attaches, in order.
+        received: the kinds of the commands that came after the attaches, in order.
         links: how many there were.
     """
 
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[str | None] = asyncio.Queue()
+        self.received: asyncio.Queue[str | None] = asyncio.Queue()
         self.links = 0
         self._to_say: asyncio.Queue[Event | None] = asyncio.Queue()
 
     async def next_command(self) -> str | None:
         """The kind of the next command."""
         async with asyncio.timeout(PATIENCE):
-            return await self.heard.get()
+            return await self.received.get()
 
     def beat(self) -> None:
         """Send a heartbeat. What is to be confirmed goes before its answer, or instead of it."""
@@ -67,7 +67,7 @@ class Teller:
     async def _listen(self, frames: Frames) -> None:
         async for frame in frames:
             for command in frame.commands:
-                self.heard.put_nowait(command.WhichOneof("command"))
+                self.received.put_nowait(command.WhichOneof("command"))
 
 
 async def next_delivery(attachment: Attachment) -> Delivery:
@@ -107,8 +107,8 @@ async def test_loss_beside_the_messages_of_others() -> None:
         teller.stop()
 
 
-async def test_loss_that_is_told_again() -> None:
-    """A loss that was not shown before its link broke is told again on the next, and not counted twice."""
+async def test_loss_that_is_announced_again() -> None:
+    """A loss that was not shown before its link broke is announced again on the next, and not counted twice."""
     teller = Teller()
     async with front_end_of(teller.attach) as front_end:
         loser = await front_end.attach("ann")
@@ -163,7 +163,7 @@ async def test_loss_of_a_link_that_broke() -> None:
 
 
 async def test_loss_for_a_callback() -> None:
-    """With a callback for batches, a loss without messages is told to `on_gap`, and its delivery is confirmed."""
+    """With a callback for batches, a loss without messages is announced to `on_gap`, and its delivery is confirmed."""
     teller = Teller()
     lost: list[Gap] = []
     batches: list[Batch] = []

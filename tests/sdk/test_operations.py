@@ -55,7 +55,7 @@ async def test_clients(backend: Operations) -> None:
 
 
 async def test_pings(backend: Operations) -> None:
-    """A ping tells the new expiry; of many clients each, and which of them are unknown."""
+    """A ping returns the new expiry; of many clients each, and which of them are unknown."""
     client = await backend.create_client(60)
     expiry = await backend.ping_client(client.client_id)
     assert expiry >= client.expires_at
@@ -142,7 +142,7 @@ async def test_all_subscribers(plain: Backend, blocking: sync.Backend, room: str
 
 
 async def test_info(admin: Operations) -> None:
-    """A server tells what it is, what it holds and what it has done."""
+    """A server says what it is, what it holds and what it has done."""
     info = await admin.get_info()
     assert info.engine == "memory"
     assert not info.draining

@@ -115,7 +115,7 @@ async def test_poison() -> None:
 
 
 async def test_unanswered_operations_at_the_end() -> None:
-    """Leaving a front-end does not wait for ever for a server that does not answer; who waits is told."""
+    """Leaving a front-end does not wait for ever for a server that does not answer; what waits fails."""
 
     async def pipeline(requests: Frames, _: Any) -> Frames:
         async for _ in requests:
@@ -208,7 +208,7 @@ async def test_events_of_a_newer_server() -> None:
 
 async def test_heartbeats_keep_a_link() -> None:
     """A front-end that has nothing to say answers each heartbeat, by which it keeps its link."""
-    heard: list[str | None] = []
+    received: list[str | None] = []
 
     async def attach(requests: Frames, _: Any) -> Frames:
         frames = aiter(requests)
@@ -216,12 +216,12 @@ async def test_heartbeats_keep_a_link() -> None:
         yield attach_pb2.AttachResponse(events=[welcome()])
         for _ in range(3):
             yield attach_pb2.AttachResponse(events=[Event(heartbeat=attach_pb2.Heartbeat())])
-            heard.extend(command.WhichOneof("command") for command in (await anext(frames)).commands)
+            received.extend(command.WhichOneof("command") for command in (await anext(frames)).commands)
         async for _ in frames:
             pass
 
     async with front_end_of(attach):
-        await until(lambda: heard == ["heartbeat"] * 3)
+        await until(lambda: received == ["heartbeat"] * 3)
 
 
 async def test_unknown_handle() -> None:

@@ -34,7 +34,7 @@ async def test_deliver(plain: Backend, room: str) -> None:
 
 
 async def test_empty_beginning(plain: Backend) -> None:
-    """A stream of messages tells that it stands, though there is nothing yet."""
+    """A stream of messages says that it stands, though there is nothing yet."""
     client_id = (await plain.create_client()).client_id
     async with plain.deliver(client_id) as stream:
         assert (await anext(stream)).messages == ()
@@ -120,7 +120,7 @@ async def test_two_readers(plain: Backend, room: str) -> None:
 
 
 async def test_gap(room: str) -> None:
-    """A reply tells what was lost, by subscription."""
+    """A reply says what was lost, by subscription."""
     with running_server("--max-log-messages=2") as server:
         async with Backend(server.address) as backend:
             client_id = (await backend.create_client()).client_id
@@ -206,7 +206,7 @@ def test_closed_with_items(blocking: sync.Backend, room: str) -> None:
 
 
 async def test_drained_streams() -> None:
-    """A server that stops tells each stream when to come back, and ends it; then it is gone."""
+    """A server that stops notifies each stream when to come back, and ends it; then it is gone."""
     with running_server() as server:
         async with Backend(server.address) as backend, Admin(server.address) as admin:
             client_id = (await backend.create_client()).client_id

@@ -82,7 +82,7 @@ def test_a_delivery_names_no_cursor_by_itself() -> None:
 
 
 def test_a_message_shows_no_secret() -> None:
-    """Whoever logs it tells neither its publisher's id nor its key."""
+    """Its repr shows neither its publisher's id nor its key."""
     shown = repr(Message("/a", "1", client_id="whose", idempotency_key="which"))
     assert "/a" in shown
     assert "whose" not in shown

@@ -42,7 +42,7 @@ export class Admin {
     this.connection = connectTo(address, options);
   }
 
-  /** Tells what the server is, what it holds and what it has done. */
+  /** Returns what the server is, what it holds and what it has done. */
   async getInfo(options?: CallOptions): Promise<ServerInfo> {
     const info = await callRepeatedly(this.connection, Methods.getInfo, {}, options);
     return { ...info, startedAt: info.startedAt && dateOf(info.startedAt) };
@@ -73,7 +73,7 @@ export class Admin {
   }
 
   /**
-   * Begins a planned stop and answers at once with how many streams were told.
+   * Begins a planned stop and answers at once with how many streams were notified.
    *
    * @param graceMs how long to wait for streams to end before they are cut, in milliseconds. Default: the server's.
    */

@@ -31,7 +31,7 @@ export interface WatchOptions extends StreamOptions {
   readonly clientId?: string | undefined;
 }
 
-/** Some events of a `watch` stream. The first item comes at once and is empty: after it nothing is missed unsaid. */
+/** Some events of a `watch` stream. The first item comes at once and is empty: what is missed after it is counted. */
 export interface Events {
   readonly events: readonly Event[];
   /** How many events were missed just before these, for this watcher read too slowly. */

@@ -1,12 +1,12 @@
 // Calls into the program that uses this package.
 
 /**
- * Tells the program something. What it throws is an uncaught exception, as with any event listener, but only once this
+ * Calls the program. What it throws is an uncaught exception, as with any event listener, but only once this
  * package has finished what it was doing: otherwise what is left of a frame would never be handled, nor confirmed.
  */
-export function callOut(tell: () => void): void {
+export function callOut(call: () => void): void {
   try {
-    tell();
+    call();
   } catch (error) {
     process.nextTick(() => {
       throw error;

@@ -50,7 +50,7 @@ export async function callRepeatedly<Q, R>(
     try {
       return await callOnce(connection, method, request, deadline - Date.now());
     } catch (error) {
-      // The server's delay is the least; the jitter comes on top, for it tells all clients the same.
+      // The server's delay is the least; the jitter comes on top, for it gives all clients the same.
       const wait = worthRepeating(error) ? (error.retryAfterMs ?? 0) + backoff.next() : Infinity;
       if (Date.now() + wait >= deadline) throw error;
       await delay(wait);

@@ -24,7 +24,7 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.use_local_subchannel_pool': 1,
 };
 
-/** Where pixied listens unless told otherwise. */
+/** Where pixied listens by default. */
 export const DEFAULT_ADDRESS = '127.0.0.1:50051';
 
 /** How a connection is made. */
@@ -68,7 +68,7 @@ function targetOf(address: string): string {
  * Waits until the connection stands, so that whatever is written to a stream after that has a way out. grpc-js tries
  * again by itself, with exponential backoff; this ends when one attempt succeeds, or when the connection is closed.
  *
- * @param failed is told of each attempt that failed.
+ * @param failed called at each attempt that failed.
  */
 export function standing({ client, address }: Connection, failed: (error: PixiedError) => void): Promise<void> {
   const channel = client.getChannel();

@@ -36,7 +36,7 @@ export class FrameWriter<T extends FrameItem> {
   private isBusy = false;
   private readonly whenIdle: (() => void)[] = [];
 
-  /** @param taken is told which items go out, just before they do. */
+  /** @param taken called with the items that go out, just before they do. */
   constructor(private readonly taken: (items: readonly T[]) => void = () => undefined) {}
 
   /** How many items wait. */
@@ -94,7 +94,7 @@ export class FrameWriter<T extends FrameItem> {
   }
 
   private tellIdle(): void {
-    for (const tell of this.whenIdle.splice(0)) tell();
+    for (const resolve of this.whenIdle.splice(0)) resolve();
   }
 
   private schedule(): void {

@@ -15,11 +15,11 @@ import { DEFAULT_TIMEOUT_MS, Operations } from './operations';
 import type { CallOptions, OperationName, RequestOf, ResponseOf } from './operations';
 import { Pipeline } from './pipeline';
 
-/** What a front-end tells, and with what. */
+/** The events of a front-end, and their arguments. */
 export interface FrontEndEvents {
   /** The link to pixied stands; all clients are being attached again. */
   up: [welcome: Welcome];
-  /** The link is gone, or could not be made. It is tried again until `close`. Told once per outage. */
+  /** The link is gone, or could not be made. It is tried again until `close`. Once per outage. */
   down: [error: PixiedError];
   /** A client lost messages. */
   gap: [clientId: string, gap: Gap];
@@ -100,7 +100,7 @@ export class FrontEnd extends Operations {
   }
 
   /** Calls the listener at each event of that name. */
-  on<E extends keyof FrontEndEvents>(event: E, listener: (...told: FrontEndEvents[E]) => void): this {
+  on<E extends keyof FrontEndEvents>(event: E, listener: (...args: FrontEndEvents[E]) => void): this {
     this.emitter.on(event, listener as never);
     return this;
   }
@@ -116,7 +116,7 @@ export class FrontEnd extends Operations {
 
   /**
    * Follows events of these kinds for as long as this front-end lives. The answer: when the first attempt has come out;
-   * if it has succeeded, nothing is missed unsaid from then on.
+   * if it has succeeded, nothing is missed unannounced from then on.
    */
   watch(kinds: readonly EventKind[], listener: WatchListener): Promise<void> {
     const watch = new KeptWatch(this.connection, kinds, listener);
@@ -143,25 +143,25 @@ export class FrontEnd extends Operations {
     return {
       up: (welcome: Welcome) => this.cameUp(welcome),
       down: (error: PixiedError) => this.wentDown(error),
-      gap: (clientId: string, gap: Gap) => this.tell('gap', clientId, gap),
-      detached: (clientId: string, parting: Parting) => this.tell('detached', clientId, parting),
+      gap: (clientId: string, gap: Gap) => this.emit('gap', clientId, gap),
+      detached: (clientId: string, parting: Parting) => this.emit('detached', clientId, parting),
     };
   }
 
   private cameUp(welcome: Welcome): void {
     this.pipeline.maxItems = welcome.maxCommands;
     this.state = 'up';
-    this.tell('up', welcome);
+    this.emit('up', welcome);
   }
 
   private wentDown(error: PixiedError): void {
     if (this.state === 'down') return;
     this.state = 'down';
-    this.tell('down', error);
+    this.emit('down', error);
   }
 
-  private tell<E extends keyof FrontEndEvents>(event: E, ...told: FrontEndEvents[E]): void {
-    callOut(() => void this.emitter.emit(event, ...(told as never)));
+  private emit<E extends keyof FrontEndEvents>(event: E, ...args: FrontEndEvents[E]): void {
+    callOut(() => void this.emitter.emit(event, ...(args as never)));
   }
 }
 

@@ -13,7 +13,7 @@ export interface Call<R> {
   cancel(): void;
 }
 
-/** Who is told what happens to the stream. */
+/** What is called when something happens to the stream. */
 export interface StreamListener<R, C extends Call<R>> {
   /** A new stream stands; nothing of the last one holds any more. */
   opened(call: C): void;
@@ -122,7 +122,7 @@ export class KeptStream<R, C extends Call<R>> {
     if (asked !== undefined) return Math.max(0, asked - now);
     // A stream may be healthy without a word from the server.
     if (now - this.openedAt >= RECONNECT.most) this.backoff.reset();
-    // The server's delay is the least; the jitter comes on top, for it tells all clients the same.
+    // The server's delay is the least; the jitter comes on top, for it gives all clients the same.
     return (error.retryAfterMs ?? 0) + this.backoff.next();
   }
 }

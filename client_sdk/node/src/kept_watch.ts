@@ -7,7 +7,7 @@ import { callOut } from './callout';
 import type { Connection } from './connection';
 import { KeptStream, type StreamListener } from './kept_stream';
 
-/** Who is told. */
+/** What is called at events. */
 export interface WatchListener {
   /** Something happened. */
   happened(event: Event): void;

@@ -19,7 +19,7 @@ import { millisecondsOf } from './time';
 type LinkCall = ClientDuplexStream<readonly FrameItem[], AttachResponse>;
 type Command = NonNullable<AttachCommand['command']>;
 
-/** Who is told about the link as a whole. */
+/** What is called when something happens to the link as a whole. */
 export interface LinkListener {
   /** The link stands, with these limits. */
   up(welcome: Welcome): void;
@@ -61,7 +61,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   private isUp = false;
   /** `close` was called: nothing is handed out any more, for it could not be confirmed. */
   private isOver = false;
-  private lastHeard = 0;
+  private lastReceived = 0;
   private silenceTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -127,7 +127,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 
   received(response: AttachResponse): void {
-    this.lastHeard = performance.now();
+    this.lastReceived = performance.now();
     for (const { event } of response.events) if (event) this.react(event);
   }
 
@@ -319,13 +319,13 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
 
   private watchSilence(interval: number, limit: number): void {
     clearInterval(this.silenceTimer);
-    const isSilent = (): boolean => performance.now() - this.lastHeard > limit;
+    const isSilent = (): boolean => performance.now() - this.lastReceived > limit;
     this.silenceTimer = setInterval(() => {
       if (!isSilent()) return;
       const stream = this.streams;
       // If it was this process that stood still, what came meanwhile is read before this runs.
       setTimeout(() => {
-        if (stream === this.streams && isSilent()) this.stream.abandon(`nothing was heard from it for ${limit} ms`);
+        if (stream === this.streams && isSilent()) this.stream.abandon(`it was silent for ${limit} ms`);
       }, SECOND_LOOK_MS);
     }, interval);
   }

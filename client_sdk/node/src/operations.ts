@@ -41,7 +41,7 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** How long a call waits for its answer unless told otherwise, in milliseconds. */
+/** How long a call waits for its answer by default, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** One session, as the backend knows it. */
@@ -157,7 +157,7 @@ export abstract class Operations {
     return clientInfo(client!);
   }
 
-  /** Tells what is known of a client, without prolonging its session. */
+  /** Returns what is known of a client, without prolonging its session. */
   async getClient(clientId: string, options?: CallOptions): Promise<ClientInfo> {
     const { client } = await this.perform('getClient', { clientId }, options);
     return clientInfo(client!);
@@ -210,7 +210,7 @@ export abstract class Operations {
     return (await this.perform('subscribedTo', { clientId }, options)).channels;
   }
 
-  /** Tells whether a client has subscribed to exactly this channel or pattern. */
+  /** Returns whether a client has subscribed to exactly this channel or pattern. */
   async clientSubscribed(clientId: string, channel: string, options?: CallOptions): Promise<boolean> {
     return (await this.perform('clientSubscribed', { clientId, channel }, options)).subscribed;
   }

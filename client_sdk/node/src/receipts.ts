@@ -40,7 +40,7 @@ class OpenReceipt implements Receipt {
 export class Receipts {
   private readonly open_ = new Fifo<OpenReceipt>();
 
-  /** @param handled is told each time every delivery up to a further number has been handled. */
+  /** @param handled called each time every delivery up to a further number has been handled. */
   constructor(private readonly handled: (number: number) => unknown) {}
 
   /** A delivery has come. */

@@ -193,7 +193,7 @@ describe('connected clients', () => {
     assert.deepEqual(steps, ['detach ann']);
   });
 
-  it('are told what their client has lost, in the log', () => {
+  it('log what their client has lost', () => {
     open(SOCKET);
     attached[0]!.handlers.onGap!({ lost: 7, channel: '/a' } as never);
     assert.deepEqual(log, ['Client ? lost ? messages of ?|ann…|7|/a']);
@@ -250,7 +250,7 @@ describe('connected clients', () => {
     assert.deepEqual([log, gone, steps], [[], [], []]);
   });
 
-  it('do not hear of the end of an attachment that is not theirs any more', async () => {
+  it('ignore the end of an attachment that is not theirs any more', async () => {
     open(POLL);
     const [first] = attached;
     close();

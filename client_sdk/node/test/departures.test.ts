@@ -18,27 +18,27 @@ const destroyed = (clientId: string, reason: string, atMs: number) =>
   event(EventKind.CLIENT_DESTROYED, clientId, atMs, { reason });
 
 describe('departures', () => {
-  let told: Departure[];
+  let announced: Departure[];
   let departures: Departures;
   let later: (() => void)[];
 
   beforeEach(() => {
-    told = [];
+    announced = [];
     later = [];
     departures = new Departures(
-      (departure) => void told.push(departure),
+      (departure) => void announced.push(departure),
       () => undefined,
       (call) => void later.push(call),
     );
   });
 
-  it('that turn out wait for their events, which say why, and are told without them if none comes', () => {
+  it('that turn out wait for their events, which say why, and are announced without them if none comes', () => {
     departures.missed('alice');
     departures.missed('bob');
     departures.missed('bob');
     departures.happened(destroyed('alice', 'timed out', SECOND));
     for (const call of later) call();
-    assert.deepEqual(told, [
+    assert.deepEqual(announced, [
       { clientId: 'alice', reason: 'timed out', channels: [] },
       { clientId: 'bob', reason: 'gone', channels: [] },
     ]);
@@ -53,13 +53,13 @@ describe('departures', () => {
     departures.happened(destroyed('alice', 'timed out', 3 * SECOND + 2));
     departures.happened(unsubscribed('bob', '/c', 4 * SECOND));
     departures.happened(destroyed('carol', 'by hand', 4 * SECOND));
-    assert.deepEqual(told, [
+    assert.deepEqual(announced, [
       { clientId: 'alice', reason: 'timed out', channels: ['/a', '/b'] },
       { clientId: 'carol', reason: 'by hand', channels: [] },
     ]);
   });
 
-  it('are told once, by whoever comes first', () => {
+  it('are announced once, by whoever comes first', () => {
     assert.equal(departures.claim('alice'), true);
     assert.equal(departures.claim('alice'), false);
     departures.happened(destroyed('alice', 'x', SECOND));
@@ -68,7 +68,7 @@ describe('departures', () => {
     departures.settle({ clientId: 'alice', reason: 'here', channels: [] });
     departures.happened(destroyed('alice', 'y', 2 * SECOND));
     assert.deepEqual(
-      told.map(({ clientId, reason }) => [clientId, reason]),
+      announced.map(({ clientId, reason }) => [clientId, reason]),
       [
         ['bob', 'gone'],
         ['alice', 'here'],
@@ -80,12 +80,12 @@ describe('departures', () => {
     departures.claim('alice');
     departures.happened(unsubscribed('alice', '/a', SECOND));
     departures.happened(destroyed('alice', 'timed out', SECOND));
-    assert.deepEqual(told, []);
+    assert.deepEqual(announced, []);
     departures.disclaim('alice');
     departures.claim('bob');
     departures.disclaim('bob');
     departures.happened(destroyed('bob', 'timed out', SECOND));
-    assert.deepEqual(told, [
+    assert.deepEqual(announced, [
       { clientId: 'alice', reason: 'timed out', channels: ['/a'] },
       { clientId: 'bob', reason: 'timed out', channels: [] },
     ]);
@@ -95,12 +95,12 @@ describe('departures', () => {
     const end = (i: number): void => departures.found({ clientId: `client${i}`, reason: 'gone', channels: [] });
     for (let i = 0; i < 20_000; i += 1) end(i);
     end(19_999);
-    assert.equal(told.length, 20_000);
+    assert.equal(announced.length, 20_000);
     end(0);
-    assert.equal(told.length, 20_001);
+    assert.equal(announced.length, 20_001);
   });
 
-  it('that are known are claimed by nobody, and those that were ended here are told once', () => {
+  it('that are known are claimed by nobody, and those that were ended here are announced once', () => {
     departures.found({ clientId: 'alice', reason: 'gone', channels: [] });
     assert.equal(departures.claim('alice'), false);
     assert.equal(departures.claim('bob'), true);
@@ -108,15 +108,15 @@ describe('departures', () => {
     assert.equal(departures.claim('bob'), false);
     departures.found({ clientId: 'bob', reason: 'gone', channels: [] });
     departures.disclaim('bob');
-    assert.deepEqual(told.slice(1), [{ clientId: 'bob', reason: '', channels: ['/a'] }]);
+    assert.deepEqual(announced.slice(1), [{ clientId: 'bob', reason: '', channels: ['/a'] }]);
   });
 
-  it('are told by no other events', () => {
+  it('are announced by no other events', () => {
     for (const kind of [EventKind.CLIENT_CREATED, EventKind.SUBSCRIBED, EventKind.PUBLISHED]) {
       departures.happened(event(kind, 'alice', SECOND, { channel: '/a' }));
     }
     departures.happened(destroyed('bob', 'x', SECOND));
-    assert.deepEqual(told, [{ clientId: 'bob', reason: 'x', channels: [] }]);
+    assert.deepEqual(announced, [{ clientId: 'bob', reason: 'x', channels: [] }]);
   });
 
   it('carry subscriptions that ended less than 100 ms before', () => {
@@ -126,34 +126,34 @@ describe('departures', () => {
     ] as const) {
       departures.happened(unsubscribed(clientId, '/a', earlier));
       departures.happened(destroyed(clientId, 'x', later));
-      assert.deepEqual(told.pop()?.channels, channels);
+      assert.deepEqual(announced.pop()?.channels, channels);
     }
     departures.happened(unsubscribed('carol', '/a', SECOND));
     departures.happened(destroyed('dave', 'x', SECOND));
     departures.happened(destroyed('carol', 'x', SECOND));
-    assert.deepEqual(told.map(({ channels }) => channels), [[], []]);
+    assert.deepEqual(announced.map(({ channels }) => channels), [[], []]);
   });
 
   it('are remembered ten thousand at a time', () => {
     const end = (i: number): void => departures.found({ clientId: `client${i}`, reason: 'gone', channels: [] });
     for (let i = 0; i < 10_000; i += 1) end(i);
     end(0);
-    assert.equal(told.length, 10_000);
+    assert.equal(announced.length, 10_000);
     end(10_000);
     end(0);
-    assert.equal(told.length, 10_002);
+    assert.equal(announced.length, 10_002);
   });
 
-  it('that turn out are told after a second where no event comes', ({ mock }) => {
+  it('that turn out are announced after a second where no event comes', ({ mock }) => {
     mock.timers.enable({ apis: ['setTimeout'] });
     departures = new Departures(
-      (departure) => void told.push(departure),
+      (departure) => void announced.push(departure),
       () => undefined,
     );
     departures.missed('alice');
     mock.timers.tick(999);
-    assert.deepEqual(told, []);
+    assert.deepEqual(announced, []);
     mock.timers.tick(1);
-    assert.deepEqual(told, [{ clientId: 'alice', reason: 'gone', channels: [] }]);
+    assert.deepEqual(announced, [{ clientId: 'alice', reason: 'gone', channels: [] }]);
   });
 });

@@ -28,12 +28,12 @@ describe('a Faye server whose pixied is away', () => {
     faye.logger = undefined;
   });
 
-  const isToldOnce = (word: string): Promise<void> =>
+  const isLoggedOnce = (word: string): Promise<void> =>
     until(`the log says "${word}"`, () => log.some((line) => line.includes(word)));
 
   it('starts before it, answers with errors, and serves once it is there', async () => {
     site = await FayeSite.open(pixied.address);
-    await isToldOnce('is away');
+    await isLoggedOnce('is away');
     const [reply] = await site.send({
       channel: '/meta/handshake',
       version: '1.0',
@@ -41,7 +41,7 @@ describe('a Faye server whose pixied is away', () => {
     });
     assert.deepEqual([reply?.successful, reply?.error, reply?.clientId], [false, AWAY, undefined]);
     await pixied.run();
-    await isToldOnce('is back');
+    await isLoggedOnce('is back');
     assert.match(await site.handshake(), /^[a-z0-9]{32}$/);
     assert.equal(log.filter((line) => line.includes('is away')).length, 1);
     assert(log.every((line) => line.includes(pixied.address) || !line.includes('is ')));
@@ -52,7 +52,7 @@ describe('a Faye server whose pixied is away', () => {
     site = await FayeSite.open(pixied.address);
     const clientId = await site.handshake();
     await pixied.kill();
-    await isToldOnce('is away');
+    await isLoggedOnce('is away');
     const replies = await site.send(
       { channel: '/meta/connect', clientId, connectionType: 'long-polling' },
       { channel: '/meta/subscribe', clientId, subscription: '/a' },
@@ -99,7 +99,7 @@ describe('a Faye server whose pixied is away', () => {
     let subscriptions = 0;
     site.bayeux.on('subscribe', () => void (subscriptions += 1));
     await pixied.kill();
-    await isToldOnce('is away');
+    await isLoggedOnce('is away');
     await pixied.run();
     await until('both are back', () => subscriptions === 2);
     await site.client('websocket').publish('/a', 'after');

@@ -179,7 +179,7 @@ describe('the Faye engine', () => {
     await untilEqual(() => host.log, ['error|Could not ?: ?|ping a client|InternalError: refused']);
   });
 
-  it('reports a refused subscription to whoever asked, in the reply, and in its log', async () => {
+  it('reports a refused subscription to the subscriber, in the reply, and in its log', async () => {
     await host.createClient();
     answers['subscribe'] = answers['unsubscribe'] = () => refusal('LIMIT_SUBSCRIPTIONS', Code.RESOURCE_EXHAUSTED);
     for (const [deed, done] of [
@@ -335,7 +335,7 @@ describe('the Faye engine', () => {
     host.engine.emptyQueue('ann');
     await untilEqual(() => puppet.link.commands, ['hello', 'attach 1']);
     const answer = refusal('CLIENT_UNKNOWN', Code.NOT_FOUND);
-    puppet.link.tell({ $case: 'attachFailed', value: { handle: 1, error: answer.value as Status } });
+    puppet.link.send({ $case: 'attachFailed', value: { handle: 1, error: answer.value as Status } });
     await untilEqual(() => host.events, [['disconnect', 'ann'], ['close', 'ann']]);
     assert.deepEqual(host.log, []);
   });
@@ -347,7 +347,7 @@ describe('the Faye engine', () => {
     assert.match(host.log[0]!, /this front-end has been closed$/);
   });
 
-  it('tells once that pixied is away, refuses what is asked meanwhile, and tells that it is back', async () => {
+  it('logs once that pixied is away, refuses what is asked meanwhile, and logs that it is back', async () => {
     await begin({ operationTimeout: 1_500 });
     await until('it serves', async () => (await host.createClient()) === 'ann');
     host.events.length = host.log.length = 0;

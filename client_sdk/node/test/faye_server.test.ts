@@ -37,7 +37,7 @@ describe('a Faye server on pixied', () => {
     });
   }
 
-  it('tells an open socket that its client was disconnected elsewhere', async () => {
+  it('notifies an open socket that its client was disconnected elsewhere', async () => {
     const ended: string[] = [];
     left.bayeux.on('close', (clientId) => void ended.push(clientId));
     const clientIds: string[] = [];

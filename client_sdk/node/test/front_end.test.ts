@@ -8,7 +8,7 @@ import { Cable } from './cable';
 import { until, untilEqual } from './until';
 import { Pixied } from './pixied';
 
-/** What an attached client has been told. */
+/** What an attached client has received. */
 class Inbox {
   readonly values: unknown[] = [];
   readonly deliveries: DeliveryInfo[] = [];
@@ -40,7 +40,7 @@ describe('a front-end', () => {
   let cable: Cable;
   let backend: Backend;
   let frontEnd: FrontEnd;
-  let told: string[];
+  let events: string[];
   const others: FrontEnd[] = [];
 
   before(async () => {
@@ -54,8 +54,8 @@ describe('a front-end', () => {
   beforeEach(async () => {
     cable = await Cable.to(pixied.address);
     frontEnd = begin({ address: cable.address, name: 'under test' });
-    told = [];
-    frontEnd.on('up', () => void told.push('up')).on('down', () => void told.push('down'));
+    events = [];
+    frontEnd.on('up', () => void events.push('up')).on('down', () => void events.push('down'));
   });
   afterEach(async () => {
     await Promise.all(others.splice(0).map((each) => each.close()));
@@ -270,7 +270,7 @@ describe('a front-end', () => {
       assert.deepEqual(inbox.values, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     });
 
-    it('tells a client that it was taken over, destroyed, expired, or never there', async () => {
+    it('notifies a client that it was taken over, destroyed, expired, or never there', async () => {
       const clientId = await subscribed('/g');
       const first = new Inbox(frontEnd, clientId);
       await isHeld(clientId);
@@ -318,7 +318,7 @@ describe('a front-end', () => {
       await Promise.all(clientIds.map(isHeld));
       await send('/j', 'all of you');
       for (const inbox of last) await untilEqual(() => inbox.values, ['all of you']);
-      assert.deepEqual(told, ['up']);
+      assert.deepEqual(events, ['up']);
     });
   });
 
@@ -332,7 +332,7 @@ describe('a front-end', () => {
         await send('/k', round);
         sent.push(round);
         cable.cut();
-        await until('it is back', () => told.length === 1 + 2 * (round + 1));
+        await until('it is back', () => events.length === 1 + 2 * (round + 1));
       }
       for (const inbox of inboxes) {
         await until('all is there', () => new Set(inbox.values).size === sent.length);
@@ -340,7 +340,7 @@ describe('a front-end', () => {
         assert.deepEqual(fresh, sent);
         assert.deepEqual(inbox.reasons, []);
       }
-      assert.deepEqual(told, ['up', ...Array(5).fill(['down', 'up']).flat()]);
+      assert.deepEqual(events, ['up', ...Array(5).fill(['down', 'up']).flat()]);
     });
 
     it('says again what a client confirmed while the link was broken', async () => {
@@ -403,9 +403,9 @@ describe('a front-end', () => {
       const inbox = new Inbox(frontEnd, clientId);
       await isHeld(clientId);
       cable.hold();
-      await until('it has noticed', () => told.includes('down'));
+      await until('it has noticed', () => events.includes('down'));
       cable.cut();
-      await until('it is back', () => told.at(-1) === 'up');
+      await until('it is back', () => events.at(-1) === 'up');
       await send('/m', 'again');
       await untilEqual(() => inbox.values, ['again']);
     });
@@ -416,7 +416,7 @@ describe('a front-end', () => {
     const inbox = new Inbox(frontEnd, clientId);
     const clock = new Inbox(frontEnd, await subscribed('/n', 2500), { expires: true });
     await untilEqual(() => clock.reasons, ['expired']);
-    assert.deepEqual([told, inbox.reasons], [['up'], []]);
+    assert.deepEqual([events, inbox.reasons], [['up'], []]);
   });
 
   it('hands its confirmations over when it closes', async () => {
@@ -434,7 +434,7 @@ describe('a front-end', () => {
 });
 
 describe('a front-end whose pixied is stopped', () => {
-  it('is told, and serves again when pixied does', async () => {
+  it('is notified, and serves again when pixied does', async () => {
     const pixied = await Pixied.start();
     const frontEnd = new FrontEnd({ address: pixied.address });
     let ups = 0;

@@ -16,7 +16,7 @@ const A_MINUTE = 60_000;
 describe('a kept stream', () => {
   let scripted: ScriptedConnection;
   let now: number;
-  /** What its listener was told: `opened`, what was received, and why it was lost. */
+  /** What its listener received: `opened`, what was received, and why it was lost. */
   let news: unknown[];
   let stream: KeptStream<string, Call<string>>;
 

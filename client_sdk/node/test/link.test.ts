@@ -48,7 +48,7 @@ describe('a link', () => {
   let link: Link;
   let now: number;
   let isClosed: boolean;
-  /** What the link's listener was told, and what its clients were. */
+  /** What the link's listener received, and what its clients did. */
   let news: unknown[];
 
   beforeEach(async () => {
@@ -187,7 +187,7 @@ describe('a link', () => {
     assert.deepEqual(commands(), ['heartbeat']);
   });
 
-  it('tells a client what it has lost, unless it is about to leave', async () => {
+  it('notifies a client of what it has lost, unless it is about to leave', async () => {
     const gaps: number[] = [];
     const ann = link.attach('ann', {}, { onMessages: () => undefined, onGap: ({ lost }) => void gaps.push(lost) });
     link.attach('bob', {}, { onMessages: () => undefined });
@@ -200,7 +200,7 @@ describe('a link', () => {
     assert.deepEqual([gaps, news.slice(2)], [[5], ['bob lost 5']]);
   });
 
-  it('needs nobody to hear of the end', async () => {
+  it('needs no handler of the end', async () => {
     link.attach('ann', {}, { onMessages: () => undefined });
     await say(attached(1), detached(1, DetachReason.EXPIRED));
     assert.deepEqual(news, ['ann expired']);
@@ -493,7 +493,7 @@ describe('a link', () => {
     await pass(9);
     assert.equal(call.isCancelled, false);
     await pass(1);
-    assert.deepEqual([call.isCancelled, news], [true, ['down: pixied at nowhere:1 cannot be reached: nothing was heard from it for 30000 ms']]);
+    assert.deepEqual([call.isCancelled, news], [true, ['down: pixied at nowhere:1 cannot be reached: it was silent for 30000 ms']]);
   });
 
   it('keeps a stream that says something in the last moment, and one that is new', async () => {

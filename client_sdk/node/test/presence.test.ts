@@ -1,4 +1,4 @@
-// When Faye's clients are told that pixied is away.
+// When Faye's clients learn that pixied is away.
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 
@@ -10,16 +10,16 @@ const second = new Unavailable('127.0.0.1:1', 'nothing answers there');
 
 function watched({ mock }: TestContext) {
   mock.timers.enable({ apis: ['setTimeout'] });
-  const told: string[] = [];
+  const announced: string[] = [];
   const presence = new Presence({
-    wentAway: ({ message }) => void told.push(message),
-    cameBack: () => void told.push('back'),
+    wentAway: ({ message }) => void announced.push(message),
+    cameBack: () => void announced.push('back'),
   });
-  return { presence, told, pass: (milliseconds: number) => mock.timers.tick(milliseconds) };
+  return { presence, announced, pass: (milliseconds: number) => mock.timers.tick(milliseconds) };
 }
 
 test('a change of connections is no outage', (context) => {
-  const { presence, told, pass } = watched(context);
+  const { presence, announced, pass } = watched(context);
   for (let change = 0; change < 5; change += 1) {
     presence.lost(first);
     pass(1_900);
@@ -27,11 +27,11 @@ test('a change of connections is no outage', (context) => {
     presence.found();
   }
   pass(10_000);
-  assert.deepEqual([presence.isAway, told], [false, []]);
+  assert.deepEqual([presence.isAway, announced], [false, []]);
 });
 
-test('an outage is told once, from its beginning on, and so is its end', (context) => {
-  const { presence, told, pass } = watched(context);
+test('an outage is announced once, from its beginning on, and so is its end', (context) => {
+  const { presence, announced, pass } = watched(context);
   presence.lost(first);
   pass(1_000);
   presence.lost(second);
@@ -42,13 +42,13 @@ test('an outage is told once, from its beginning on, and so is its end', (contex
   presence.found();
   presence.found();
   pass(10_000);
-  assert.deepEqual([presence.isAway, told], [false, [first.message, 'back']]);
+  assert.deepEqual([presence.isAway, announced], [false, [first.message, 'back']]);
 });
 
-test('nothing is told after the end', (context) => {
-  const { presence, told, pass } = watched(context);
+test('nothing is announced after the end', (context) => {
+  const { presence, announced, pass } = watched(context);
   presence.lost(first);
   presence.dispose();
   pass(10_000);
-  assert.deepEqual(told, []);
+  assert.deepEqual(announced, []);
 });

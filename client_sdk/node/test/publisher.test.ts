@@ -79,7 +79,7 @@ test('other refusals are final', async () => {
   }
 });
 
-test('a store that stays away is told in the end', async () => {
+test('a store that stays away is reported in the end', async () => {
   const { publisher, answers } = stage(50);
   answers.push(...Array<Error>(1_000).fill(AWAY));
   await assert.rejects(publisher.publish(message(1)), AWAY);

@@ -10,14 +10,14 @@ import type { Event, WatchRequest, WatchResponse } from '../generated/pixied/v1/
 type LinkCall = ServerDuplexStream<AttachRequest, AttachResponse>;
 type PipelineCall = ServerDuplexStream<PipelineRequest, PipelineResponse>;
 type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
-type Told = NonNullable<AttachEvent['event']>;
+type LinkEvent = NonNullable<AttachEvent['event']>;
 /** An operation, or its answer. */
 export type Asked = NonNullable<Operation['operation']>;
 export type Answer = NonNullable<OperationResult['result']>;
 
 const { attach, pipeline, watch } = BackendServiceService;
 const A_MINUTE = { seconds: 60, nanos: 0 };
-const WELCOME: Told = {
+const WELCOME: LinkEvent = {
   $case: 'welcome',
   value: {
     serverVersion: 'puppet',
@@ -32,7 +32,7 @@ const WELCOME: Told = {
 
 /** One Attach stream, as the server sees it. */
 export class PuppetLink {
-  /** What it was told, as `name handle` or `name number`. */
+  /** What it received, as `name handle` or `name number`. */
   readonly commands: string[] = [];
   /** How its front-end presents itself. */
   name = '';
@@ -45,10 +45,10 @@ export class PuppetLink {
       }
     });
     call.on('end', () => call.end());
-    this.tell(WELCOME);
+    this.send(WELCOME);
   }
 
-  tell(...events: Told[]): void {
+  send(...events: LinkEvent[]): void {
     this.call.write({ events: events.map((event) => ({ event })) });
   }
 
@@ -56,7 +56,7 @@ export class PuppetLink {
   deliver(number: number, ...handles: number[]): void {
     const message = { channel: '/a', data: String(number), clientId: '', excludePublisher: false, idempotencyKey: '' };
     const batches = handles.map((handle) => ({ messages: [message], handles: [handle], redelivered: false, cursor: number }));
-    this.tell({ $case: 'delivery', value: { number, batches } });
+    this.send({ $case: 'delivery', value: { number, batches } });
   }
 
   end(code: Code): void {
@@ -64,7 +64,7 @@ export class PuppetLink {
   }
 }
 
-/** The server. It keeps what it is told, and answers as a test says. */
+/** The server. It keeps what it receives, and answers as a test says. */
 export class Puppet {
   readonly links: PuppetLink[] = [];
   /** The operations of each Pipeline stream, and how to end it. */
@@ -77,7 +77,7 @@ export class Puppet {
 
   private constructor(private readonly server: Server) {}
 
-  /** @param port where it listens; any that is free unless told otherwise. */
+  /** @param port where it listens; by default any that is free. */
   static async start(port = 0): Promise<Puppet> {
     const puppet = new Puppet(new Server());
     puppet.server.addService(

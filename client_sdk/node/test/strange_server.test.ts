@@ -40,18 +40,18 @@ describe('a front-end on a strange server', () => {
 
   const attach = (clientId: string, onMessages: AttachHandlers['onMessages'] = () => undefined) =>
     frontEnd.attach(clientId, {}, { onMessages, onDetached: ({ reason }) => void partings.push(reason) });
-  const isTold = (...commands: string[]): Promise<void> =>
+  const hasReceived = (...commands: string[]): Promise<void> =>
     untilEqual(() => puppet.link.commands.filter((command) => command !== 'hello'), commands);
 
   describe('on its link', () => {
     it('frees a handle once, whatever ends the attachment', async () => {
       const attachment = attach('a');
-      await isTold('attach 1');
-      puppet.link.tell({ $case: 'attachFailed', value: { handle: 1, error: away } });
+      await hasReceived('attach 1');
+      puppet.link.send({ $case: 'attachFailed', value: { handle: 1, error: away } });
       await until('it tries again', () => puppet.link.commands.filter((command) => command === 'attach 1').length === 2);
-      puppet.link.tell({ $case: 'attachFailed', value: { handle: 1, error: away } });
-      puppet.link.tell({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
-      puppet.link.tell({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
+      puppet.link.send({ $case: 'attachFailed', value: { handle: 1, error: away } });
+      puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
+      puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
       await untilEqual(() => partings, ['taken_over']);
       attachment.detach();
       assert.deepEqual([attach('b').handle, attach('c').handle], [1, 2]);
@@ -61,16 +61,16 @@ describe('a front-end on a strange server', () => {
     it('does not confirm on a new stream what an old one brought', async () => {
       let fail: ((error: Error) => void) | undefined;
       attach('a', () => new Promise((_, reject) => (fail = reject)));
-      await isTold('attach 1');
-      puppet.link.tell({ $case: 'attached', value: { handles: [1] } });
+      await hasReceived('attach 1');
+      puppet.link.send({ $case: 'attached', value: { handles: [1] } });
       puppet.link.deliver(1000, 1);
       await until('it has the message', () => fail !== undefined);
       puppet.link.end(Code.UNAVAILABLE);
       await until('it is back', () => puppet.links.length === 2);
-      await isTold('attach 1');
-      puppet.link.tell({ $case: 'attached', value: { handles: [1] } });
+      await hasReceived('attach 1');
+      puppet.link.send({ $case: 'attached', value: { handles: [1] } });
       fail!(new Error('the socket is gone'));
-      await isTold('attach 1', 'detach 1');
+      await hasReceived('attach 1', 'detach 1');
     });
 
     it('gives a client up before it confirms for the link what that client did not handle', async () => {
@@ -78,25 +78,25 @@ describe('a front-end on a strange server', () => {
         throw new Error('the socket is gone');
       });
       attach('b');
-      await isTold('attach 1', 'attach 2');
-      puppet.link.tell({ $case: 'attached', value: { handles: [1, 2] } });
+      await hasReceived('attach 1', 'attach 2');
+      puppet.link.send({ $case: 'attached', value: { handles: [1, 2] } });
       puppet.link.deliver(1, 1, 2);
-      await isTold('attach 1', 'attach 2', 'detach 1', 'ack 1');
-      puppet.link.tell({ $case: 'detached', value: { handle: 1, reason: DetachReason.REQUESTED, detail: '' } });
+      await hasReceived('attach 1', 'attach 2', 'detach 1', 'ack 1');
+      puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.REQUESTED, detail: '' } });
       await untilEqual(() => partings, ['refused']);
     });
 
     it('confirms for a client that leaves what it has handled, though others still have to', async () => {
       attach('a', () => new Promise(() => undefined));
       const quick = attach('b');
-      await isTold('attach 1', 'attach 2');
-      puppet.link.tell({ $case: 'attached', value: { handles: [1, 2] } });
+      await hasReceived('attach 1', 'attach 2');
+      puppet.link.send({ $case: 'attached', value: { handles: [1, 2] } });
       puppet.link.deliver(1, 1, 2);
       puppet.link.deliver(2, 2);
-      puppet.link.tell({ $case: 'heartbeat', value: {} });
-      await isTold('attach 1', 'attach 2', 'heartbeat');
+      puppet.link.send({ $case: 'heartbeat', value: {} });
+      await hasReceived('attach 1', 'attach 2', 'heartbeat');
       quick.detach();
-      await isTold('attach 1', 'attach 2', 'heartbeat', 'clientAck 2 2', 'detach 2');
+      await hasReceived('attach 1', 'attach 2', 'heartbeat', 'clientAck 2 2', 'detach 2');
     });
 
     it('refuses ids that would end the stream for everyone', async () => {
@@ -106,7 +106,7 @@ describe('a front-end on a strange server', () => {
       }
       await until('all are refused', () => errors.length === 3);
       assert(errors.every((error) => error instanceof FieldInvalid));
-      await isTold(`attach ${attach('a').handle}`);
+      await hasReceived(`attach ${attach('a').handle}`);
     });
 
     it('closes in time when nothing is read or answered', async () => {
@@ -120,14 +120,14 @@ describe('a front-end on a strange server', () => {
     it('takes no messages once it is closing, for it could not confirm them', async () => {
       const got: number[] = [];
       attach('a', (_, { number }) => void got.push(number));
-      await isTold('attach 1');
-      puppet.link.tell({ $case: 'attached', value: { handles: [1] } });
+      await hasReceived('attach 1');
+      puppet.link.send({ $case: 'attached', value: { handles: [1] } });
       puppet.link.deliver(1, 1);
-      await isTold('attach 1', 'ack 1');
+      await hasReceived('attach 1', 'ack 1');
       const closed = frontEnd.close();
       puppet.link.deliver(2, 1);
       await closed;
-      await isTold('attach 1', 'ack 1');
+      await hasReceived('attach 1', 'ack 1');
       assert.deepEqual(got, [1]);
       const late: string[] = [];
       frontEnd.attach('b', {}, { onMessages: () => undefined, onDetached: ({ reason }) => void late.push(reason) });
@@ -145,13 +145,13 @@ describe('a front-end on a strange server', () => {
       for (const id of ['b', 'c']) {
         frontEnd.attach(id, {}, { onDetached: ({ reason }) => void partings.push(reason) });
       }
-      await isTold('attach 1', 'attach 2', 'attach 3');
-      puppet.link.tell({ $case: 'attached', value: { handles: [1, 2, 3] } });
+      await hasReceived('attach 1', 'attach 2', 'attach 3');
+      puppet.link.send({ $case: 'attached', value: { handles: [1, 2, 3] } });
       puppet.link.deliver(1, 1, 2, 3);
-      await isTold('attach 1', 'attach 2', 'attach 3', 'ack 1');
+      await hasReceived('attach 1', 'attach 2', 'attach 3', 'ack 1');
       leaving.detach();
       puppet.link.deliver(2, 1, 3);
-      await isTold('attach 1', 'attach 2', 'attach 3', 'ack 1', 'detach 1', 'detach 3', 'ack 2');
+      await hasReceived('attach 1', 'attach 2', 'attach 3', 'ack 1', 'detach 1', 'detach 3', 'ack 2');
       assert.deepEqual(
         batches.map(({ number, handles, messages }) => [number, handles, messages[0]?.data]),
         [
@@ -239,9 +239,9 @@ describe('a front-end on a strange server', () => {
     frontEnd.on('detached', (clientId, { reason }) => void news.push([clientId, reason]));
     frontEnd.on('down', () => void news.push('down'));
     attach('a');
-    await isTold('attach 1');
+    await hasReceived('attach 1');
     assert.deepEqual([frontEnd.isUp, frontEnd.isDown], [true, false]);
-    puppet.link.tell({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
+    puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
     await untilEqual(() => news, [['a', 'taken_over']]);
     attach('b');
     await frontEnd.close();
@@ -271,10 +271,10 @@ describe('a front-end on a strange server', () => {
       },
     });
     attach('b');
-    await isTold('attach 1', 'attach 2');
+    await hasReceived('attach 1', 'attach 2');
     const detached = (handle: number) =>
       ({ $case: 'detached', value: { handle, reason: DetachReason.EXPIRED, detail: '' } }) as const;
-    puppet.link.tell({ $case: 'attached', value: { handles: [1, 2] } }, detached(1), detached(2));
+    puppet.link.send({ $case: 'attached', value: { handles: [1, 2] } }, detached(1), detached(2));
     await untilEqual(() => [partings, failures], [['expired'], ['a defect of the program']]);
     process.removeAllListeners('uncaughtException');
     for (const listener of others) process.on('uncaughtException', listener);

@@ -81,7 +81,7 @@ class Attachment:
         self._last = 0
         self._gaps: dict[str, int] = {}
         self._detached: Detached | None = None
-        self._told = False
+        self._ended = False
         self._nudged = False
         self._news = asyncio.Event()
 
@@ -230,7 +230,7 @@ class Attachment:
         self._news.set()
 
     def _last_item(self, detached: Detached) -> Item:
-        if self._told:
+        if self._ended:
             raise StopAsyncIteration
-        self._told = True
+        self._ended = True
         return detached

@@ -92,7 +92,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
         timeout: seconds for each call, retries and all; a long poll's wait comes on top.
         retries: how often calls that are safe to repeat are tried while the server is unavailable.
         channel: a channel of your own, with credentials, say; you close it. Default: an insecure one to `address`.
-        clock: tells monotonic seconds.
+        clock: gives monotonic seconds.
         sleep: waits for seconds.
         chance: gives 0 <= x < 1, for the jitter.
     """
@@ -100,7 +100,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
     def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> Stream[Messages]:
         """Stream one client's messages: first what is pending, then live. The first item comes at once, maybe empty.
 
-        The stream holds the client: its session does not expire meanwhile, and whoever held it loses it.
+        The stream holds the client: its session does not expire meanwhile, and its previous holder loses it.
 
         Args:
             client_id: the client.
@@ -122,4 +122,4 @@ class Backend(_AwaitedCalls, AwaitedOperations):
 
 
 class Admin(_AwaitedCalls, AwaitedAdmin):
-    """What operators ask and tell a server. The arguments are those of `Backend`."""
+    """What operators ask of a server. The arguments are those of `Backend`."""

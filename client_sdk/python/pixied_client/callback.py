@@ -28,7 +28,7 @@ class BatchCallback:
 
     Args:
         on_batch: the callback. What it raises ends the front-end.
-        release: is told the number of each delivery that was dealt with.
+        release: called with the number of each delivery that was dealt with.
     """
 
     def __init__(self, on_batch: OnBatch, release: Callable[[list[int]], None]) -> None:

@@ -6,6 +6,6 @@ __all__ = ["being_cancelled"]
 
 
 def being_cancelled() -> bool:
-    """Tell whether a CancelledError in this task is its own. If not, grpc's side of a call was ended by someone."""
+    """Return whether a CancelledError in this task is its own. If not, grpc's side of a call was ended by someone."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

@@ -51,7 +51,7 @@ def target_of(address: str) -> str:
 
 
 def _ip_version(address: str) -> int | None:
-    """Tell whether it is 4 or 6; None for what is no IP address with a port."""
+    """Return 4 or 6; None for what is no IP address with a port."""
     found = re.fullmatch(r"\[?(.+?)\]?:\d+", address)
     try:
         return ipaddress.ip_address(found[1]).version if found else None

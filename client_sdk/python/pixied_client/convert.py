@@ -143,7 +143,7 @@ def _counted(cls: type[N], counted: "admin_service_pb2.Holdings | admin_service_
 
 
 def info_from(info: admin_service_pb2.GetInfoResponse) -> values.ServerInfo:
-    """Make a value of what a server tells about itself."""
+    """Make a value of what a server says about itself."""
     return values.ServerInfo(
         version=info.version,
         engine=info.engine,

@@ -1,4 +1,4 @@
-"""What a front-end has to tell pixied on its link, in the order in which it has to be told: pure bookkeeping."""
+"""The commands that a front-end has to send on its link, in their order: pure bookkeeping."""
 
 from collections import deque
 
@@ -24,22 +24,22 @@ class FrameWriter:
     def attach(
         self, client_id: str, handle: int, ack_mode: message_pb2.AckMode, *, expires: bool, ack_cursor: int
     ) -> None:
-        """Tell that a client is to be attached."""
+        """Attach a client."""
         attach = attach_pb2.AttachClient(
             client_id=client_id, handle=handle, ack_mode=ack_mode, expires=expires, ack_cursor=ack_cursor
         )
         self._commands.append(attach_pb2.AttachCommand(attach=attach))
 
     def detach(self, handle: int) -> None:
-        """Tell that a client is given up."""
+        """Detach a client."""
         self._commands.append(attach_pb2.AttachCommand(detach=attach_pb2.DetachClient(handle=handle)))
 
     def ack(self, number: int) -> None:
-        """Tell that the link's deliveries up to this one are confirmed."""
+        """Confirm the link's deliveries up to this one."""
         self._ack = number
 
     def client_ack(self, handle: int, number: int) -> None:
-        """Tell that one client has confirmed its deliveries up to this one."""
+        """Confirm one client's deliveries up to this one."""
         self._client_acks[handle] = max(number, self._client_acks.get(handle, number))
 
     def forget(self, handle: int) -> None:
@@ -47,11 +47,11 @@ class FrameWriter:
         self._client_acks.pop(handle, None)
 
     def heartbeat(self) -> None:
-        """Tell that this side is there."""
+        """Answer a heartbeat."""
         self._heartbeat = True
 
     def next_frame(self, room: int) -> list[attach_pb2.AttachCommand]:
-        """Take at most so many commands; an empty list if there is nothing to tell.
+        """Take at most so many commands; an empty list if there are none.
 
         Confirmations go first: a detach behind them gives back only what really was not confirmed.
         """

@@ -116,7 +116,7 @@ class FrontEnd(AwaitedOperations):
 
         Raises:
             ClientUnknown: there is none such.
-            FieldInvalid: no delivery to this client had that cursor; whoever holds it keeps it.
+            FieldInvalid: no delivery to this client had that cursor; its holder keeps it.
             LimitClients: the link has as many as it may.
             Unavailable: there was no link in time.
             PixiedError: what else the server answered.

@@ -32,7 +32,7 @@ class Connection:
         timeout: seconds after which an operation or an attach without an answer fails.
         backoff: the pauses between attempts to reconnect.
         max_commands: how many operations or commands a frame may hold; valid while `known` is set.
-        known: set while the link stands to a server that has told its limits.
+        known: set while the link stands to a server whose limits are known.
         trouble: why the newest attempt to connect failed, for the errors of those who waited for it.
         sleep: waits for seconds.
         chance: gives 0 <= x < 1, for the jitter.
@@ -80,7 +80,7 @@ class KeptStream(ABC):
         self._wake = asyncio.Event()
         self._leaving = False
         self._come_back: float | None = None
-        self._told_to_leave: PixiedError | None = None
+        self._draining: PixiedError | None = None
         self._gone = asyncio.Event()
 
     async def keep(self, channel: grpc.aio.Channel) -> None:
@@ -143,13 +143,13 @@ class KeptStream(ABC):
         return None
 
     def _hopeless(self, ending: Ending) -> bool:
-        """Tell whether another attempt would end in the same way."""
+        """Return whether another attempt would end in the same way."""
         del ending
         return False
 
     def _closing(self, closing: message_pb2.Closing) -> None:
         """Note that the server is about to stop, and when to come back. Ending the stream is for this side."""
-        self._told_to_leave = draining(closing)
+        self._draining = draining(closing)
         self._come_back = asyncio.get_running_loop().time() + closing.reconnect_after_ms / 1000
         _log.info("pixied at %s closes the %s: %s", self.connection.address, self.kind, closing.reason)
         self._wake.set()
@@ -161,13 +161,13 @@ class KeptStream(ABC):
         _log.info("the %s to pixied at %s stands", self.kind, self.connection.address)
 
     async def _carry(self, channel: grpc.aio.Channel) -> Ending:
-        self._come_back = self._told_to_leave = None
+        self._come_back = self._draining = None
         began = asyncio.get_running_loop().time()
         stream = await self._open(channel)
         writer = asyncio.create_task(self._writing(stream))
         try:
             error = await self._read_all(stream)
-            error = self._told_to_leave or error
+            error = self._draining or error
         finally:
             writer.cancel()
             stream.cancel()
@@ -191,7 +191,7 @@ class KeptStream(ABC):
             raise
 
     async def _read_all(self, stream: Any) -> PixiedError:
-        """Read until the end, and tell why it came."""
+        """Read until the end, and return why it came."""
         address = self.connection.address
         try:
             while (frame := await self._read(stream)) is not grpc.aio.EOF:

@@ -149,7 +149,7 @@ class Link(KeptStream):
     def close(self) -> None:
         """End all attachments. The server keeps their messages, and their timeouts begin to run."""
         self._closed = True
-        with ExitStack() as endings:  # whatever a callback raises, the others are told too
+        with ExitStack() as endings:  # whatever a callback raises, the others are called too
             for attachment in list(self.attachments.values()):
                 if not attachment.settled.done():
                     attachment.settled.set_exception(closed())
@@ -270,31 +270,31 @@ class Link(KeptStream):
 
     def _delivered(self, delivery: attach_pb2.Delivery) -> None:
         if self.callback:
-            number = self._came(delivery, holders=1)
+            number = self._came(delivery, consumers=1)
             self.callback.put(number, [convert.batch_from(batch, number) for batch in delivery.batches])
             return
-        only_gaps = self._told_only_gaps(delivery)
-        holders = sum(len(batch.handles) for batch in delivery.batches) + len(only_gaps)
-        number = self._came(delivery, holders)
+        only_gaps = self._only_gapped(delivery)
+        consumers = sum(len(batch.handles) for batch in delivery.batches) + len(only_gaps)
+        number = self._came(delivery, consumers)
         for batch in delivery.batches:
             self._spread(batch, number)
         for attachment in only_gaps:
             self._hand(attachment, Delivery((), redelivered=False, number=number))
 
-    def _told_only_gaps(self, delivery: attach_pb2.Delivery) -> set[Attachment]:
+    def _only_gapped(self, delivery: attach_pb2.Delivery) -> set[Attachment]:
         """Return those with a gap and no message in this delivery. They too have to take it: it confirms the gap."""
-        told, self._gapped = self._gapped, set()
+        gapped, self._gapped = self._gapped, set()
         for batch in delivery.batches:
-            if not told:
+            if not gapped:
                 break
-            told.difference_update(map(self._bearer, batch.handles))
-        return told
+            gapped.difference_update(map(self._bearer, batch.handles))
+        return gapped
 
-    def _came(self, delivery: attach_pb2.Delivery, holders: int) -> int:
+    def _came(self, delivery: attach_pb2.Delivery, consumers: int) -> int:
         number = self._receipts.last + 1
         if self._receipts.on_link(number) != delivery.number:
             raise StreamProtocol(f"pixied sent delivery {delivery.number} instead of {self._receipts.on_link(number)}")
-        self._receipts.came(delivery.number, holders)
+        self._receipts.came(delivery.number, consumers)
         return number
 
     def _spread(self, packed: attach_pb2.Batch, number: int) -> None:

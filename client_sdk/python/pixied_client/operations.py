@@ -102,7 +102,7 @@ def create_client(session_timeout: Seconds | None = None, attributes: Mapping[st
 
 
 def get_client(client_id: str) -> Call[Client]:
-    """Tell what is known of a client. Does not prolong its session.
+    """Return what is known of a client. Does not prolong its session.
 
     Raises:
         ClientUnknown: there is none such.
@@ -189,7 +189,7 @@ def subscribed_to(client_id: str) -> Call[list[str]]:
 
 
 def client_subscribed(client_id: str, channel: str) -> Call[bool]:
-    """Tell whether a client has subscribed to exactly this channel or pattern.
+    """Return whether a client has subscribed to exactly this channel or pattern.
 
     Raises:
         ClientUnknown: there is none such.
@@ -224,7 +224,7 @@ def queue_for(client_id: str, messages: Iterable[Message], *, keyed: bool = True
 def dequeue_for(
     client_id: str, max_messages: int = 0, wait: Seconds | None = None, *, explicit: bool = False, ack_cursor: str = ""
 ) -> Call[Messages]:
-    """Take a client's pending messages, oldest first. Takes the client over from whoever holds it.
+    """Take a client's pending messages, oldest first. Takes the client over from its holder.
 
     Args:
         client_id: the client.
@@ -253,7 +253,7 @@ def dequeue_for(
 
 
 def publish(messages: Iterable[Message], *, keyed: bool = True) -> Call[list[PublishResult]]:
-    """Publish messages in this order to whoever subscribes to their channels. Answers for each message.
+    """Publish messages in this order to the subscribers of their channels. Answers for each message.
 
     Args:
         messages: 1 or more; all are checked before any is published.
@@ -277,7 +277,7 @@ def publish_one(message: Message, *, keyed: bool = True) -> Call[PublishResult]:
 
 
 def get_info() -> Call[ServerInfo]:
-    """Tell what the server is, holds and has done."""
+    """Return what the server is, holds and has done."""
     return Call(ADMIN["GetInfo"], admin.GetInfoRequest(), convert.info_from, repeatable=True)
 
 
@@ -316,7 +316,7 @@ def list_channels(channel_pattern: str = "", page_size: int = 0, page_token: str
 
 
 def drain(grace: Seconds | None = None) -> Call[int]:
-    """Begin a planned stop of the server. Answers at once: how many streams were told.
+    """Begin a planned stop of the server. Answers at once: how many streams were notified.
 
     `grace` is how long it waits for streams to end before it cuts them, up to 1 h (default: the server's).
     """

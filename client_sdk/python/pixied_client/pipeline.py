@@ -26,7 +26,7 @@ __all__ = ["Pipeline"]
 
 R = TypeVar("R")
 
-# A frame costs as much as 100 operations, a megabyte at once delays whoever comes behind it.
+# A frame costs as much as 100 operations, a megabyte at once delays all that come behind it.
 _FRAME_BYTES: Final = 1_000_000
 
 # An operation that was under way in so many broken streams may be what breaks them, and with them everyone else's.
@@ -57,7 +57,7 @@ class _Pending:
         self.losses = 0
 
     def survives(self) -> bool:
-        """Note that its stream broke, and tell whether it shall be sent again."""
+        """Note that its stream broke, and return whether it shall be sent again."""
         self.losses += 1
         return self.call.repeatable and self.losses < _MAX_LOSSES
 
@@ -75,7 +75,7 @@ class Pipeline(KeptStream):
 
     Args:
         connection: what the front-end's lines share.
-        room: how many operations may be without a result; whoever comes then waits.
+        room: how many operations may be without a result; later ones wait.
     """
 
     kind = "pipeline"

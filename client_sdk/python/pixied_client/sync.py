@@ -89,7 +89,7 @@ class Backend(_BlockingCalls, BlockingOperations):
         timeout: seconds for each call, retries and all; a long poll's wait comes on top.
         retries: how often calls that are safe to repeat are tried while the server is unavailable.
         channel: a channel of your own, with credentials, say; you close it. Default: an insecure one to `address`.
-        clock: tells monotonic seconds.
+        clock: gives monotonic seconds.
         sleep: waits for seconds.
         chance: gives 0 <= x < 1, for the jitter.
     """
@@ -107,4 +107,4 @@ class Backend(_BlockingCalls, BlockingOperations):
 
 
 class Admin(_BlockingCalls, BlockingAdmin):
-    """What operators ask and tell a server. The arguments are those of `Backend`."""
+    """What operators ask of a server. The arguments are those of `Backend`."""

@@ -147,14 +147,14 @@ class Chat:
         del request
         # Who asks then finds the session by its subscription to the room: not sooner.
         if _ROOMS in str(message["subscription"]):
-            await self._tell_change(f"came:{_public(session.client_id)}")
+            await self._announce_change(f"came:{_public(session.client_id)}")
 
     async def _went(self, session: Session, reason: str) -> None:
         del reason
-        await self._tell_change(f"went:{_public(session.client_id)}")
+        await self._announce_change(f"went:{_public(session.client_id)}")
 
-    async def _tell_change(self, what: str) -> None:
-        """Let pages ask who is there. All front-ends hear of the same end; the key lets one of them tell it."""
+    async def _announce_change(self, what: str) -> None:
+        """Let pages ask who is there. All front-ends get the same end; the key lets one of them announce it."""
         await self._backend.publish_one(Message.of(_CHANGED, {}, idempotency_key=what))
 
     async def _clients_on(self, channel: str) -> list[Client]:

@@ -16,7 +16,7 @@ async def demonstrate(console: Console) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with stage(pause=3.0, max_interval=15.0, told=lambda what: console.print(f"[dim]• {what}")) as running:
+    async with stage(pause=3.0, max_interval=15.0, say=lambda what: console.print(f"[dim]• {what}")) as running:
         console.print(f"\n  Open [bold]{running.origin}[/bold]  and kill what you are on. Ctrl-C ends it all.\n")
         await stopped.wait()
 

@@ -16,7 +16,7 @@ __all__ = ["Kept", "Stage", "stage"]
 ROOT = Path(__file__).parents[3]
 NAMES = ("one", "two")
 
-Told = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 class Kept:
@@ -26,19 +26,19 @@ class Kept:
         name: its name.
         command: starts it; the port is put in.
         pause: so many seconds after its death.
-        told: is told what happens.
+        say: called with what happens.
         changed: is notified when it has been started.
     """
 
     def __init__(
-        self, name: str, command: Callable[[int], list[str]], pause: float, told: Told, changed: asyncio.Condition
+        self, name: str, command: Callable[[int], list[str]], pause: float, say: Say, changed: asyncio.Condition
     ) -> None:
         self.name = name
         self.port = 0
         self.starts = 0
         self._command = command
         self._pause = pause
-        self._told = told
+        self._say = say
         self._changed = changed
         self._process: Process | None = None
 
@@ -60,14 +60,14 @@ class Kept:
         async with self._changed:
             self.starts += 1
             self._changed.notify_all()
-        self._told(f"front-end {self.name} is process {self._process.pid}")
+        self._say(f"front-end {self.name} is process {self._process.pid}")
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until cancelled."""
         while True:
             assert self._process
             await self._process.wait()
-            self._told(f"front-end {self.name} (process {self._process.pid}) is dead")
+            self._say(f"front-end {self.name} (process {self._process.pid}) is dead")
             await asyncio.sleep(self._pause)
             with suppress(RuntimeError):
                 await self.start()
@@ -116,18 +116,18 @@ def _say_nothing(what: str) -> None:
 
 
 @asynccontextmanager
-async def stage(*, pause: float = 1.0, max_interval: float = 30.0, told: Told = _say_nothing) -> AsyncIterator[Stage]:
+async def stage(*, pause: float = 1.0, max_interval: float = 30.0, say: Say = _say_nothing) -> AsyncIterator[Stage]:
     """Start all of it, and end all of it.
 
     Args:
         pause: so many seconds after its death a front-end is started again.
         max_interval: so many seconds a session outlives its last connect.
-        told: is told what happens.
+        say: called with what happens.
     """
     async with AsyncExitStack() as stack:
         pixied = stack.enter_context(running_server())
         changed = asyncio.Condition()
-        front_ends = [Kept(name, _command(pixied.address, name, max_interval), pause, told, changed) for name in NAMES]
+        front_ends = [Kept(name, _command(pixied.address, name, max_interval), pause, say, changed) for name in NAMES]
         for front_end in front_ends:
             stack.push_async_callback(front_end.end)
         await asyncio.gather(*(front_end.start() for front_end in front_ends))

@@ -31,7 +31,7 @@ export class ConnectedClients {
   private readonly closing = new Set<string>();
   private turn: Promise<void> | undefined;
 
-  /** @param gone is told of a client that turned out not to exist any more. */
+  /** @param gone called for a client that turned out not to exist any more. */
   constructor(
     private readonly server: FayeServer,
     private readonly frontEnd: FrontEnd,
@@ -74,7 +74,7 @@ export class ConnectedClients {
 
   /**
    * A socket takes messages from its first one on, whatever that is, and an EventSource as soon as it is there: its
-   * polls may go to another server. Faye opens it in whatever name it is told, and sets the socket just after this.
+   * polls may go to another server. Faye opens it in any name that a client gives, and sets the socket just after this.
    */
   private greet(clientId: string): void {
     if (!isClientId(clientId)) return;

@@ -5,17 +5,17 @@ import type { WatchListener } from '../kept_watch';
 /** A session that has ended. */
 export interface Departure {
   readonly clientId: string;
-  /** Why, as `destroyClient` was told, or "timed out". */
+  /** The reason that `destroyClient` was given, or "timed out". */
   readonly reason: string;
   /** What it was subscribed to at the end, as far as that is known. */
   readonly channels: readonly string[];
 }
 
-/** pixied tells the subscriptions that end with a session just before the session's end: within this time. */
+/** pixied announces the subscriptions that end with a session just before the session's end: within this time. */
 const SAME_MOMENT_MS = 100;
 /**
- * A session is found to be over sooner than its event comes, which tells why, and so which server says so: wait for it.
- * If it has not come after this time it was missed, or there was no such client.
+ * A session is found to be over sooner than its event comes. That has the reason, which decides what server raises Faye's
+ * events: wait for it. If it has not come after this time it was missed, or there was no such client.
  */
 const EVENT_TIMEOUT_MS = 1_000;
 /** So many departed clients are remembered, so that none is announced twice. */
@@ -28,18 +28,18 @@ interface Run {
   at: number;
 }
 
-/** Gathers what pixied's Watch tells of sessions' ends. */
+/** Gathers what pixied's Watch announces of sessions' ends. */
 export class Departures implements WatchListener {
   /** What to watch. */
   static readonly KINDS: readonly EventKind[] = [EventKind.UNSUBSCRIBED, EventKind.CLIENT_DESTROYED];
   private readonly over = new Set<string>();
-  /** What is told of a session while this side tries to end it, for that may fail because it is over. */
+  /** What is announced of a session while this side tries to end it, for that may fail because it is over. */
   private readonly claimed = new Map<string, Departure | undefined>();
   private run: Run | undefined;
 
   /**
-   * @param departed is told each session's end once.
-   * @param uncertain is told that ends may have been missed.
+   * @param departed called once at each session's end.
+   * @param uncertain called when ends may have been missed.
    * @param later calls after so many milliseconds.
    */
   constructor(
@@ -61,11 +61,11 @@ export class Departures implements WatchListener {
     this.found(departure);
   }
 
-  /** This side has not ended the session: what was told of it meanwhile holds. */
+  /** This side has not ended the session: what was announced of it meanwhile holds. */
   disclaim(clientId: string): void {
-    const told = this.claimed.get(clientId);
+    const announced = this.claimed.get(clientId);
     this.claimed.delete(clientId);
-    if (told) this.found(told);
+    if (announced) this.found(announced);
   }
 
   /** A session turns out to be over. */

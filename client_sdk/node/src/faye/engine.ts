@@ -34,7 +34,7 @@ export interface FayeEngineOptions {
   readonly credentials?: ConnectionOptions['credentials'];
 }
 
-/** Tells the other Faye servers that the server which destroyed the client has raised its `disconnect`. */
+/** Lets the other Faye servers know that the server which destroyed the client has raised its `disconnect`. */
 const REASON = 'destroyed by its Faye server';
 const LOOK_AT_ONCE = 500;
 
@@ -90,7 +90,7 @@ export class FayeEngine {
     );
   }
 
-  /** Calls back with whether the session lives. In doubt it does: a client that is told no gives its session up. */
+  /** Calls back with whether the session lives. In doubt it does: a client that gets a no gives its session up. */
   clientExists(clientId: unknown, callback: Callback<boolean>, context?: unknown): void {
     this.replies.install(context);
     if (!isClientId(clientId)) return callback.call(context, false);
@@ -256,7 +256,7 @@ export class FayeEngine {
   }
 
   private complain(deed: string, error: unknown): void {
-    // What an outage fails is told once, as such.
+    // An outage is logged once, as such.
     if (!this.frontEnd.isDown) this.server.error('Could not ?: ?', deed, String(error));
   }
 }
@@ -266,7 +266,7 @@ function unlessUnknown(error: unknown): void {
   if (!(error instanceof ClientUnknown)) throw error;
 }
 
-/** Tells whoever asked whether the work succeeded. */
+/** Calls back with whether the work succeeded. */
 function reported(work: Promise<void>, callback: Callback<boolean> | undefined, context: unknown): Promise<void> {
   if (!callback) return work;
   const failed = (error: unknown): never => {

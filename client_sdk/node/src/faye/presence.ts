@@ -7,15 +7,15 @@ import type { PixiedError } from '../errors';
  */
 const CHANGEOVER_MS = 2_000;
 
-/** Who is told. */
+/** What is called at transitions. */
 export interface PresenceListener {
   /** pixied has been out of reach for so long that work is refused from now on. */
   wentAway(error: PixiedError): void;
-  /** It can be reached again. Told only after it was away. */
+  /** It can be reached again. Called only after it was away. */
   cameBack(): void;
 }
 
-/** Tells a change of connections from an outage. */
+/** Distinguishes a change of connections from an outage. */
 export class Presence {
   /** Whether what is asked is refused, and does not wait. */
   isAway = false;
@@ -39,7 +39,7 @@ export class Presence {
     if (wasAway) this.listener.cameBack();
   }
 
-  /** Tells nothing more of a connection that is gone. */
+  /** Calls no more for a connection that is gone. */
   dispose(): void {
     clearTimeout(this.timer);
     this.timer = undefined;

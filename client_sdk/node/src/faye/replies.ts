@@ -6,7 +6,7 @@ import { status as Code } from '@grpc/grpc-js';
 import { PixiedError } from '../errors';
 import { isExtensible, type FayeExtension, type FayeMessage } from './server';
 
-/** What clients are told while pixied is away: Bayeux's `code:arguments:text`. Where it is is not their business. */
+/** The error of replies while pixied is away: Bayeux's `code:arguments:text`. Its address is not for clients. */
 export const AWAY = '503::Backend unavailable';
 
 /** What each kind of reply waits for. */

@@ -71,7 +71,7 @@ class Bayeux:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._hooks = Hooks()
-        self._partings = Partings(lambda: Backend(address, channel=channel), self._tell_gone)
+        self._partings = Partings(lambda: Backend(address, channel=channel), self._notify_gone)
         self._backing = Backing(
             lambda: FrontEnd(address, name, window=limits.window, timeout=timing.backend, channel=channel),
             self._watch_partings,
@@ -79,7 +79,7 @@ class Bayeux:
         self._extensions = Extensions(extensions)
         self._holds = Holds()
         activity = Activity(timing.max_inactivity)
-        connects = Connects(timing, limits, self._holds, Writer(self._extensions), activity, self._tell_lost)
+        connects = Connects(timing, limits, self._holds, Writer(self._extensions), activity, self._notify_lost)
         protocol = Protocol(
             self._backing,
             connects,
@@ -111,7 +111,7 @@ class Bayeux:
     def beside(self, other: _Application, path: str = "/bayeux") -> _Application:
         """Make an application of this one, at a path and below it, and another one elsewhere: for Django, say.
 
-        Start and stop of the whole are told to this one alone, for Django does not want to know.
+        This one alone is notified of the start and stop of the whole, for Django does not handle them.
         """
 
         async def both(scope: Scope, receive: _Receive, send: _Send) -> None:
@@ -220,8 +220,8 @@ class Bayeux:
         if "gone" in self._hooks.listeners:
             await self._partings.watch()
 
-    async def _tell_gone(self, client_id: str, reason: str) -> None:
-        await self._hooks.tell("gone", self.session(client_id), reason)
+    async def _notify_gone(self, client_id: str, reason: str) -> None:
+        await self._hooks.notify("gone", self.session(client_id), reason)
 
-    async def _tell_lost(self, client_id: str, gap: Gap) -> None:
-        await self._hooks.tell("lost", self.session(client_id), gap)
+    async def _notify_lost(self, client_id: str, gap: Gap) -> None:
+        await self._hooks.notify("lost", self.session(client_id), gap)

@@ -14,7 +14,7 @@ _log = logging.getLogger("pixied_client.bayeux")
 
 
 class Backing:
-    """Keeps a `FrontEnd` open. An application that is mounted in another is not told when that starts or stops.
+    """Keeps a `FrontEnd` open. An application that is mounted in another is not notified when that starts or stops.
 
     Args:
         open_front_end: makes the front-end, in a running event loop.

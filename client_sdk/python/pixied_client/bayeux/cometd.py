@@ -17,11 +17,11 @@ from pixied_client.bayeux.request import Request
 __all__ = ["TimeStamp", "TimeSync"]
 
 _ACCURATE: Final = 25
-"""Milliseconds: a client whose clock is known as well as this is not told the time again."""
+"""Milliseconds: a client whose clock is known as well as this does not get the time again."""
 
 
 class TimeSync(Extension):
-    """Tells clients the server's time with the replies to their handshakes and connects.
+    """Sends clients the server's time with the replies to their handshakes and connects.
 
     Args:
         clock: the time in seconds since the epoch.

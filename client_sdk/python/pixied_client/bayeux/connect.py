@@ -109,7 +109,7 @@ class Connects:
         self._held: dict[str, int] = {}
 
     def holds_client(self, client_id: str) -> bool:
-        """Tell whether a client is held here, and so alive."""
+        """Return whether a client is held here, and so alive."""
         return client_id in self._held
 
     async def poll(
@@ -121,7 +121,7 @@ class Connects:
         reply = _accepted(message, terms)
         if terms.acks is not None:
             reply.extend("ack", gathered.cursor or terms.acks)
-        _tell_gaps(reply, gathered.gaps)
+        _announce_gaps(reply, gathered.gaps)
         return self._ended(gathered.detached, terms, reply)
 
     async def handshaken(self, front_end: FrontEnd, reply: BayeuxMessage, request: Request, exchange: Exchange) -> None:
@@ -168,7 +168,7 @@ class Connects:
                 if isinstance(deliveries, Detached):
                     return deliveries, cursor
                 for delivery in deliveries:
-                    await self._tell_lost(attachment.client_id, delivery.gaps)
+                    await self._notify_lost(attachment.client_id, delivery.gaps)
                     cursor = delivery.cursor or cursor
                 # What waits goes out as one message of the socket, or as few as are not too large.
                 for text in await self._writer.texts(deliveries, request):
@@ -189,7 +189,7 @@ class Connects:
         if gathered.detached is None and gathered.number:
             if text := await self._writer.text(gathered.deliveries, request):
                 exchange.messages.append(text)
-            await self._tell_lost(terms.client_id, gathered.gaps)
+            await self._notify_lost(terms.client_id, gathered.gaps)
             if terms.acks is None:
                 exchange.once_sent(lambda: attachment.confirm(gathered.number))
         return gathered
@@ -207,11 +207,11 @@ class Connects:
         return Terms(client.client_id, seconds, acknowledged(message), advice)
 
     async def _free(self, front_end: FrontEnd, client_id: str) -> Client:
-        """Look at a client, and give whoever holds it a moment to let go of it.
+        """Look at a client, and give its holder a moment to let go of it.
 
-        The response that this client has just read may have come from another front-end, which has yet to tell pixied
-        that it was sent: taken from it at once, the client would get the same messages twice. One that is held for
-        longer is taken: its last connect is the one that counts.
+        The response that this client has just read may have come from another front-end, which has yet to confirm it:
+        taken from it at once, the client would get the same messages twice. One that is held for longer is taken: its
+        last connect is the one that counts.
         """
         client = await front_end.get_client(client_id)
         for pause in _MOMENTS:
@@ -241,7 +241,7 @@ class Connects:
         interval = round(1_000 * self._timing.retry * (1 + random()))  # noqa: S311
         raise Refusal(503, "Backend unavailable", advice={"reconnect": "retry", "interval": interval})
 
-    async def _tell_lost(self, client_id: str, gaps: "list[Gap] | tuple[Gap, ...]") -> None:
+    async def _notify_lost(self, client_id: str, gaps: "list[Gap] | tuple[Gap, ...]") -> None:
         for gap in gaps:
             _log.warning("a client lost %d messages of %s", gap.lost, gap.channel or "its inbox")
             await self._on_lost(client_id, gap)
@@ -292,14 +292,14 @@ def _accepted(message: BayeuxMessage, terms: Terms) -> BayeuxMessage:
     return reply
 
 
-def _tell_gaps(reply: BayeuxMessage, gaps: list[Gap]) -> None:
+def _announce_gaps(reply: BayeuxMessage, gaps: list[Gap]) -> None:
     """Announce losses, for which Bayeux has no member, to clients that know pixied's."""
     if gaps:
         reply.extend("lost", [{"channel": gap.channel, "messages": gap.lost} for gap in gaps])
 
 
 def _is_first(client: Client) -> bool:
-    """Tell whether no connect came before: nobody has prolonged or held the session since it was created."""
+    """Return whether no connect came before: nobody has prolonged or held the session since it was created."""
     if client.expires_at is None or client.front_end:
         return False
     lived = client.expires_at - client.created_at - client.session_timeout

@@ -1,4 +1,4 @@
-"""What an application may decide and hear. Each hook is an async function; without one, everything is allowed."""
+"""What an application decides and is notified of. Hooks are async functions; without one, everything is allowed."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -68,10 +68,10 @@ class Hooks:
 
     @property
     def judge_publishes(self) -> bool:
-        """Whether anyone decides on or hears of publishes."""
+        """Whether a hook or a listener wants to see publishes."""
         return self.can_publish is not _anything or "publish" in self.listeners
 
-    async def tell(self, event: str, *about: Session | BayeuxMessage | Request | str | Gap | None) -> None:
+    async def notify(self, event: str, *about: Session | BayeuxMessage | Request | str | Gap | None) -> None:
         """Call the listeners of an event, one after another."""
         for listener in self.listeners.get(event, ()):
             await listener(*about)

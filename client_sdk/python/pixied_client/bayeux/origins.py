@@ -24,7 +24,7 @@ class Origins:
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
 
     def admits(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request may come in: none has an origin but those of browsers, and of those only some."""
+        """Return whether a request may come in: none has an origin but those of browsers, and of those only some."""
         origin = headers.get("origin")
         return origin is None or self._allows(origin) or _is_same(origin, headers.get("host", ""))
 

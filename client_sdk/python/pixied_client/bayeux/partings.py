@@ -21,18 +21,18 @@ class Partings:
 
     Args:
         open_backend: makes the connection to watch by.
-        tell: is called with each client id and the reason.
-        backoff: the pauses after a broken stream. What ended meanwhile is not told.
+        notify: called with each client id and the reason.
+        backoff: the pauses after a broken stream. What ended meanwhile is not announced.
     """
 
     def __init__(
         self,
         open_backend: Callable[[], Backend],
-        tell: Callable[[str, str], Awaitable[None]],
+        notify: Callable[[str, str], Awaitable[None]],
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
     ) -> None:
         self._open = open_backend
-        self._tell = tell
+        self._notify = notify
         self._backoff = backoff
 
     async def watch(self) -> None:
@@ -53,6 +53,6 @@ class Partings:
                 if event.missed:
                     _log.warning("%d ends of sessions were missed", event.missed)
                 try:
-                    await self._tell(event.client_id, event.reason)
+                    await self._notify(event.client_id, event.reason)
                 except Exception:  # noqa: BLE001 - one listener must not silence all later ends
                     _log.exception("a listener failed on the end of a session")

@@ -41,7 +41,7 @@ class Protocol:
         connects: holds connects.
         hooks: what the application decides.
         extensions: what sees all messages.
-        activity: is told who does something.
+        activity: notes which clients do something.
         timing: for the advice.
         limits: how much one request may have.
         deliver_during_handshake: messages may come with a handshake's reply.
@@ -204,7 +204,7 @@ class Protocol:
         reply["advice"] = advice_of(client, self._timing)
         if message.ext.get("ack") is True:
             reply.extend("ack", True)  # noqa: FBT003 - the protocol's value
-        await self._hooks.tell("handshake", self._session(client.client_id), message, request)
+        await self._hooks.notify("handshake", self._session(client.client_id), message, request)
         if self._deliver_during_handshake:
             await self._connects.handshaken(front_end, reply, request, exchange)
         return reply
@@ -249,7 +249,7 @@ class Protocol:
             await front_end.subscribe(session.client_id, broadcast)
         else:
             await front_end.ping_client(session.client_id)
-        await self._hooks.tell("subscribe", session, message, request)
+        await self._hooks.notify("subscribe", session, message, request)
         return _subscribed_reply(message)
 
     async def _unsubscribe(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
@@ -257,14 +257,14 @@ class Protocol:
         session = self._session(_required_client_id(message))
         front_end = await self._backing.front_end()
         await front_end.unsubscribe(session.client_id, channels)
-        await self._hooks.tell("unsubscribe", session, message, request)
+        await self._hooks.notify("unsubscribe", session, message, request)
         return _subscribed_reply(message)
 
     async def _disconnect(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
         session = self._session(_required_client_id(message))
         front_end = await self._backing.front_end()
         await front_end.destroy_client(session.client_id, BY_CLIENT)
-        await self._hooks.tell("disconnect", session, request)
+        await self._hooks.notify("disconnect", session, request)
         reply = message.reply()
         reply["successful"] = True
         return reply
@@ -272,7 +272,7 @@ class Protocol:
     # The application's channels
 
     def _is_simple_broadcast(self, message: BayeuxMessage) -> bool:
-        """Tell whether a message can be published together with its neighbours: nobody here wants to see it first."""
+        """Return whether a message can be published together with its neighbours: nobody here wants to see it first."""
         looked_at = self._extensions.look_in or self._extensions.look_out or self._hooks.judge_publishes
         if looked_at or self._timing.max_inactivity is not None:
             return False
@@ -291,7 +291,7 @@ class Protocol:
         session = await self._may_publish(message, request)
         front_end = await self._backing.front_end()
         await front_end.publish_one(message.to_publish(client_id=message.client_id))
-        await self._hooks.tell("publish", session, message, request)
+        await self._hooks.notify("publish", session, message, request)
         return _published_reply(message)
 
     async def _serve(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:

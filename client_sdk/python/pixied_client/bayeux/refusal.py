@@ -48,7 +48,7 @@ class Refusal(Exception):
         code: three digits.
         text: why, for people.
         args: what it is about: a channel, a member, a client id.
-        advice: what the client is told to do.
+        advice: what the client shall do.
 
     Attributes:
         advice: as above.

@@ -47,16 +47,16 @@ class Session:
         await front_end.queue_for(self.client_id, [Message.of(channel, value)])
 
     async def subscribe(self, *channels: str) -> None:
-        """Subscribe the client; it is not told."""
+        """Subscribe the client; it is not notified."""
         front_end = await self._front_end()
         await front_end.subscribe(self.client_id, channels)
 
     async def unsubscribe(self, *channels: str) -> None:
-        """End subscriptions; the client is not told."""
+        """End subscriptions; the client is not notified."""
         front_end = await self._front_end()
         await front_end.unsubscribe(self.client_id, channels)
 
     async def disconnect(self) -> None:
-        """End the session. The client is told not to come back."""
+        """End the session. The client is advised not to come back."""
         front_end = await self._front_end()
         await front_end.destroy_client(self.client_id, BY_SERVER)

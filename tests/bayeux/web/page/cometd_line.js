@@ -20,7 +20,7 @@ export class CometDLine {
     client.registerExtension('reload', new ReloadExtension({ name: `chat.${options.introduction.chat.name}` }));
     client.addListener('/meta/handshake', (reply) => this.#onHandshake(reply));
     client.addListener('/meta/connect', (reply) => this.#onConnect(reply));
-    for (const service of options.services) client.addListener(service, ({ data }) => options.heard(service, data));
+    for (const service of options.services) client.addListener(service, ({ data }) => options.received(service, data));
     addEventListener('pagehide', () => client.reload());
   }
 
@@ -63,7 +63,7 @@ export class CometDLine {
 
   #subscribeTo(channel) {
     return new Promise((resolve) => {
-      this.#client.subscribe(channel, ({ data }) => this.#options.heard(channel, data), resolve);
+      this.#client.subscribe(channel, ({ data }) => this.#options.received(channel, data), resolve);
     });
   }
 

@@ -15,7 +15,7 @@ export class FayeLine {
   #timer;
 
   // url: the front-end. introduction: goes with the handshake. channels: to subscribe to. services: those that answer.
-  // heard(channel, data): a message. up(session): everything can be sent now. The session is 'new' or the 'same', or
+  // received(channel, data): a message. up(session): everything can be sent now. The session is 'new' or the 'same', or
   // 'reloaded': that of the page before this one. down(): nothing can be sent.
   constructor(options) {
     this.#options = options;
@@ -43,7 +43,7 @@ export class FayeLine {
     for (const subscription of this.#subscriptions) subscription.cancel();
     const channels = [...this.#options.services, ...this.#options.channels.toReversed()];
     this.#subscriptions = channels.map((channel) =>
-      this.#client.subscribe(channel, (data) => this.#options.heard(channel, data)),
+      this.#client.subscribe(channel, (data) => this.#options.received(channel, data)),
     );
   }
 

@@ -38,7 +38,7 @@ export class Seat {
       transport,
       channels: [this.#room, '/presence'],
       services: ['/service/who', '/service/history'],
-      heard: (channel, data) => this.#heard(channel, data),
+      received: (channel, data) => this.#received(channel, data),
       up: (session) => this.#up(session),
       down: () => this.#down(),
     });
@@ -70,7 +70,7 @@ export class Seat {
 
   // What comes
 
-  #heard(channel, data) {
+  #received(channel, data) {
     switch (channel) {
       case this.#room:
         if (this.#conversation.add(data)) this.#timeline.add(data);

@@ -11,7 +11,7 @@ export class Timeline {
     this.#name = name;
   }
 
-  // Show what has been said here, and not been heard yet.
+  // Show what has been said here, and not been received yet.
   expect(message) {
     const item = this.#itemOf(message);
     item.classList.add('expected');

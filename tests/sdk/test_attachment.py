@@ -12,7 +12,7 @@ from pixied_client.attachment import Standing
 GONE = Detached(DetachReason.TAKEN_OVER, "by another")
 
 
-class Holder:
+class AttachmentHost:
     """Notes what attachments ask of it.
 
     Attributes:
@@ -27,32 +27,32 @@ class Holder:
         self.given_up: list[Attachment] = []
 
     def release(self, numbers: Iterable[int]) -> None:
-        """See `pixied_client.attachment.Holder`."""
+        """See `pixied_client.attachment.AttachmentHost`."""
         self.released += numbers
 
     def confirm(self, attachment: Attachment, number: int) -> None:
-        """See `pixied_client.attachment.Holder`."""
+        """See `pixied_client.attachment.AttachmentHost`."""
         del attachment
         self.confirmed.append(number)
 
     def give_up(self, attachment: Attachment) -> None:
-        """See `pixied_client.attachment.Holder`."""
+        """See `pixied_client.attachment.AttachmentHost`."""
         self.given_up.append(attachment)
 
 
 @pytest.fixture
-def holder() -> Holder:
-    return Holder()
+def host() -> AttachmentHost:
+    return AttachmentHost()
 
 
 @pytest.fixture
-async def ann(holder: Holder) -> Attachment:
+async def ann(host: AttachmentHost) -> Attachment:
     """A client that is attached."""
-    return attached(holder)
+    return attached(host)
 
 
-def attached(holder: Holder, *, explicit: bool = False) -> Attachment:
-    attachment = Attachment(holder, "ann", 7, explicit=explicit, expires=False, ack_cursor=0)
+def attached(host: AttachmentHost, *, explicit: bool = False) -> Attachment:
+    attachment = Attachment(host, "ann", 7, explicit=explicit, expires=False, ack_cursor=0)
     attachment.attached()
     return attachment
 
@@ -72,24 +72,24 @@ def numbers_of(taken: list[Delivery] | Detached) -> list[int]:
     return [one.number for one in taken]
 
 
-async def test_iteration_deals_with_one_after_the_other(holder: Holder, ann: Attachment) -> None:
+async def test_iteration_deals_with_one_after_the_other(host: AttachmentHost, ann: Attachment) -> None:
     """Asking for the next item says that the one before has been dealt with, and waits for it."""
     come(ann, delivery(1), delivery(2))
-    assert (await anext(ann), holder.released) == (delivery(1), [])
-    assert (await anext(ann), holder.released) == (delivery(2), [1])
+    assert (await anext(ann), host.released) == (delivery(1), [])
+    assert (await anext(ann), host.released) == (delivery(2), [1])
     waiting = asyncio.ensure_future(anext(ann))
     await asyncio.sleep(0)
-    assert (waiting.done(), holder.released) == (False, [1, 2])
+    assert (waiting.done(), host.released) == (False, [1, 2])
     come(ann, delivery(3))
     assert await asyncio.wait_for(waiting, PATIENCE) == delivery(3)
 
 
-async def test_the_last_item_says_why_it_is_over(holder: Holder, ann: Attachment) -> None:
+async def test_the_last_item_says_why_it_is_over(host: AttachmentHost, ann: Attachment) -> None:
     """What was not taken by then is someone else's; iteration ends behind it."""
     come(ann, delivery(1), delivery(2), delivery(3))
     assert await anext(ann) == delivery(1)
     ann.end(GONE)
-    assert sorted(holder.released) == [1, 2, 3]
+    assert sorted(host.released) == [1, 2, 3]
     assert [item async for item in ann] == [GONE]
     assert [item async for item in ann] == []
     assert (ann.detached, ann.standing) == (GONE, Standing.OVER)
@@ -103,18 +103,18 @@ async def test_who_waits_learns_that_it_is_over(ann: Attachment) -> None:
     assert await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE) == [GONE, GONE]
 
 
-async def test_all_that_is_at_hand_is_taken_at_once(holder: Holder, ann: Attachment) -> None:
+async def test_all_that_is_at_hand_is_taken_at_once(host: AttachmentHost, ann: Attachment) -> None:
     """And dealt with when more is asked for."""
     come(ann, delivery(1), delivery(2))
     assert numbers_of(await ann.take()) == [1, 2]
-    assert holder.released == []
+    assert host.released == []
     waiting = asyncio.ensure_future(ann.take())
     await asyncio.sleep(0)
-    assert (waiting.done(), holder.released) == (False, [1, 2])
+    assert (waiting.done(), host.released) == (False, [1, 2])
     come(ann, delivery(3))
     assert numbers_of(await asyncio.wait_for(waiting, PATIENCE)) == [3]
     assert numbers_of(ann.at_hand()) == []
-    assert holder.released == [1, 2, 3]
+    assert host.released == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ async def test_the_end_is_taken_again_and_again(ann: Attachment) -> None:
     assert [await ann.take(), ann.at_hand(), await ann.take()] == [GONE] * 3
 
 
-async def test_who_leaves_the_context_detaches(holder: Holder, ann: Attachment) -> None:
+async def test_who_leaves_the_context_detaches(host: AttachmentHost, ann: Attachment) -> None:
     """And waits until the server has done so."""
 
     async def stay() -> None:
@@ -159,7 +159,7 @@ async def test_who_leaves_the_context_detaches(holder: Holder, ann: Attachment) 
 
     leaving = asyncio.ensure_future(stay())
     await asyncio.sleep(0)
-    assert (holder.given_up, leaving.done()) == ([ann], False)
+    assert (host.given_up, leaving.done()) == ([ann], False)
     ann.end(GONE)
     await asyncio.wait_for(leaving, PATIENCE)
 
@@ -175,7 +175,7 @@ async def test_gaps_come_with_the_next_delivery(ann: Attachment) -> None:
     assert (first.gaps, second.gaps) == ((Gap("/a", 3), Gap("/b", 5)), ())
 
 
-async def test_a_link_that_broke_takes_its_deliveries_with_it(holder: Holder, ann: Attachment) -> None:
+async def test_a_link_that_broke_takes_its_deliveries_with_it(host: AttachmentHost, ann: Attachment) -> None:
     """What was taken of them is not dealt with any more, and their gaps come again with them."""
     come(ann, delivery(1), delivery(2))
     await anext(ann)
@@ -184,7 +184,7 @@ async def test_a_link_that_broke_takes_its_deliveries_with_it(holder: Holder, an
     assert (ann.standing, ann.dealt_with) == (Standing.ASKED, 0)
     come(ann, delivery(3))
     again = await anext(ann)
-    assert (again, holder.released) == (delivery(3), [])
+    assert (again, host.released) == (delivery(3), [])
 
 
 async def test_what_has_been_dealt_with(ann: Attachment) -> None:
@@ -203,16 +203,16 @@ async def test_what_has_been_dealt_with(ann: Attachment) -> None:
     assert ann.dealt_with == 5
 
 
-async def test_a_client_that_confirms_moves_its_cursor(holder: Holder) -> None:
+async def test_a_client_that_confirms_moves_its_cursor(host: AttachmentHost) -> None:
     """To that of the delivery that it names, also of one without a cursor of its own; only where it confirms itself."""
-    bob = attached(holder, explicit=True)
+    bob = attached(host, explicit=True)
     come(bob, delivery(1, cursor=40), delivery(2, cursor=20), delivery(3), delivery(4, cursor=9))
     cursors = []
     for number in (0, 1, 3, 4):
         bob.confirm(number)
         cursors.append(bob.ack_cursor)
-    assert (cursors, holder.confirmed) == ([0, 40, 20, 9], [0, 1, 3, 4])
-    carol = attached(holder)
+    assert (cursors, host.confirmed) == ([0, 40, 20, 9], [0, 1, 3, 4])
+    carol = attached(host)
     come(carol, delivery(1, cursor=40))
     carol.confirm(1)
     assert carol.ack_cursor == 0

@@ -10,7 +10,7 @@ from typing import Protocol, Self, TypeAlias
 
 from pixied_client.values import Delivery, Detached, Gap
 
-__all__ = ["Attachment", "Holder", "Standing"]
+__all__ = ["Attachment", "AttachmentHost", "Standing"]
 
 
 class Standing(Enum):
@@ -26,7 +26,7 @@ class Standing(Enum):
     """No longer attached, for good."""
 
 
-class Holder(Protocol):
+class AttachmentHost(Protocol):
     """The link, as its attachments see it."""
 
     def release(self, numbers: Iterable[int]) -> None:
@@ -63,7 +63,7 @@ class Attachment:
     """
 
     def __init__(
-        self, holder: Holder, client_id: str, handle: int, *, explicit: bool, expires: bool, ack_cursor: int
+        self, host: AttachmentHost, client_id: str, handle: int, *, explicit: bool, expires: bool, ack_cursor: int
     ) -> None:
         self.client_id = client_id
         self.handle = handle
@@ -73,7 +73,7 @@ class Attachment:
         self.standing = Standing.ASKED
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
-        self._holder = holder
+        self._host = host
         self._waiting: deque[Delivery] = deque()
         self._taken: deque[int] = deque()
         # What the client itself may confirm: numbers and cursors of its deliveries.
@@ -147,7 +147,7 @@ class Attachment:
     def done(self) -> None:
         """Say that what was taken has been dealt with. Asking for the next item says so too."""
         if self._taken:
-            self._holder.release(self._taken)
+            self._host.release(self._taken)
             self._taken.clear()
 
     def confirm(self, number: int) -> None:
@@ -159,14 +159,14 @@ class Attachment:
         Raises:
             ValueError: no delivery had this number yet.
         """
-        self._holder.confirm(self, number)
+        self._host.confirm(self, number)
         while self._cursors and self._cursors[0][0] <= number:
             # The newer, not the larger: cursors of two links can't be compared.
             self.ack_cursor = self._cursors.popleft()[1] or self.ack_cursor
 
     async def detach(self) -> None:
         """Give the client up, and wait until the server has done so. What was not dealt with will come again."""
-        self._holder.give_up(self)
+        self._host.give_up(self)
         await self._over.wait()
 
     async def __aenter__(self) -> Self:
@@ -224,7 +224,7 @@ class Attachment:
         self._detached = detached
         untaken = [delivery.number for delivery in self._waiting]
         self._waiting.clear()
-        self._holder.release(untaken)
+        self._host.release(untaken)
         self.done()
         self._over.set()
         self._news.set()

@@ -21,7 +21,7 @@ from pixied_client.receipts import Receipts
 def test_confirms_up_to_the_first_that_waits() -> None:
     """A delivery that someone still holds keeps all later ones from being confirmed."""
     receipts = Receipts()
-    numbers = [receipts.came(n, holders=1) for n in (1, 2, 3)]
+    numbers = [receipts.came(n, consumers=1) for n in (1, 2, 3)]
     receipts.released(numbers[1])
     receipts.released(numbers[2])
     assert receipts.confirmable == 0
@@ -29,25 +29,25 @@ def test_confirms_up_to_the_first_that_waits() -> None:
     assert receipts.confirmable == 3
 
 
-def test_all_holders() -> None:
+def test_all_consumers() -> None:
     """A delivery for several clients waits for all of them, and one for nobody for no one."""
     receipts = Receipts()
-    receipts.came(1, holders=2)
+    receipts.came(1, consumers=2)
     receipts.released(1)
     assert receipts.confirmable == 0
     receipts.released(1)
     assert receipts.confirmable == 1
-    receipts.came(2, holders=0)
+    receipts.came(2, consumers=0)
     assert receipts.confirmable == 2
 
 
 def test_numbers_go_on_over_links() -> None:
     """Numbers ascend over all links, and what is released of an old link confirms nothing on the new one."""
     receipts = Receipts()
-    receipts.came(1, holders=1)
-    old = receipts.came(2, holders=1)
+    receipts.came(1, consumers=1)
+    old = receipts.came(2, consumers=1)
     receipts.begin()
-    new = receipts.came(1, holders=1)
+    new = receipts.came(1, consumers=1)
     assert (old, new, receipts.last) == (2, 3, 3)
     receipts.released(1)
     receipts.released(old)
@@ -60,17 +60,17 @@ def test_numbers_go_on_over_links() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.randoms(use_true_random=False))
-def test_any_order(holders: list[int], random: Random) -> None:
+def test_any_order(consumers: list[int], random: Random) -> None:
     """In whatever order deliveries are released, confirmed is the longest run that nobody holds."""
     receipts = Receipts()
-    left = {receipts.came(n, count): count for n, count in enumerate(holders, 1)}
+    left = {receipts.came(n, count): count for n, count in enumerate(consumers, 1)}
     releases = [number for number, count in left.items() for _ in range(count)]
     random.shuffle(releases)
     for number in releases:
         receipts.released(number)
         left[number] -= 1
         waiting = [n for n, count in left.items() if count]
-        assert receipts.confirmable == (min(waiting) - 1 if waiting else len(holders))
+        assert receipts.confirmable == (min(waiting) - 1 if waiting else len(consumers))
 
 
 def commands(writer: FrameWriter, room: int = 100) -> list[str | None]:

@@ -15,17 +15,17 @@ class Receipts:
         self._base = 0
         self._last = 0
         self._confirmable = 0
-        self._holders: dict[int, int] = {}
+        self._consumers: dict[int, int] = {}
 
     def begin(self) -> None:
         """Begin a new link: what the old one did not confirm comes again under new numbers."""
         self._base = self._confirmable = self._last
-        self._holders.clear()
+        self._consumers.clear()
 
-    def came(self, link_number: int, holders: int) -> int:
+    def came(self, link_number: int, consumers: int) -> int:
         """Note a delivery which so many consumers have to release; give its number over all links."""
         self._last = self._base + link_number
-        self._holders[self._last] = holders
+        self._consumers[self._last] = consumers
         self._advance()
         return self._last
 
@@ -40,8 +40,8 @@ class Receipts:
 
     def released(self, number: int) -> None:
         """Note that one consumer has dealt with a delivery. One of a link that is gone is no matter any more."""
-        if number in self._holders:
-            self._holders[number] -= 1
+        if number in self._consumers:
+            self._consumers[number] -= 1
             self._advance()
 
     @property
@@ -52,9 +52,9 @@ class Receipts:
     @property
     def settled(self) -> bool:
         """Whether everything that came has been dealt with."""
-        return not self._holders
+        return not self._consumers
 
     def _advance(self) -> None:
-        while self._holders.get(self._confirmable + 1, 1) <= 0:
+        while self._consumers.get(self._confirmable + 1, 1) <= 0:
             self._confirmable += 1
-            del self._holders[self._confirmable]
+            del self._consumers[self._confirmable]

@@ -37,7 +37,7 @@ async def test_a_cursor_confirms_at_another_front_end(server: Server, room: str)
 
 
 async def test_a_cursor_that_nobody_handed_out(server: Server, room: str) -> None:
-    """It is refused, and whoever holds the client keeps it and its messages."""
+    """It is refused, and the client's owner keeps it and its messages."""
     async with FrontEnd(server.address, "one") as one, FrontEnd(server.address, "two") as two:
         attachment = await subscriber(one, room)
         with pytest.raises(FieldInvalid, match="cursor"):

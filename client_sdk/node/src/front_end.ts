@@ -106,7 +106,7 @@ export class FrontEnd extends Operations {
   }
 
   /**
-   * Takes a client: its pending messages first, then live ones. Its previous holder loses it. A client that does not exist,
+   * Takes a client: its pending messages first, then live ones. Its previous owner loses it. A client that does not exist,
    * and everything else that ends it, comes to `onDetached`. Throws a TypeError if there is neither `onMessages` nor
    * `onBatch`.
    */

@@ -100,7 +100,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
     def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> Stream[Messages]:
         """Stream one client's messages: first what is pending, then live. The first item comes at once, maybe empty.
 
-        The stream holds the client: its session does not expire meanwhile, and its previous holder loses it.
+        The stream holds the client: its session does not expire meanwhile, and its previous owner loses it.
 
         Args:
             client_id: the client.

@@ -106,7 +106,7 @@ class FrontEnd(AwaitedOperations):
     async def attach(
         self, client_id: str, *, explicit: bool = False, expires: bool = False, ack_cursor: int = 0
     ) -> Attachment:
-        """Take a client, its pending messages first, then live ones. Its previous holder loses it.
+        """Take a client, its pending messages first, then live ones. Its previous owner loses it.
 
         Args:
             client_id: the client.
@@ -116,7 +116,7 @@ class FrontEnd(AwaitedOperations):
 
         Raises:
             ClientUnknown: there is none such.
-            FieldInvalid: no delivery to this client had that cursor; its holder keeps it.
+            FieldInvalid: no delivery to this client had that cursor; its owner keeps it.
             LimitClients: the link has as many as it may.
             Unavailable: there was no link in time.
             PixiedError: what else the server answered.

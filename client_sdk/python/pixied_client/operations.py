@@ -224,7 +224,7 @@ def queue_for(client_id: str, messages: Iterable[Message], *, keyed: bool = True
 def dequeue_for(
     client_id: str, max_messages: int = 0, wait: Seconds | None = None, *, explicit: bool = False, ack_cursor: str = ""
 ) -> Call[Messages]:
-    """Take a client's pending messages, oldest first. Takes the client over from its holder.
+    """Take a client's pending messages, oldest first. Takes the client over from its owner.
 
     Args:
         client_id: the client.

@@ -207,7 +207,7 @@ class Connects:
         return Terms(client.client_id, seconds, acknowledged(message), advice)
 
     async def _free(self, front_end: FrontEnd, client_id: str) -> Client:
-        """Look at a client, and give its holder a moment to let go of it.
+        """Look at a client, and give its owner a moment to let go of it.
 
         The response that this client has just read may have come from another front-end, which has yet to confirm it:
         taken from it at once, the client would get the same messages twice. One that is held for longer is taken: its

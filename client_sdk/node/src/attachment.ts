@@ -17,7 +17,7 @@ export interface DeliveryInfo {
 }
 
 /** Why a client is no longer attached. */
-export interface Parting {
+export interface Detached {
   /**
    * `requested`: by `detach`. `taken_over`: another attach has it. `destroyed`, `expired`: the session is over.
    * `failed`: it could not be attached. `refused`: its messages were not handled. `closed`: the front-end was closed.
@@ -49,7 +49,7 @@ export interface AttachHandlers {
   /** The client lost messages. */
   onGap?(gap: Gap): void;
   /** The client is no longer attached; nothing follows. */
-  onDetached?(parting: Parting): void;
+  onDetached?(detached: Detached): void;
 }
 
 /** How a client is attached. */
@@ -82,7 +82,7 @@ export class Attachment {
   /** Where it stands: `leaving` until pixied has answered the detach. */
   state: 'attaching' | 'attached' | 'leaving' | 'gone' = 'attaching';
   /** What the end will be called if this side wants it. */
-  wish: Parting | undefined;
+  wish: Detached | undefined;
   readonly isExplicit: boolean;
   readonly expires: boolean;
   /** Confirmed by the client itself: named at each attach, so that a confirmation outlives the stream it was sent on. */
@@ -150,9 +150,9 @@ export class Attachment {
   }
 
   /** It is over. */
-  part(parting: Parting): void {
+  end(detached: Detached): void {
     this.state = 'gone';
-    callOut(() => this.handlers.onDetached?.(parting));
+    callOut(() => this.handlers.onDetached?.(detached));
   }
 
   private async finish(taken: Taken, outcome: Promise<void>): Promise<void> {
@@ -174,7 +174,7 @@ export class Attachment {
 }
 
 /** Pixied's reasons in this package's words. */
-export const PARTINGS: Readonly<Record<DetachReason, Parting['reason']>> = {
+export const DETACH_REASONS: Readonly<Record<DetachReason, Detached['reason']>> = {
   [DetachReason.UNSPECIFIED]: 'requested',
   [DetachReason.REQUESTED]: 'requested',
   [DetachReason.TAKEN_OVER]: 'taken_over',
@@ -183,6 +183,6 @@ export const PARTINGS: Readonly<Record<DetachReason, Parting['reason']>> = {
 };
 
 /** The end of an attachment that never began. */
-export function failed(error: PixiedError): Parting {
+export function failed(error: PixiedError): Detached {
   return { reason: 'failed', detail: error.message, error };
 }

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import type { Welcome } from '../generated/pixied/v1/attach';
 import type { Gap } from '../generated/pixied/v1/message';
 import type { EventKind } from '../generated/pixied/v1/watch';
-import type { Attachment, AttachHandlers, AttachOptions, Batch, Parting } from './attachment';
+import type { Attachment, AttachHandlers, AttachOptions, Batch, Detached } from './attachment';
 import { callOut } from './callout';
 import { connectTo, DEFAULT_ADDRESS, type Connection, type ConnectionOptions } from './connection';
 import { PixiedError } from './errors';
@@ -24,7 +24,7 @@ export interface FrontEndEvents {
   /** A client lost messages. */
   gap: [clientId: string, gap: Gap];
   /** A client is no longer attached. */
-  detached: [clientId: string, parting: Parting];
+  detached: [clientId: string, detached: Detached];
 }
 
 /** How a front-end works. */
@@ -144,7 +144,7 @@ export class FrontEnd extends Operations {
       up: (welcome: Welcome) => this.cameUp(welcome),
       down: (error: PixiedError) => this.wentDown(error),
       gap: (clientId: string, gap: Gap) => this.emit('gap', clientId, gap),
-      detached: (clientId: string, parting: Parting) => this.emit('detached', clientId, parting),
+      detached: (clientId: string, detached: Detached) => this.emit('detached', clientId, detached),
     };
   }
 

@@ -1,7 +1,7 @@
 // pixied-client: operations of pixied as single calls, and front-ends that serve many clients over two streams.
 export { Admin } from './admin';
 export type { ChannelFilter, ClientFilter, ServerInfo } from './admin';
-export type { Attachment, AttachHandlers, AttachOptions, Batch, DeliveryInfo, Parting } from './attachment';
+export type { Attachment, AttachHandlers, AttachOptions, Batch, DeliveryInfo, Detached } from './attachment';
 export { Backend } from './backend';
 export type { DeliveredMessages, DeliverOptions, Events, WatchOptions } from './backend';
 export type { StreamOptions } from './calls';

@@ -2,11 +2,11 @@
 import { status as Code, type ClientDuplexStream } from '@grpc/grpc-js';
 
 import { AttachCommand, type AttachEvent, type AttachResponse, type Delivery } from '../generated/pixied/v1/attach';
-import type { AttachFailed, Batch, Detached, Welcome } from '../generated/pixied/v1/attach';
+import type { AttachFailed, Batch, Detached as DetachedEvent, Welcome } from '../generated/pixied/v1/attach';
 import { BackendServiceService } from '../generated/pixied/v1/backend_service';
 import { AckMode, type Closing, type Gap } from '../generated/pixied/v1/message';
-import { Attachment, failed, PARTINGS } from './attachment';
-import type { AttachHandlers, AttachmentHost, AttachOptions, DeliveryInfo, Parting } from './attachment';
+import { Attachment, DETACH_REASONS, failed } from './attachment';
+import type { AttachHandlers, AttachmentHost, AttachOptions, DeliveryInfo, Detached } from './attachment';
 import type { Batch as HandedOut } from './attachment';
 import { callOut } from './callout';
 import type { Connection } from './connection';
@@ -28,7 +28,7 @@ export interface LinkListener {
   /** A client lost messages. */
   gap(clientId: string, gap: Gap): void;
   /** A client is no longer attached. */
-  detached(clientId: string, parting: Parting): void;
+  detached(clientId: string, detached: Detached): void;
 }
 
 /** How the link presents itself. */
@@ -43,7 +43,7 @@ export interface LinkOptions {
 
 const METHOD = BackendServiceService.attach;
 const MAX_CLIENT_ID_BYTES = 255;
-const CLOSED: Parting = { reason: 'closed', detail: 'this front-end has been closed' };
+const CLOSED: Detached = { reason: 'closed', detail: 'this front-end has been closed' };
 const RETRY_ATTACH_MS = 1_000;
 const SECOND_LOOK_MS = 10;
 
@@ -246,11 +246,11 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     }
   }
 
-  private detached({ handle, reason, detail }: Detached): void {
+  private detached({ handle, reason, detail }: DetachedEvent): void {
     const attachment = this.attachments.get(handle);
     if (!attachment) return;
-    const asked = PARTINGS[reason] === 'requested' ? attachment.wish : undefined;
-    this.finish(attachment, asked ?? { reason: PARTINGS[reason], detail });
+    const asked = DETACH_REASONS[reason] === 'requested' ? attachment.wish : undefined;
+    this.finish(attachment, asked ?? { reason: DETACH_REASONS[reason], detail });
   }
 
   private gap(handle: number, gap: Gap): void {
@@ -269,20 +269,20 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     });
   }
 
-  private giveUp(attachment: Attachment, wish: Parting): void {
+  private giveUp(attachment: Attachment, wish: Detached): void {
     if (!attachment.isWanted) return;
     attachment.wish = wish;
     if (!this.isUp) this.finish(attachment, wish);
     else if (attachment.state === 'attached') this.sendDetach(attachment);
   }
 
-  private finish(attachment: Attachment, parting: Parting): void {
+  private finish(attachment: Attachment, detached: Detached): void {
     // Once: a handle that is freed twice would be given to two clients.
     if (this.attachments.get(attachment.handle) !== attachment) return;
     this.attachments.delete(attachment.handle);
     this.freeHandles.push(attachment.handle);
-    attachment.part(parting);
-    this.listener.detached(attachment.clientId, parting);
+    attachment.end(detached);
+    this.listener.detached(attachment.clientId, detached);
   }
 
   private sendAttach({ clientId, handle, isExplicit, expires, ackCursor }: Attachment): void {
@@ -332,7 +332,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
 }
 
 /** What pixied would take for a breach of the protocol, and end the whole link for. */
-function objectionTo(clientId: unknown): Parting | undefined {
+function objectionTo(clientId: unknown): Detached | undefined {
   const isFine = typeof clientId === 'string' && clientId !== '' && Buffer.byteLength(clientId) <= MAX_CLIENT_ID_BYTES;
   if (isFine) return undefined;
   const message = `a client id has 1 to ${MAX_CLIENT_ID_BYTES} bytes`;

@@ -5,7 +5,7 @@ import { beforeEach, describe, it } from 'node:test';
 import { status as Code } from '@grpc/grpc-js';
 
 import { ClientUnknown, LimitClients } from '../src';
-import type { Attachment, AttachHandlers, AttachOptions, DeliveryInfo, Message, Parting } from '../src';
+import type { Attachment, AttachHandlers, AttachOptions, DeliveryInfo, Detached, Message } from '../src';
 import { ConnectedClients } from '../src/faye/connected_clients';
 import type { FayeConnection, FayeMessage, FayeServer } from '../src/faye/server';
 import type { FrontEnd } from '../src/front_end';
@@ -70,7 +70,7 @@ describe('connected clients', () => {
   });
 
   const bring = (number: number) => attached.at(-1)!.handlers.onMessages!([message(number)], info(number));
-  const part = (parting: Partial<Parting>): void => attached.at(-1)!.handlers.onDetached!({ detail: '', ...parting } as Parting);
+  const end = (detached: Partial<Detached>): void => attached.at(-1)!.handlers.onDetached!({ detail: '', ...detached } as Detached);
   const happens = (event: 'open' | 'close', clientId: string): void => listeners.get(`connection:${event}`)!(clientId);
   const unknown = new ClientUnknown('CLIENT_UNKNOWN', 'no client', { code: Code.NOT_FOUND });
 
@@ -201,21 +201,21 @@ describe('connected clients', () => {
 
   it('end when another one takes the client', () => {
     open(POLL);
-    part({ reason: 'taken_over' });
+    end({ reason: 'taken_over' });
     assert.deepEqual([steps, clients.clientIds], [['flush ann'], []]);
   });
 
   it('whose session is over wait for its event', () => {
     for (const reason of ['destroyed', 'expired'] as const) {
       open(POLL);
-      part({ reason });
+      end({ reason });
     }
     assert.deepEqual([steps, log, clients.clientIds, attached.length], [[], [], ['ann'], 1]);
   });
 
   it('stay when the client cannot be attached, and say so', () => {
     open(POLL);
-    part({ reason: 'failed', detail: 'no room', error: new LimitClients('LIMIT_CLIENTS', 'no room', { code: 8 }) });
+    end({ reason: 'failed', detail: 'no room', error: new LimitClients('LIMIT_CLIENTS', 'no room', { code: 8 }) });
     assert.deepEqual([log, steps, gone, clients.clientIds], [['Client ? could not be attached: ?|ann…|no room'], [], [], []]);
     open(POLL);
     assert.equal(attached.length, 2);
@@ -223,18 +223,18 @@ describe('connected clients', () => {
 
   it('of a client that is gone say so, unless nobody has asked for it', async () => {
     open(POLL);
-    part({ reason: 'failed', detail: 'no client', error: unknown });
+    end({ reason: 'failed', detail: 'no client', error: unknown });
     assert.deepEqual([gone, log], [['ann'], []]);
     happens('open', 'bob');
     connections.set('bob', SOCKET);
     await turn();
-    part({ reason: 'failed', detail: 'no client', error: unknown });
+    end({ reason: 'failed', detail: 'no client', error: unknown });
     assert.deepEqual([gone, log], [['ann'], []]);
   });
 
   it('that could not take a message say so, unless they are not there', () => {
     open(SOCKET);
-    part({ reason: 'refused', error: new Error('an extension failed') });
+    end({ reason: 'refused', error: new Error('an extension failed') });
     assert.deepEqual(log.splice(0), ['Messages of client ? could not be delivered: ?|ann…|Error: an extension failed']);
     open(SOCKET);
     connections.delete('ann');
@@ -244,9 +244,9 @@ describe('connected clients', () => {
     } catch (thrown) {
       error = thrown;
     }
-    part({ reason: 'refused', error });
+    end({ reason: 'refused', error });
     open(SOCKET);
-    part({ reason: 'requested' });
+    end({ reason: 'requested' });
     assert.deepEqual([log, gone, steps], [[], [], []]);
   });
 

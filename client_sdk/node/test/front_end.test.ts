@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 
 import { Backend, ClientUnknown, FrontEnd, jsonMessage, TooManyOperations, Unavailable, valueOf } from '../src';
-import type { Attachment, AttachOptions, DeliveryInfo, Message, Parting } from '../src';
+import type { Attachment, AttachOptions, DeliveryInfo, Detached, Message } from '../src';
 import { Cable } from './cable';
 import { until, untilEqual } from './until';
 import { Pixied } from './pixied';
@@ -13,19 +13,19 @@ class Inbox {
   readonly values: unknown[] = [];
   readonly deliveries: DeliveryInfo[] = [];
   readonly lost: number[] = [];
-  readonly partings: Parting[] = [];
+  readonly ends: Detached[] = [];
   readonly attachment: Attachment;
 
   constructor(frontEnd: FrontEnd, clientId: string, options: AttachOptions = {}, handle?: () => Promise<void>) {
     this.attachment = frontEnd.attach(clientId, options, {
       onMessages: (messages, info) => this.take(messages, info, handle),
       onGap: ({ lost }) => void this.lost.push(lost),
-      onDetached: (parting) => void this.partings.push(parting),
+      onDetached: (detached) => void this.ends.push(detached),
     });
   }
 
   get reasons(): string[] {
-    return this.partings.map(({ reason }) => reason);
+    return this.ends.map(({ reason }) => reason);
   }
 
   private take(messages: readonly Message[], info: DeliveryInfo, handle?: () => Promise<void>): void | Promise<void> {
@@ -225,7 +225,7 @@ describe('a front-end', () => {
       // With a window of one, the second shows that the delivery of the first was confirmed for the whole link.
       await untilEqual(() => fine.values, [1, 2]);
       await untilEqual(() => failing.reasons, ['refused']);
-      assert.equal(failing.partings[0]?.error, failure);
+      assert.equal(failing.ends[0]?.error, failure);
       const next = new Inbox(frontEnd, bad);
       await untilEqual(() => next.values, [1, 2]);
     });
@@ -277,12 +277,12 @@ describe('a front-end', () => {
       const second = new Inbox(frontEnd, clientId);
       await untilEqual(() => first.reasons, ['taken_over']);
       await backend.destroyClient(clientId, 'no more');
-      await untilEqual(() => second.partings, [{ reason: 'destroyed', detail: 'no more' }]);
+      await untilEqual(() => second.ends, [{ reason: 'destroyed', detail: 'no more' }]);
       const expiring = new Inbox(frontEnd, await subscribed('/g', 1_000), { expires: true });
       await untilEqual(() => expiring.reasons, ['expired']);
       const stranger = new Inbox(frontEnd, clientId);
       await untilEqual(() => stranger.reasons, ['failed']);
-      assert(stranger.partings[0]?.error instanceof ClientUnknown);
+      assert(stranger.ends[0]?.error instanceof ClientUnknown);
     });
 
     it('keeps an attached client alive unless told that it expires', async () => {

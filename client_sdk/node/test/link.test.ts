@@ -7,7 +7,7 @@ import { connectivityState, status as Code } from '@grpc/grpc-js';
 import { AttachCommand, DetachReason, type AttachEvent } from '../generated/pixied/v1/attach';
 import { RetryInfo } from '../generated/google/rpc/error_details';
 import { AckMode, type Message } from '../generated/pixied/v1/message';
-import { FieldInvalid, PixiedError, type AttachHandlers, type AttachOptions, type Batch, type DeliveryInfo, type Parting } from '../src';
+import { FieldInvalid, PixiedError, type AttachHandlers, type AttachOptions, type Batch, type DeliveryInfo, type Detached } from '../src';
 import { Link } from '../src/link';
 import { ScriptedConnection, turn } from './scripted';
 
@@ -115,10 +115,10 @@ describe('a link', () => {
   }
 
   function attach(clientId: string, onMessages?: AttachHandlers['onMessages'], options: AttachOptions = {}) {
-    const onDetached = (parting: Parting): void => void partings.push(parting);
-    const partings: Parting[] = [];
+    const onDetached = (detached: Detached): void => void ends.push(detached);
+    const ends: Detached[] = [];
     const attachment = link.attach(clientId, options, { onMessages: onMessages ?? (() => undefined), onDetached });
-    return { attachment, partings };
+    return { attachment, ends };
   }
 
   /** The commands that went out on a stream after its greeting. */
@@ -218,7 +218,7 @@ describe('a link', () => {
       detached(6, DetachReason.EXPIRED),
     );
     assert.deepEqual(
-      all.map(({ partings }) => partings),
+      all.map(({ ends }) => ends),
       [
         [{ reason: 'requested', detail: '' }],
         [{ reason: 'requested', detail: 'by pixied' }],
@@ -238,7 +238,7 @@ describe('a link', () => {
     await say(delivery(1, 2));
     await say(detached(1, DetachReason.REQUESTED), detached(2, DetachReason.REQUESTED), detached(3, DetachReason.DESTROYED));
     assert.deepEqual(
-      all.map(({ partings }) => partings),
+      all.map(({ ends }) => ends),
       [
         [{ reason: 'requested', detail: 'detached by this front-end' }],
         [{ reason: 'refused', detail: 'its messages could not be handled', error: failure }],
@@ -249,13 +249,13 @@ describe('a link', () => {
 
   it('keeps the first reason for which a client is given up', async () => {
     let fail = (_error: Error): void => undefined;
-    const { attachment, partings } = attach('ann', () => new Promise((_, reject) => (fail = reject)));
+    const { attachment, ends } = attach('ann', () => new Promise((_, reject) => (fail = reject)));
     await say(attached(1), delivery(1, 1));
     attachment.detach();
     fail(new Error('no'));
     await flush();
     await say(detached(1, DetachReason.REQUESTED));
-    assert.deepEqual(partings.map(({ reason }) => reason), ['requested']);
+    assert.deepEqual(ends.map(({ reason }) => reason), ['requested']);
     assert.deepEqual(commands(), ['attach 1', 'detach 1', 'ack 1']);
   });
 
@@ -270,7 +270,7 @@ describe('a link', () => {
     ann.attachment.detach();
     await flush();
     assert.deepEqual([got, commands()], [['1'], ['attach 1', 'ack 1', 'clientAck 1 1', 'detach 1', 'ack 3']]);
-    assert.equal(ann.partings.length, 1);
+    assert.equal(ann.ends.length, 1);
   });
 
   it('confirms what a client has handled before it is given up, and nothing where there was nothing', async () => {
@@ -337,14 +337,14 @@ describe('a link', () => {
   });
 
   it('detaches a client whose detach came while it was being attached', async () => {
-    const { attachment, partings } = attach('ann');
+    const { attachment, ends } = attach('ann');
     attachment.detach();
     await flush();
     assert.deepEqual(commands(), ['attach 1']);
     await say(attached(1, 9));
     assert.deepEqual([commands(), attachment.state], [['attach 1', 'detach 1'], 'leaving']);
     await say(detached(1, DetachReason.REQUESTED));
-    assert.deepEqual([partings.length, attachment.state], [1, 'gone']);
+    assert.deepEqual([ends.length, attachment.state], [1, 'gone']);
   });
 
   it('gives up a client that is refused, and tries again where that may help', async () => {
@@ -359,10 +359,10 @@ describe('a link', () => {
       refused(4, Code.UNAVAILABLE),
       refused(9, Code.NOT_FOUND),
     );
-    assert.equal(gone!.partings[0]?.reason, 'failed');
-    assert.equal(gone!.partings[0]?.detail, 'refused');
-    assert((gone!.partings[0]?.error as PixiedError).code === Code.NOT_FOUND);
-    assert.deepEqual(leaving!.partings.map(({ reason }) => reason), ['requested']);
+    assert.equal(gone!.ends[0]?.reason, 'failed');
+    assert.equal(gone!.ends[0]?.detail, 'refused');
+    assert((gone!.ends[0]?.error as PixiedError).code === Code.NOT_FOUND);
+    assert.deepEqual(leaving!.ends.map(({ reason }) => reason), ['requested']);
     await pass(299);
     assert.deepEqual(commands().slice(length), []);
     await pass(1);
@@ -371,7 +371,7 @@ describe('a link', () => {
     assert.deepEqual(commands().slice(length), ['attach 3']);
     await pass(1);
     assert.deepEqual(commands().slice(length), ['attach 3', 'attach 2']);
-    assert.deepEqual([later!.partings, soon!.partings], [[], []]);
+    assert.deepEqual([later!.ends, soon!.ends], [[], []]);
   });
 
   it('does not try again for a client that left, is attached, or was attached by a new stream', async () => {
@@ -381,7 +381,7 @@ describe('a link', () => {
     await say(attached(2));
     await pass(1_000);
     assert.deepEqual(commands(), ['attach 1', 'attach 2', 'attach 3']);
-    assert.deepEqual([leaving!.partings.map(({ reason }) => reason), taken!.partings], [['requested'], []]);
+    assert.deepEqual([leaving!.ends.map(({ reason }) => reason), taken!.ends], [['requested'], []]);
     await say(refused(3, Code.UNAVAILABLE, 999));
     scripted.call.break(Code.UNAVAILABLE);
     await pass(500);
@@ -421,7 +421,7 @@ describe('a link', () => {
     await say(attached(1, 2), delivery(1, 1, 2));
     bob.attachment.detach();
     await renew();
-    assert.deepEqual([commands(), bob.partings.map(({ reason }) => reason)], [['attach 1'], ['requested']]);
+    assert.deepEqual([commands(), bob.ends.map(({ reason }) => reason)], [['attach 1'], ['requested']]);
     assert.deepEqual(news, ['bob requested', 'down: pixied at nowhere:1 cannot be reached: it broke', 'up 1']);
     await say(attached(1));
     handled[0]!();
@@ -433,12 +433,12 @@ describe('a link', () => {
   });
 
   it('ends what a client wants to end at once while there is no stream', async () => {
-    const { attachment, partings } = attach('ann');
+    const { attachment, ends } = attach('ann');
     await say(attached(1));
     scripted.become(connectivityState.CONNECTING);
     scripted.call.break(Code.UNAVAILABLE);
     attachment.detach();
-    assert.deepEqual(partings.map(({ reason }) => reason), ['requested']);
+    assert.deepEqual(ends.map(({ reason }) => reason), ['requested']);
     attach('bob');
     await pass(5_000);
     scripted.become(connectivityState.READY);
@@ -519,20 +519,20 @@ describe('a link', () => {
   it('refuses ids that no server takes, and takes all others', async () => {
     const good = ['x'.repeat(255), 'é'.repeat(127)].map((clientId) => attach(clientId));
     const bad = ['', 'x'.repeat(256), 'é'.repeat(128), undefined, 7, new Uint8Array(3)].map((clientId) => attach(clientId as string));
-    assert(bad.every(({ partings }) => partings.length === 0));
+    assert(bad.every(({ ends }) => ends.length === 0));
     await flush();
-    for (const { partings } of bad) {
-      const { reason, detail, error } = partings[0]!;
+    for (const { ends } of bad) {
+      const { reason, detail, error } = ends[0]!;
       assert.deepEqual([reason, detail], ['failed', 'a client id has 1 to 255 bytes']);
       assert(error instanceof FieldInvalid);
       assert.deepEqual([error.reason, error.code, error.field], ['FIELD_INVALID', Code.INVALID_ARGUMENT, 'client_id']);
     }
-    assert(good.every(({ partings }) => partings.length === 0));
+    assert(good.every(({ ends }) => ends.length === 0));
     assert.deepEqual(commands(), ['attach 1', 'attach 2']);
   });
 
   it('is closed when the server has read what was to be confirmed, and has nothing to report then', async () => {
-    const { attachment, partings } = attach('ann');
+    const { attachment, ends } = attach('ann');
     const leaving = attach('bob');
     await say(attached(1, 2));
     leaving.attachment.detach();
@@ -546,8 +546,8 @@ describe('a link', () => {
     assert.deepEqual(commands(), ['attach 1', 'attach 2', 'detach 2', 'ack 1']);
     scripted.call.emit('end');
     await closed;
-    assert.deepEqual(partings, [{ reason: 'closed', detail: 'this front-end has been closed' }]);
-    assert.deepEqual([leaving.partings.map(({ reason }) => reason), attachment.state], [['requested'], 'gone']);
+    assert.deepEqual(ends, [{ reason: 'closed', detail: 'this front-end has been closed' }]);
+    assert.deepEqual([leaving.ends.map(({ reason }) => reason), attachment.state], [['requested'], 'gone']);
     assert.deepEqual(news, ['ann closed', 'bob requested']);
     await pass(60_000);
     assert.deepEqual([scripted.calls.length, scripted.call.isCancelled], [1, false]);
@@ -572,16 +572,16 @@ describe('a link', () => {
   });
 
   it('is closed at once while there is no stream', async () => {
-    const { partings } = attach('ann');
+    const { ends } = attach('ann');
     scripted.call.break(Code.UNAVAILABLE);
     isClosed = true;
     await link.close(2_000);
-    assert.deepEqual(partings.map(({ reason }) => reason), ['closed']);
+    assert.deepEqual(ends.map(({ reason }) => reason), ['closed']);
     await link.close(2_000);
     const late = attach('bob');
-    assert.deepEqual(late.partings, []);
+    assert.deepEqual(late.ends, []);
     await turn();
-    assert.deepEqual(late.partings, [{ reason: 'closed', detail: 'this front-end has been closed' }]);
+    assert.deepEqual(late.ends, [{ reason: 'closed', detail: 'this front-end has been closed' }]);
   });
 
   it('is closed at once while it is not welcomed', async () => {

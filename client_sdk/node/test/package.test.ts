@@ -18,13 +18,13 @@ const PROGRAM = `
 `;
 
 const TYPED_PROGRAM = `
-  import { Backend, FrontEnd, jsonMessage, type Batch, type ClientInfo, type Parting } from 'pixied-client';
+  import { Backend, FrontEnd, jsonMessage, type Batch, type ClientInfo, type Detached } from 'pixied-client';
   import { create, type FayeEngineOptions } from 'pixied-client/faye';
 
   const options: FayeEngineOptions = { address: 'unix:///run/pixied', deduplicate: false };
   const made: Promise<ClientInfo> = new Backend().createClient({ sessionTimeoutMs: 1000 });
   const frontEnd = new FrontEnd({ onBatch: (batch: Batch) => console.log(batch.handles.length) });
-  frontEnd.on('detached', (clientId: string, parting: Parting) => console.log(clientId, parting.reason));
+  frontEnd.on('detached', (clientId: string, detached: Detached) => console.log(clientId, detached.reason));
   // @ts-expect-error no such option
   frontEnd.publish([jsonMessage('/a', 1, { identifier: 'x' })]);
   console.log(options, made, create);

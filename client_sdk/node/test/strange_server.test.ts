@@ -9,7 +9,7 @@ import { status as Code } from '@grpc/grpc-js';
 
 import { DetachReason } from '../generated/pixied/v1/attach';
 import { FieldInvalid, FrontEnd, jsonMessage, MessageTooLarge, TooManyOperations, Unavailable } from '../src';
-import type { AttachHandlers, Batch, Parting } from '../src';
+import type { AttachHandlers, Batch, Detached } from '../src';
 import { until, untilEqual } from './until';
 import { Puppet } from './puppet';
 
@@ -18,10 +18,10 @@ const away = { code: Code.UNAVAILABLE, message: 'the store does not answer', det
 describe('a front-end on a strange server', () => {
   let puppet: Puppet;
   let frontEnd: FrontEnd;
-  let partings: Parting['reason'][];
+  let ends: Detached['reason'][];
 
   beforeEach(async () => {
-    partings = [];
+    ends = [];
     puppet = await Puppet.start();
     await begin();
   });
@@ -39,7 +39,7 @@ describe('a front-end on a strange server', () => {
   }
 
   const attach = (clientId: string, onMessages: AttachHandlers['onMessages'] = () => undefined) =>
-    frontEnd.attach(clientId, {}, { onMessages, onDetached: ({ reason }) => void partings.push(reason) });
+    frontEnd.attach(clientId, {}, { onMessages, onDetached: ({ reason }) => void ends.push(reason) });
   const hasReceived = (...commands: string[]): Promise<void> =>
     untilEqual(() => puppet.link.commands.filter((command) => command !== 'hello'), commands);
 
@@ -52,10 +52,10 @@ describe('a front-end on a strange server', () => {
       puppet.link.send({ $case: 'attachFailed', value: { handle: 1, error: away } });
       puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
       puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.TAKEN_OVER, detail: '' } });
-      await untilEqual(() => partings, ['taken_over']);
+      await untilEqual(() => ends, ['taken_over']);
       attachment.detach();
       assert.deepEqual([attach('b').handle, attach('c').handle], [1, 2]);
-      assert.deepEqual(partings, ['taken_over']);
+      assert.deepEqual(ends, ['taken_over']);
     });
 
     it('does not confirm on a new stream what an old one brought', async () => {
@@ -83,7 +83,7 @@ describe('a front-end on a strange server', () => {
       puppet.link.deliver(1, 1, 2);
       await hasReceived('attach 1', 'attach 2', 'detach 1', 'ack 1');
       puppet.link.send({ $case: 'detached', value: { handle: 1, reason: DetachReason.REQUESTED, detail: '' } });
-      await untilEqual(() => partings, ['refused']);
+      await untilEqual(() => ends, ['refused']);
     });
 
     it('confirms for a client that leaves what it has handled, though others still have to', async () => {
@@ -143,7 +143,7 @@ describe('a front-end on a strange server', () => {
       await begin({ onBatch });
       const leaving = frontEnd.attach('a', {}, {});
       for (const id of ['b', 'c']) {
-        frontEnd.attach(id, {}, { onDetached: ({ reason }) => void partings.push(reason) });
+        frontEnd.attach(id, {}, { onDetached: ({ reason }) => void ends.push(reason) });
       }
       await hasReceived('attach 1', 'attach 2', 'attach 3');
       puppet.link.send({ $case: 'attached', value: { handles: [1, 2, 3] } });
@@ -275,7 +275,7 @@ describe('a front-end on a strange server', () => {
     const detached = (handle: number) =>
       ({ $case: 'detached', value: { handle, reason: DetachReason.EXPIRED, detail: '' } }) as const;
     puppet.link.send({ $case: 'attached', value: { handles: [1, 2] } }, detached(1), detached(2));
-    await untilEqual(() => [partings, failures], [['expired'], ['a defect of the program']]);
+    await untilEqual(() => [ends, failures], [['expired'], ['a defect of the program']]);
     process.removeAllListeners('uncaughtException');
     for (const listener of others) process.on('uncaughtException', listener);
   });

@@ -1,6 +1,6 @@
 // The clients that are connected to this Faye server, attached to pixied for as long as they are.
 import type { Message } from '../../generated/pixied/v1/message';
-import type { Attachment, DeliveryInfo, Parting } from '../attachment';
+import type { Attachment, DeliveryInfo, Detached } from '../attachment';
 import { ClientUnknown } from '../errors';
 import type { FrontEnd } from '../front_end';
 import { toFaye } from './message';
@@ -59,7 +59,7 @@ export class ConnectedClients {
       {
         onMessages: (messages, info) => this.deliver(client, messages, info),
         onGap: (gap) => this.server.warn('Client ? lost ? messages of ?', shortened(clientId), gap.lost, gap.channel),
-        onDetached: (parting) => this.parted(client, parting),
+        onDetached: (detached) => this.detached(client, detached),
       },
     );
     const client: ConnectedClient = { clientId, attachment, isProven, unconfirmed: undefined, isClosed: false };
@@ -133,7 +133,7 @@ export class ConnectedClients {
     client.unconfirmed = undefined;
   }
 
-  private parted(client: ConnectedClient, { reason, detail, error }: Parting): void {
+  private detached(client: ConnectedClient, { reason, detail, error }: Detached): void {
     const { clientId } = client;
     // pixied's events announce the end of a session, with more about it; then Faye closes the connection, and `close`
     // forgets the client.

@@ -134,12 +134,12 @@ class FrontEnd(AwaitedOperations):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        async with AsyncExitStack() as parting:  # unwound from its end: all of it, whatever a callback raises
+        async with AsyncExitStack() as ending:  # unwound from its end: all of it, whatever a callback raises
             if self._owned:
-                parting.push_async_callback(self._channel.close)
-            parting.push_async_exit(self._end_tasks)
-            parting.callback(self._link.close)
-            parting.callback(self._pipeline.close)
+                ending.push_async_callback(self._channel.close)
+            ending.push_async_exit(self._end_tasks)
+            ending.callback(self._link.close)
+            ending.callback(self._pipeline.close)
             if error is None:
                 await asyncio.gather(self._pipeline.leave(), self._link.leave())
             elif isinstance(error, asyncio.CancelledError):

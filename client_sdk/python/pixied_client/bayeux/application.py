@@ -13,6 +13,7 @@ from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.browsers import Browsers
 from pixied_client.bayeux.connect import Connects
 from pixied_client.bayeux.delivery import Holds, Writer
+from pixied_client.bayeux.departures import Departures
 from pixied_client.bayeux.event_source import EventSources
 from pixied_client.bayeux.extension import Extension, Extensions
 from pixied_client.bayeux.hooks import CanHandshake, CanPublish, CanSubscribe, Hooks, Service
@@ -20,7 +21,6 @@ from pixied_client.bayeux.http import HttpTransport
 from pixied_client.bayeux.limits import DEFAULT_LIMITS, DEFAULT_TIMING, Limits, Timing
 from pixied_client.bayeux.message import Json
 from pixied_client.bayeux.origins import Origins
-from pixied_client.bayeux.partings import Partings
 from pixied_client.bayeux.protocol import Protocol
 from pixied_client.bayeux.request import Scope
 from pixied_client.bayeux.session import Session
@@ -71,10 +71,10 @@ class Bayeux:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._hooks = Hooks()
-        self._partings = Partings(lambda: Backend(address, channel=channel), self._notify_gone)
+        self._departures = Departures(lambda: Backend(address, channel=channel), self._notify_gone)
         self._backing = Backing(
             lambda: FrontEnd(address, name, window=limits.window, timeout=timing.backend, channel=channel),
-            self._watch_partings,
+            self._watch_departures,
         )
         self._extensions = Extensions(extensions)
         self._holds = Holds()
@@ -216,9 +216,9 @@ class Bayeux:
         """Name a session by its client id."""
         return Session(client_id, self._backing.front_end)
 
-    async def _watch_partings(self) -> None:
+    async def _watch_departures(self) -> None:
         if "gone" in self._hooks.listeners:
-            await self._partings.watch()
+            await self._departures.watch()
 
     async def _notify_gone(self, client_id: str, reason: str) -> None:
         await self._hooks.notify("gone", self.session(client_id), reason)

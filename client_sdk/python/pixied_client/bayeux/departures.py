@@ -11,12 +11,12 @@ from pixied_client.errors import PixiedError
 from pixied_client.retry import Backoff
 from pixied_client.values import EventKind
 
-__all__ = ["Partings"]
+__all__ = ["Departures"]
 
 _log = logging.getLogger("pixied_client.bayeux")
 
 
-class Partings:
+class Departures:
     """Watches pixied for sessions that end. Sessions of other front-ends are among them.
 
     Args:

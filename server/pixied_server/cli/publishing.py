@@ -10,8 +10,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from pixied_client import Message
 from pixied_server.cli.connection import ServerAddress, backend
 from pixied_server.cli.exits import ExitCode
-from pixied_server.cli.feed import Feed, batches
 from pixied_server.cli.json_lines import check_json
+from pixied_server.cli.line_publisher import LinePublisher, batches
 from pixied_server.cli.output import complain, console, write_json
 from pixied_server.cli.standard_input import arriving_lines, remaining_bytes
 
@@ -57,27 +57,32 @@ def publish(
 
 def _publish_lines(address: str | None, *, as_json: bool) -> None:
     with backend(address) as server, _progress() as progress:
-        feed = Feed(server.publish, lambda number, reason: complain(f"line {number}: {reason}"))
+        publisher = LinePublisher(server.publish, lambda number, reason: complain(f"line {number}: {reason}"))
         task = progress.add_task("publishing", total=remaining_bytes(), messages="0")
         try:
             for batch in batches(arriving_lines()):
-                feed.send(batch)
-                progress.update(task, advance=sum(line.size for line in batch), messages=f"{feed.published:,}")
+                publisher.send(batch)
+                progress.update(task, advance=sum(line.size for line in batch), messages=f"{publisher.published:,}")
         finally:
             # Also when the server or the user ended it: whoever sends the rest has to know where it begins.
             progress.stop()
-            _report(feed, as_json=as_json)
-    if feed.refused:
+            _report(publisher, as_json=as_json)
+    if publisher.refused:
         raise typer.Exit(ExitCode.REFUSED)
 
 
-def _report(feed: Feed, *, as_json: bool) -> None:
+def _report(publisher: LinePublisher, *, as_json: bool) -> None:
     if as_json:
-        outcome = {"published": feed.published, "matched_subscriptions": feed.matched, "refused": feed.refused}
-        write_json(outcome | {"lines": feed.lines})
+        outcome = {
+            "published": publisher.published,
+            "matched_subscriptions": publisher.matched,
+            "refused": publisher.refused,
+        }
+        write_json(outcome | {"lines": publisher.lines})
         return
-    text = f"published {feed.published:,} messages of {feed.lines:,} lines; they matched {feed.matched:,} subscriptions"
-    console(sys.stdout).print(text + (f"; {feed.refused:,} lines were refused" if feed.refused else ""))
+    text = f"published {publisher.published:,} messages of {publisher.lines:,} lines"
+    text += f"; they matched {publisher.matched:,} subscriptions"
+    console(sys.stdout).print(text + (f"; {publisher.refused:,} lines were refused" if publisher.refused else ""))
 
 
 def _progress() -> Progress:

@@ -10,7 +10,7 @@ import grpc
 from pixied_client import Message, PixiedError, PublishResult, RateLimited
 from pixied_server.cli.json_lines import LineError, parse_line
 
-__all__ = ["Feed", "Line", "batches"]
+__all__ = ["Line", "LinePublisher", "batches"]
 
 BATCH_ITEMS = 500
 """Messages in one call: half of what a server takes by default."""
@@ -73,12 +73,12 @@ def _parse(raw: bytes) -> Message | LineError | None:
 
 
 @dataclass
-class Feed:
+class LinePublisher:
     """Publishes lines and counts what became of them.
 
     Args:
         publish: Publishes all or, raising PixiedError, none.
-        report: Told the number of each line that was refused, and why.
+        report: Called with the number of each line that was refused, and why.
         pause: Waits so many seconds.
     """
 

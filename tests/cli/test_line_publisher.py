@@ -6,14 +6,14 @@ import grpc
 import pytest
 
 from pixied_client import ChannelInvalid, LimitMemory, Message, PixiedError, PublishResult, RateLimited, Unavailable
-from pixied_server.cli.feed import Feed, batches
+from pixied_server.cli.line_publisher import LinePublisher, batches
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Publisher:
-    """What the server does with a call: all of it or, for the errors it was told, none."""
+    """What the server does with a call: all of it or, for the errors it was given, none."""
 
     def __init__(self, errors: Mapping[str, Sequence[PixiedError]] | None = None) -> None:
         self.calls: list[list[str]] = []
@@ -29,21 +29,23 @@ class Publisher:
         self.calls.append([message.data for message in messages])
         return [PublishResult(2, duplicate=False)] * len(messages)
 
-    def feed(self) -> Feed:
-        """A feed into this publisher."""
-        return Feed(self.publish, lambda number, reason: self.reports.append((number, reason)), self.pauses.append)
+    def lines(self) -> LinePublisher:
+        """One that publishes here."""
+        return LinePublisher(
+            self.publish, lambda number, reason: self.reports.append((number, reason)), self.pauses.append
+        )
 
     def published(self) -> list[str]:
         """All payloads, in order."""
         return [data for call in self.calls for data in call]
 
 
-def send(publisher: Publisher, *arriving: Sequence[str]) -> Feed:
-    feed = publisher.feed()
+def send(publisher: Publisher, *arriving: Sequence[str]) -> LinePublisher:
+    sent = publisher.lines()
     raw = [[text.encode() for text in lines] for lines in arriving]
     for batch in batches(raw):
-        feed.send(batch)
-    return feed
+        sent.send(batch)
+    return sent
 
 
 def line(data: int) -> str:
@@ -53,9 +55,9 @@ def line(data: int) -> str:
 def test_what_has_arrived_is_one_batch() -> None:
     """Lines that came together are published together, without waiting for more."""
     publisher = Publisher()
-    feed = send(publisher, [line(1), line(2)], [line(3)])
+    sent = send(publisher, [line(1), line(2)], [line(3)])
     assert publisher.calls == [["1", "2"], ["3"]]
-    assert (feed.published, feed.matched, feed.refused, feed.lines) == (3, 6, 0, 3)
+    assert (sent.published, sent.matched, sent.refused, sent.lines) == (3, 6, 0, 3)
 
 
 def test_a_batch_fits_into_one_call() -> None:
@@ -69,13 +71,13 @@ def test_a_batch_fits_into_one_call() -> None:
 def test_bad_lines_are_reported_with_their_numbers_and_the_rest_is_published() -> None:
     """A line that is no message is named; those before and after it go on, in order."""
     publisher = Publisher()
-    feed = publisher.feed()
+    sent = publisher.lines()
     for batch in batches([[line(1).encode(), b"nonsense", b"", b"\xff", line(2).encode()]]):
-        feed.send(batch)
+        sent.send(batch)
     assert publisher.published() == ["1", "2"]
     assert [number for number, _ in publisher.reports] == [2, 4]
     assert "UTF-8" in publisher.reports[1][1]
-    assert (feed.published, feed.refused, feed.lines) == (2, 2, 5)
+    assert (sent.published, sent.refused, sent.lines) == (2, 2, 5)
 
 
 @pytest.mark.parametrize("bad", [[1], [4], [7], [2, 3], [1, 7], [1, 2, 3, 4, 5, 6, 7]])
@@ -83,10 +85,10 @@ def test_what_the_server_refuses_is_found_and_the_rest_is_published_in_order(bad
     """A refused batch is halved until the lines to blame stand alone."""
     errors = {str(data): [ChannelInvalid(f"bad {data}", code=INVALID)] * 9 for data in bad}
     publisher = Publisher(errors)
-    feed = send(publisher, [line(data) for data in range(1, 8)])
+    sent = send(publisher, [line(data) for data in range(1, 8)])
     assert publisher.published() == [str(data) for data in range(1, 8) if data not in bad]
     assert publisher.reports == [(data, f"bad {data}") for data in bad]
-    assert (feed.published, feed.refused) == (7 - len(bad), len(bad))
+    assert (sent.published, sent.refused) == (7 - len(bad), len(bad))
 
 
 def test_a_server_without_room_refuses_lines() -> None:
@@ -99,10 +101,10 @@ def test_a_limited_rate_slows_down_and_loses_nothing() -> None:
     """RATE_LIMITED is waited for, as long as the server says, and then everything is published in order."""
     limited = [RateLimited("slow down", code=EXHAUSTED, retry_after=0.25), RateLimited("slow", code=EXHAUSTED)]
     publisher = Publisher({"2": limited})
-    feed = send(publisher, [line(data) for data in range(1, 5)])
+    sent = send(publisher, [line(data) for data in range(1, 5)])
     assert publisher.published() == ["1", "2", "3", "4"]
     assert publisher.pauses == [0.5, 0.25]
-    assert feed.refused == 0
+    assert sent.refused == 0
 
 
 def test_a_lone_line_waits_for_a_limited_rate_as_long_as_it_takes() -> None:
@@ -115,10 +117,10 @@ def test_a_lone_line_waits_for_a_limited_rate_as_long_as_it_takes() -> None:
 def test_a_server_that_is_gone_ends_it() -> None:
     """No line is to blame for a server that does not answer; what was done is known."""
     publisher = Publisher({"2": [Unavailable("gone")]})
-    feed = publisher.feed()
+    sent = publisher.lines()
     arriving = [[line(1).encode()], [line(2).encode()]]
     first, second = batches(arriving)
-    feed.send(first)
+    sent.send(first)
     with pytest.raises(Unavailable):
-        feed.send(second)
-    assert (feed.published, feed.lines) == (1, 1)
+        sent.send(second)
+    assert (sent.published, sent.lines) == (1, 1)

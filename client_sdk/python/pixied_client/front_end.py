@@ -125,10 +125,10 @@ class FrontEnd(AwaitedOperations):
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        lines = [self._link.keep(self._channel), self._pipeline.keep(self._channel)]
+        tasks = [self._link.keep(self._channel), self._pipeline.keep(self._channel)]
         if self._link.callback:
-            lines.append(self._link.callback.run())
-        self._running = [self._tasks.create_task(line) for line in lines]
+            tasks.append(self._link.callback.run())
+        self._running = [self._tasks.create_task(task) for task in tasks]
         return self
 
     async def __aexit__(

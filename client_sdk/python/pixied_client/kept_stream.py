@@ -25,7 +25,7 @@ _FAREWELL = 1.0  # seconds that a planned close waits for what is under way
 
 @dataclass(slots=True)
 class Connection:
-    """What the lines of one front-end share.
+    """What the streams of one front-end share.
 
     Attributes:
         address: where pixied is.

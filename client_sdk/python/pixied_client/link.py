@@ -43,7 +43,7 @@ class Link(KeptStream):
     """Attaches clients, takes their deliveries, confirms what was dealt with, and attaches all again after a break.
 
     Args:
-        connection: what the front-end's lines share.
+        connection: what the front-end's streams share.
         name: the front-end's name.
         window: how many unconfirmed deliveries the server may send at once.
         on_batch: gets all messages in batches, instead of each attachment its own.

@@ -74,7 +74,7 @@ class Pipeline(KeptStream):
     no one knows whether they were done.
 
     Args:
-        connection: what the front-end's lines share.
+        connection: what the front-end's streams share.
         room: how many operations may be without a result; later ones wait.
     """
 

@@ -223,11 +223,11 @@ async def test_no_secret_is_shown(ann: Attachment) -> None:
     assert repr(ann) == "<Attachment 7 held>"
 
 
-async def test_old_cursors_are_forgotten(holder: Holder) -> None:
+async def test_old_cursors_are_forgotten(host: AttachmentHost) -> None:
     """A client that confirms what came 1,024 deliveries ago or more confirms it on its own link alone."""
-    ann = attached(holder, explicit=True)
+    ann = attached(host, explicit=True)
     come(ann, *[delivery(number, cursor=10 * number) for number in range(1, 1_026)])
     for number, cursor in ((1, 0), (2, 20), (1_025, 10_250)):
         ann.confirm(number)
         assert ann.ack_cursor == cursor
-    assert holder.confirmed == [1, 2, 1_025]
+    assert host.confirmed == [1, 2, 1_025]

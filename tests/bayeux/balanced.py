@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 CLIENTS = Path(__file__).parent / "clients"
 
@@ -66,7 +66,7 @@ class FrontEnd:
     async def stop(self) -> int:
         """Stop it as an operator would; give its exit code."""
         self.process.terminate()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.process.wait()
 
 
@@ -107,7 +107,7 @@ class Site:
         nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
         assert nginx, "nginx is needed: apt-get install nginx-light"
         await self._start(nginx, "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "errors"))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not await _answers(port):  # noqa: ASYNC110 - nginx says nothing when it is ready
                 await asyncio.sleep(0.02)
         self.url = f"http://127.0.0.1:{port}/bayeux"
@@ -165,7 +165,7 @@ class Client:
 
     async def until(self, true: Any) -> None:
         """Wait for something that it says."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not true():
                 self._news.clear()
                 assert not self.gone or true(), "the client's process ended"

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias
 
 import httpx
 import uvicorn
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 from websockets.asyncio.client import ClientConnection, connect
 
 from pixied_client import Backend
@@ -50,7 +50,7 @@ async def served(application: Any, **settings: Any) -> AsyncIterator[str]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that happens by itself in this process."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not true():  # noqa: ASYNC110 - what it waits for has no event
             await asyncio.sleep(0.005)
 
@@ -61,7 +61,7 @@ async def until_held(backend: Backend, client_id: str, front_end: str | None = N
     A front-end lets go of a client after the reply has been sent: who has just connected may still be held by that. To
     wait for the hold of a connect that is just beginning, use `hold`.
     """
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             holder = (await backend.get_client(client_id)).front_end
             if bool(holder) if front_end is None else holder == front_end:
@@ -78,7 +78,7 @@ class Browser:
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = url
-        self.http = httpx.AsyncClient(timeout=PATIENCE, **options)
+        self.http = httpx.AsyncClient(timeout=TIMEOUT, **options)
         self._ids = itertools.count(1)
 
     async def __aenter__(self) -> Self:
@@ -163,7 +163,7 @@ class Socket:
 
     async def receive(self) -> list[Reply]:
         """Wait for the next frame."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             messages: list[Reply] = json.loads(await self.connection.recv())
             return messages
 

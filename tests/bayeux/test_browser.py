@@ -20,7 +20,7 @@ from tests.bayeux.web.laptop import Laptop, laptop
 from tests.bayeux.web.person import Person
 from tests.bayeux.web.stage import ROOT, Stage, stage
 from tests.bayeux.web.witness import Witness
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 from pixied_client import Backend
 from pixied_client.errors import ClientUnknown
@@ -221,7 +221,7 @@ async def test_a_laptop_sleeps_for_longer_than_its_session_lives(transport: str,
 
 async def gone(backend: Backend, client_ids: list[str]) -> None:
     """Wait until sessions have ended."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for client_id in client_ids:
             with suppress(ClientUnknown):
                 while await backend.get_client(client_id):  # noqa: ASYNC110 - it ends in another process
@@ -297,13 +297,13 @@ async def test_the_demo_runs_until_it_is_interrupted() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.bayeux.web.demo", stdout=PIPE, cwd=ROOT)
     assert process.stdout
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not (said := re.search(rb"Open (http://\S+)", await process.stdout.readline())):
                 assert process.returncode is None
         async with httpx.AsyncClient() as browser:
             assert "One room" in (await browser.get(said[1].decode())).text
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             rest = await process.stdout.read()
             assert await process.wait() == 0, rest
     finally:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 from tests.bayeux.site import Browser, until_held
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 from pixied_client import Backend
 
@@ -28,7 +28,7 @@ async def test_messages_come_as_events_while_connects_go_to_another_front_end(
     await visitor.subscribe("/es")
     await until_held(backend, visitor.client_id, "")
     async with (
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(TIMEOUT),
         browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
     ):
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -53,7 +53,7 @@ async def test_the_stream_of_a_session_that_ends_ends(browser: Browser, backend:
     visitor = await browser.handshake()
     await until_held(backend, visitor.client_id, "")
     async with (
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(TIMEOUT),
         browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
     ):
         await until_held(backend, visitor.client_id, "first")

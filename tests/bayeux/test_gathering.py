@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from tests.bayeux.site import Browser, Socket, opened
-from tests.sdk.servers import PATIENCE, Server
+from tests.sdk.servers import TIMEOUT, Server
 
 from pixied_client import Attachment, Backend, Delivery, FrontEnd, Message
 from pixied_client.bayeux import BayeuxMessage, Extension, Request, Timing
@@ -71,7 +71,7 @@ async def test_taking_gives_all_that_is_at_hand(server: Server) -> None:
             await front_end.publish_one(Message.of("/taken", number))
         values: list[Any] = []
         while len(values) < 3:
-            deliveries = await asyncio.wait_for(taken.take(), PATIENCE)
+            deliveries = await asyncio.wait_for(taken.take(), TIMEOUT)
             assert isinstance(deliveries, list)
             values += [message.value for delivery in deliveries for message in delivery.messages]
         assert values == [0, 1, 2]
@@ -86,7 +86,7 @@ async def test_taking_heeds_the_room(server: Server) -> None:
             await front_end.publish_one(Message.of("/room", number))
         values: list[Any] = []
         while len(values) < 5:
-            deliveries = await asyncio.wait_for(taken.take(1), PATIENCE)
+            deliveries = await asyncio.wait_for(taken.take(1), TIMEOUT)
             assert isinstance(deliveries, list)
             assert len(deliveries) == 1
             values += [message.value for message in deliveries[0].messages]
@@ -102,7 +102,7 @@ async def test_a_nudge_ends_the_wait(server: Server) -> None:
         taken.nudge()
         assert await waiting == []
         await front_end.publish_one(Message.of("/nudged", 1))
-        assert len(await asyncio.wait_for(taken.take(), PATIENCE)) == 1  # type: ignore[arg-type] - it was not detached
+        assert len(await asyncio.wait_for(taken.take(), TIMEOUT)) == 1  # type: ignore[arg-type] - it was not detached
 
 
 async def test_everyone_is_woken_though_not_at_once(server: Server) -> None:
@@ -110,7 +110,7 @@ async def test_everyone_is_woken_though_not_at_once(server: Server) -> None:
     async with FrontEnd(server.address, "many") as front_end:
         many = await asyncio.gather(*(_held(front_end, "/many") for _ in range(100)))
         await front_end.publish_one(Message.of("/many", "all"))
-        taken = await asyncio.wait_for(asyncio.gather(*(one.take() for one in many)), PATIENCE)
+        taken = await asyncio.wait_for(asyncio.gather(*(one.take() for one in many)), TIMEOUT)
         assert all(isinstance(one, list) and one[0].messages[0].value == "all" for one in taken)
 
 
@@ -156,7 +156,7 @@ class _Slow:
 
 
 async def _happened(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not true():  # noqa: ASYNC110 - timers have no event
             await asyncio.sleep(0.001)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.bayeux.site import KINDS, Ask, Browser
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 from pixied_client import Backend, ClientUnknown
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Handshake, Request, Session
@@ -103,7 +103,7 @@ async def test_a_listener_is_called_after_the_event_and_before_the_answer(
     await backend.subscribe(subscriber, "/a")
     message = members(event, client_id)
     asking = asyncio.ensure_future(ask(message.pop("channel"), **message))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         session = await called
     assert await has_happened(event, backend, session.client_id, subscriber)
     await browser.ask("/meta/connect")  # refused at once: an answer that was sent before the call would be here by now
@@ -229,7 +229,7 @@ async def test_publishes_of_one_request_wait_for_their_listeners(
         await go_on.wait()
 
     posting = asyncio.create_task(browser.post(*({"channel": "/a", "data": number} for number in range(3))))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await begun.wait()
     await browser.ask("/meta/handshake", **KINDS)  # what is under way beside it has come as far by then
     assert published == [0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.bayeux.balanced import site
-from tests.sdk.servers import PATIENCE, Server
+from tests.sdk.servers import TIMEOUT, Server
 
 PROGRAM = Path(__file__).with_name("aio_client.py")
 
@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).with_name("aio_client.py")
 @pytest.mark.parametrize("transport", ["websocket", "long-polling"])
 async def test_it_gets_what_it_publishes(server: Server, transport: str) -> None:
     """Handshake, subscribe, publish, receive and disconnect: each message once, in order."""
-    async with site(server.address) as stage, asyncio.timeout(PATIENCE):
+    async with site(server.address) as stage, asyncio.timeout(TIMEOUT):
         front_end = await stage.front_end("one")
         # Its warnings and the noise with which it ends are its own.
         command = [sys.executable, "-W", "ignore", PROGRAM, transport, f"http://{front_end.address}/bayeux", "20"]

@@ -21,7 +21,7 @@ WINDOW = 8
 WINDOWS = (8, 32, 128, 512)
 # So many messages go through first: Node compiles what runs often, and either side shall have that behind it.
 WARM = 200
-_PATIENCE = 120
+_TIMEOUT = 120
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ async def ask(process: Process, order: str) -> dict[str, Any]:
         CheckFailed: its traffic did not arrive as it has to.
     """
     process.stdin.write(f"{order}\n".encode())
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_TIMEOUT):
         line = await process.stdout.readline()
     answer: dict[str, Any] = json.loads(line or '{"problem": "the load has ended"}')
     if "problem" in answer:

@@ -57,7 +57,7 @@ class _FrontEnd:
         """Take the clients onto a link, then tell and confirm what comes, until it breaks."""
         self._link = link
         # It may be paused meanwhile, for longer than anybody waits.
-        link.patience = None
+        link.timeout = None
         if self._clients:
             await link.send(*[attach(client_id, handle) for handle, client_id in self._clients.items()])
         while True:

@@ -21,7 +21,7 @@ from pixied_server.cli.application import application
 from pixied_server.cli.exits import ExitCode
 from pixied_server.settings.model import ENV_PREFIX
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds after which a test gives up waiting; far more than any step takes on a loaded machine."""
 
 Run = Callable[..., Result]
@@ -43,7 +43,7 @@ class Server:
     def stop(self) -> int:
         """Stops it as an operator would; gives its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def running_server(*flags: str) -> Iterator[Server]:
         server = Server(address, process, folder / "log")
         try:
             with grpc.insecure_channel(address) as channel:
-                grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+                grpc.channel_ready_future(channel).result(timeout=TIMEOUT)
             yield server
         finally:
             if process.poll() is None:
@@ -102,14 +102,14 @@ def meanwhile(action: Callable[[threading.Event], None]) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     if failures:
         raise failures[0]
 
 
 def poll(condition: Callable[[], object]) -> None:
     """Waits until something holds."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)

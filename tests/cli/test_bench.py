@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import pytest
 from rich.console import Console
-from tests.cli.stage import PATIENCE, Run, Server, Start, clean_environment, lines, run_command
+from tests.cli.stage import TIMEOUT, Run, Server, Start, clean_environment, lines, run_command
 
 from pixied_client import sync
 from pixied_server.cli import bench
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_it_early_with_its_outcome(server: Server) -> None:
         # The first event is a subscription; the handler was set before.
         next(iter(events))
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == ExitCode.OK
     assert json.loads(output)["lost"] == 0
 
@@ -131,9 +131,9 @@ def test_percentiles_are_right_to_a_hundredth() -> None:
 
 
 async def test_it_does_not_wait_for_ever_for_what_is_lost(server: Server) -> None:
-    """A delivery that does not come within the patience counts as lost."""
-    load = Load(server.address, Plan(subscribers=0, duration=0.0), time.perf_counter, patience=0.01)
+    """A delivery that does not come within the timeout counts as lost."""
+    load = Load(server.address, Plan(subscribers=0, duration=0.0), time.perf_counter, timeout=0.01)
     load.tally.answered(1)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await load.run()
     assert load.tally.missing == 1

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from tests.cli.stage import PATIENCE
+from tests.cli.stage import TIMEOUT
 
 from pixied_client import sync
 from pixied_server.cli import connection
@@ -23,7 +23,7 @@ class Stuck:
     def close(self) -> None:
         """Wait."""
         self.steps.append("asked")
-        self.free.wait(PATIENCE)
+        self.free.wait(TIMEOUT)
         self.steps.append("closed")
 
 

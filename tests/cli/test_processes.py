@@ -15,7 +15,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import pytest
-from tests.cli.stage import PATIENCE, Server, Start, clean_environment, poll
+from tests.cli.stage import TIMEOUT, Server, Start, clean_environment, poll
 
 from pixied_client import Message, sync
 from pixied_server.cli.exits import ExitCode
@@ -32,12 +32,12 @@ async def launch(*arguments: str, stdin: int = PIPE, stdout: int = PIPE, stderr:
 async def line_of(stream: asyncio.StreamReader | None) -> str:
     """The next line of a process's output."""
     assert stream is not None
-    return (await asyncio.wait_for(stream.readline(), PATIENCE)).decode()
+    return (await asyncio.wait_for(stream.readline(), TIMEOUT)).decode()
 
 
 async def ended(process: Process) -> tuple[int, str, str]:
     """The exit code and the rest of both outputs."""
-    stdout, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
+    stdout, stderr = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode is not None
     return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
 
@@ -147,7 +147,7 @@ async def test_lines_are_published_as_they_come(server: Server, backend: sync.Ba
     for number in range(3):
         process.stdin.write(b'{"channel": "/slow", "data": %d}\n' % number)
         await process.stdin.drain()
-        taken = await asyncio.to_thread(backend.dequeue_for, client_id, wait=PATIENCE)
+        taken = await asyncio.to_thread(backend.dequeue_for, client_id, wait=TIMEOUT)
         assert [message.value for message in taken.messages] == [number]
     process.stdin.close()
     assert await ended(process) == (0, "published 3 messages of 3 lines; they matched 3 subscriptions\n", "")
@@ -187,7 +187,7 @@ async def test_a_stream_s_frames_are_sent_as_they_come(server: Server) -> None:
     assert process.stderr is not None
     refusal = await line_of(process.stderr)
     assert refusal.startswith("pixied: ")
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == ExitCode.REFUSED
+    assert await asyncio.wait_for(process.wait(), TIMEOUT) == ExitCode.REFUSED
 
 
 async def test_a_pipe_that_closes_ends_a_command_quietly(server: Server) -> None:
@@ -222,8 +222,8 @@ async def on_terminal(*arguments: str, stdin: int = asyncio.subprocess.DEVNULL) 
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     process = await launch(*arguments, stdin=stdin, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    text = await asyncio.wait_for(asyncio.to_thread(_all_of, ours), PATIENCE)
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == ExitCode.OK
+    text = await asyncio.wait_for(asyncio.to_thread(_all_of, ours), TIMEOUT)
+    assert await asyncio.wait_for(process.wait(), TIMEOUT) == ExitCode.OK
     return text
 
 

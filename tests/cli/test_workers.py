@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.cli.stage import PATIENCE, clean_environment, poll
+from tests.cli.stage import TIMEOUT, clean_environment, poll
 
 from pixied.v1 import admin_service_pb2 as wire
 from pixied_client import Message, sync
@@ -47,7 +47,7 @@ class Workers:
 
     def wait(self) -> int:
         """The exit code, once it has ended."""
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def workers(folder: Path, *flags: str) -> Iterator[Workers]:
         yield started
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def _started_at(address: str) -> int:
             wire.GetInfoRequest.SerializeToString,
             wire.GetInfoResponse.FromString,
         )
-        return ask(wire.GetInfoRequest(), timeout=PATIENCE).started_at.ToNanoseconds()
+        return ask(wire.GetInfoRequest(), timeout=TIMEOUT).started_at.ToNanoseconds()
 
 
 def _is_gone(process_id: int) -> bool:

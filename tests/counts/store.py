@@ -25,7 +25,7 @@ __all__ = ["commands_of_a_client", "commands_of_a_publish", "commands_of_pings"]
 CHANNEL = "/commands/of/publish"
 PROCESSES = 2
 _AT_ONCE = 500
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _names = count(1)
 
 
@@ -65,7 +65,7 @@ async def commands_of_a_publish(
         before = _statistics(server)
         await _publish(benches[0], [f"{number}" for number in range(publishes)], keyed=keyed, at_once=at_once)
         counted = _statistics(server) - before
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             await _check(benches[0], ids, links, publishes + 1)
     return {command: calls / publishes for command, calls in sorted(counted.items())}
 

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable
 from itertools import repeat
 
-__all__ = ["PATIENCE", "until"]
+__all__ = ["TIMEOUT", "until"]
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which a test gives up waiting."""
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for pause in repeat(0.01):
             if condition():
                 return

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 from tests.distributed.gate import gate, refusing, watching
-from tests.distributed.outage import PATIENCE, until
+from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair, opened
 from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import single
@@ -17,7 +17,7 @@ from pixied_server.errors import EngineUnavailable, Reason
 async def restored(pair: Pair) -> None:
     """Wait until the store answers both sites, and both receive again."""
     for site in (pair.here, pair.there):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             for _ in count():
                 if await reason_of(site.engine.holdings()) is None:
                     break
@@ -186,7 +186,7 @@ async def test_a_message_that_comes_while_a_partition_is_read_is_not_taken_for_r
             # For what must not happen: who was attached too early would have read, and be live, by then.
             await asyncio.sleep(0.05)
             pair.store.resume()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await attaching
                 front.send(await taking)
             front.receive()
@@ -226,7 +226,7 @@ async def test_a_barrier_is_not_waited_for_for_ever(pair: Pair) -> None:
     refused = await asyncio.gather(*wait, return_exceptions=True)
     assert [isinstance(one, EngineUnavailable) for one in refused] == [True, True]
     pair.store.resume()
-    subscriber.barriers.timeout = PATIENCE
+    subscriber.barriers.timeout = TIMEOUT
     gives_up, *wait = [asyncio.create_task(subscriber.barrier((0, 1))) for _ in range(3)]
     await asyncio.sleep(0)
     gives_up.cancel()
@@ -292,9 +292,9 @@ async def until_away(site: Site) -> None:
 
 async def test_a_connection_that_breaks_before_it_is_confirmed_is_replaced_at_once(pair: Pair) -> None:
     """Nobody waits for the confirmation that can't come any more."""
-    pair.here.engine.subscriber.barriers.timeout = 10 * PATIENCE  # type: ignore[attr-defined]
+    pair.here.engine.subscriber.barriers.timeout = 10 * TIMEOUT  # type: ignore[attr-defined]
     pair.store.cut()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         # Nothing notifies of a moment that passes.
         while not pair.store.unconfirmed:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -320,7 +320,7 @@ async def test_a_log_is_followed_though_its_channel_was_late(pair: Pair, late: s
     barriers.timeout = 0.1
     with watching(pair.here, "barrier") as asked:
         await pair.here.subscribe("ann", "/a")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             # Nothing notifies of a moment that passes.
             while not (asked if late == "barrier" else pair.store.unconfirmed):  # noqa: ASYNC110
                 await asyncio.sleep(0)
@@ -330,10 +330,10 @@ async def test_a_log_is_followed_though_its_channel_was_late(pair: Pair, late: s
             await until(lambda: len(asked) >= 3)
         else:
             await asyncio.sleep(0.3)  # three timeouts
-    barriers.timeout = PATIENCE
+    barriers.timeout = TIMEOUT
     pair.store.resume()
     await pair.there.publish("/a", "1")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await pair.read(front)
     # What is not announced from then on is read.
     pair.store.silence()
@@ -362,7 +362,7 @@ async def test_what_comes_before_a_late_subscription_is_not_lost(pair: Pair) -> 
         front.receive()
     await until(lambda: not pair.store.unconfirmed)
     await pair.there.publish("/a", "2")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await pair.read(front)
     assert front.texts("ann") == ["1", "2"]
     assert not front.lost

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.distributed.gate import gate, watching
-from tests.distributed.outage import PATIENCE, until
+from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
 from tests.engine.site import page, reason_of, texts
@@ -258,7 +258,7 @@ async def test_keys_of_a_publish_that_was_given_up_are_free(pair: Pair) -> None:
     """Its caller has gone while they were being reserved: they stand for nothing."""
     with gate(pair.here, "reserve_key") as reserved:
         publishing = asyncio.create_task(pair.here.engine.publish(_batch("1")))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await reserved.reached.wait()
         await _cancelled(publishing)
     await pair.settle()
@@ -271,7 +271,7 @@ async def test_keys_of_a_publish_that_was_given_up_in_its_queue_are_free(pair: P
     assert isinstance(engine, RedisEngine)
     with gate(pair.here, "reserve_key", most=1) as reserved, watching(pair.here, "reserve_key") as asked:
         first = asyncio.create_task(engine.publish([Message("/a", b"0", key=key) for key in ("earlier", "still")]))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await reserved.reached.wait()
         publishing = asyncio.create_task(engine.publish(_batch("1")))
         await until(lambda: len(asked) == 3 and not engine.busy)

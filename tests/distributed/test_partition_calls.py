@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.distributed.outage import PATIENCE, until
+from tests.distributed.outage import TIMEOUT, until
 from tests.engine.benches import Limits, open_redis
 from tests.engine.site import Site, reason_of
 from tests.support.redis_servers import Server, eventually, single
@@ -87,7 +87,7 @@ async def test_what_replicas_were_demanded_for_is_answered_with_them(server: Ser
             replica("REPLICAOF", "127.0.0.1", server.port)
             eventually(lambda: server("WAIT", 1, 100) == 1, "replica")
             await until(lambda: not site.engine.trouble)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while await reason_of(site.create("ann")):  # noqa: ASYNC110 - the first may still be too late
                     await asyncio.sleep(0.01)
             await site.subscribe("ann", "/a")
@@ -106,7 +106,7 @@ async def test_what_replicas_were_demanded_for_is_answered_with_them(server: Ser
             assert server.info("commandstats")["cmdstat_wait"]["calls"] - before < 10
             running.cancel()
             await asyncio.wait([running])
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await site.bench.settle()
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import count, repeat
 
 import pytest
-from tests.distributed.outage import PATIENCE, until
+from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import opened as pair_opened
 from tests.engine.benches import Limits, open_redis
 from tests.engine.site import Site, reason_of, texts
@@ -96,7 +96,7 @@ async def test_what_was_lost_is_found_out_though_others_go_on_at_once(trio: Trio
             await pair.here.queue_for("ann", "lost")
             master.kill()
         await asyncio.to_thread(trio.await_failover, master)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             for pause in repeat(0.01):
                 if await reason_of(pair.there.publish("/a", "2")) is None:
                     break

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 import pytest
 from tests.distributed.gate import gate, late_barriers, refusing
-from tests.distributed.outage import PATIENCE, until
+from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
@@ -28,7 +28,7 @@ async def _ann(pair: Pair) -> None:
 
 
 async def _soon(operation: Awaitable[object]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await operation
 
 
@@ -154,7 +154,7 @@ async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair
     """It does not say that the store is away, and does not wait for a timeout."""
     await _ann(pair)
     first, last = pair.here.front_end("first"), pair.here.front_end("last")
-    pair.here.engine.subscriber.barriers.timeout = 2 * PATIENCE  # type: ignore[attr-defined]
+    pair.here.engine.subscriber.barriers.timeout = 2 * TIMEOUT  # type: ignore[attr-defined]
     pair.store.silence()
     attaching = asyncio.create_task(pair.here.attach("ann", first))
     await until(lambda: pair.store.unconfirmed)
@@ -371,7 +371,7 @@ async def test_a_further_subscription_brings_no_second_copy(pair: Pair, by: str)
 
 async def _arrives(front: FrontEnd, text: str) -> None:
     """Wait until a message has come, without waiting for all else that is under way."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while text not in front.texts("ann"):
             front.send(await front.link.take())
             front.receive()

@@ -46,7 +46,7 @@ class Plan:
         patterns: client i subscribes to pattern i modulo their number. Every message must match all of them.
         rate: messages a second, of all publishers together.
         engine: pixied's, one of `ENGINES`.
-        patience: so many seconds without any progress are a failure.
+        timeout: so many seconds without any progress are a failure.
     """
 
     messages: Sequence[tuple[str, object]]
@@ -54,7 +54,7 @@ class Plan:
     patterns: Sequence[str]
     rate: float = 200.0
     engine: str = "memory"
-    patience: float = 60.0
+    timeout: float = 60.0
 
 
 @dataclass
@@ -295,10 +295,10 @@ class _Play:
         """Wait for the next event of any client."""
         self._moved.clear()
         try:
-            await asyncio.wait_for(self._moved.wait(), self._plan.patience)
+            await asyncio.wait_for(self._moved.wait(), self._plan.timeout)
         except TimeoutError:
             raise RuntimeError(
-                f"nothing moved for {self._plan.patience:g} s: {len(self._outcome.sent)} sent, "
+                f"nothing moved for {self._plan.timeout:g} s: {len(self._outcome.sent)} sent, "
                 f"{self._outcome.delivered} delivered, {self._outcome.lost} missing"
             ) from None
 

@@ -40,7 +40,7 @@ def release_of(client_id: str) -> str:
 
 
 # Seconds after which a test gives up waiting.
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 
 
 class _Gate:
@@ -158,7 +158,7 @@ class SlowBench:
         gate = self.engine.gates[what] = _Gate()
         doing = asyncio.ensure_future(asked)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 await gate.reached.wait()
             yield doing
             await self.settle()
@@ -166,5 +166,5 @@ class SlowBench:
         finally:
             del self.engine.gates[what]
             gate.open.set()
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 await doing

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from tests.support.caller import PATIENCE, message, within
+from tests.support.caller import TIMEOUT, message, within
 from tests.support.link import RawLink, hello
 from tests.support.site import Site, serving
 
@@ -202,7 +202,7 @@ async def _connected(address: str) -> AsyncIterator[Http2]:
 
 
 async def _kinds_after(address: str, pings: int, *, apart: float = 0.0) -> list[tuple[int, bytes]]:
-    async with _connected(address) as connection, asyncio.timeout(PATIENCE):
+    async with _connected(address) as connection, asyncio.timeout(TIMEOUT):
         answers = []
         for _ in range(pings):
             answers.append(await connection.after_ping())
@@ -252,4 +252,4 @@ async def test_a_client_that_is_dead_is_given_up() -> None:
 
     async with _bare(shortened) as address, _connected(address) as connection:
         with pytest.raises(asyncio.IncompleteReadError):
-            await asyncio.wait_for(read_to_the_end(connection), PATIENCE)  # gRPC's own limit is a minute
+            await asyncio.wait_for(read_to_the_end(connection), TIMEOUT)  # gRPC's own limit is a minute

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 from pixied.v1 import attach_pb2, pipeline_pb2
 from pixied_client import Backoff, FrontEnd
@@ -99,6 +99,6 @@ async def server_of(attach: Handler, pipeline: Handler = sound_pipeline) -> Asyn
 @asynccontextmanager
 async def front_end_of(attach: Handler, pipeline: Handler = sound_pipeline, **options: Any) -> AsyncIterator[FrontEnd]:
     """A front-end of a server with these streams."""
-    options = {"backoff": QUICK, "timeout": PATIENCE, **options}
+    options = {"backoff": QUICK, "timeout": TIMEOUT, **options}
     async with server_of(attach, pipeline) as address, FrontEnd(address, "test", **options) as front_end:
         yield front_end

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds after which a test gives up waiting; far more than any step takes on a loaded machine."""
 PIXIED = ("-m", "pixied_server")
 """What Python runs as the command `pixied`."""
@@ -53,7 +53,7 @@ class Server:
             self._process = subprocess.Popen(
                 [*self._command, *flags], stdout=log, stderr=log, env=environment, cwd=self._folder
             )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self._takes_connections():
             assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, "the server did not start in time"
@@ -67,7 +67,7 @@ class Server:
         """End it without a word, as a power cut would."""
         if self._process:
             self._process.kill()
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
             self._process = None
 
     def freeze(self) -> None:
@@ -90,7 +90,7 @@ class Server:
     def exit_code(self) -> int:
         """Wait until it has ended by itself."""
         assert self._process
-        code = self._process.wait(PATIENCE)
+        code = self._process.wait(TIMEOUT)
         self._process = None
         return code
 

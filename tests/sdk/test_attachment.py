@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 from pixied_client import Attachment, Delivery, Detached, DetachReason, Gap, Message
 from pixied_client.attachment import Standing
@@ -81,7 +81,7 @@ async def test_iteration_deals_with_one_after_the_other(host: AttachmentHost, an
     await asyncio.sleep(0)
     assert (waiting.done(), host.released) == (False, [1, 2])
     come(ann, delivery(3))
-    assert await asyncio.wait_for(waiting, PATIENCE) == delivery(3)
+    assert await asyncio.wait_for(waiting, TIMEOUT) == delivery(3)
 
 
 async def test_the_last_item_says_why_it_is_over(host: AttachmentHost, ann: Attachment) -> None:
@@ -100,7 +100,7 @@ async def test_who_waits_learns_that_it_is_over(ann: Attachment) -> None:
     waiting = [asyncio.ensure_future(anext(ann)), asyncio.ensure_future(ann.take())]
     await asyncio.sleep(0)
     ann.end(GONE)
-    assert await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE) == [GONE, GONE]
+    assert await asyncio.wait_for(asyncio.gather(*waiting), TIMEOUT) == [GONE, GONE]
 
 
 async def test_all_that_is_at_hand_is_taken_at_once(host: AttachmentHost, ann: Attachment) -> None:
@@ -112,7 +112,7 @@ async def test_all_that_is_at_hand_is_taken_at_once(host: AttachmentHost, ann: A
     await asyncio.sleep(0)
     assert (waiting.done(), host.released) == (False, [1, 2])
     come(ann, delivery(3))
-    assert numbers_of(await asyncio.wait_for(waiting, PATIENCE)) == [3]
+    assert numbers_of(await asyncio.wait_for(waiting, TIMEOUT)) == [3]
     assert numbers_of(ann.at_hand()) == []
     assert host.released == [1, 2, 3]
 
@@ -134,9 +134,9 @@ async def test_a_nudge_ends_a_wait_once(ann: Attachment) -> None:
     waiting = asyncio.ensure_future(ann.take())
     await asyncio.sleep(0)
     ann.nudge()
-    assert await asyncio.wait_for(waiting, PATIENCE) == []
+    assert await asyncio.wait_for(waiting, TIMEOUT) == []
     ann.nudge()
-    assert await asyncio.wait_for(ann.take(), PATIENCE) == []
+    assert await asyncio.wait_for(ann.take(), TIMEOUT) == []
     waiting = asyncio.ensure_future(ann.take())
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -161,7 +161,7 @@ async def test_who_leaves_the_context_detaches(host: AttachmentHost, ann: Attach
     await asyncio.sleep(0)
     assert (host.given_up, leaving.done()) == ([ann], False)
     ann.end(GONE)
-    await asyncio.wait_for(leaving, PATIENCE)
+    await asyncio.wait_for(leaving, TIMEOUT)
 
 
 async def test_gaps_come_with_the_next_delivery(ann: Attachment) -> None:

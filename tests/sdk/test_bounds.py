@@ -22,7 +22,7 @@ from tests.sdk.made_up import (
     silent,
     welcome,
 )
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 from tests.sdk.test_errors import status_of
 from tests.sdk.test_front_end import until
 
@@ -98,7 +98,7 @@ async def test_who_is_cancelled_while_it_waits_for_room_is_cancelled() -> None:
         with pytest.raises(asyncio.CancelledError):
             await calls[1]
         counter.answer(2)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert await asyncio.gather(calls[0], calls[2]) == [[], []]
         assert counter.received == ["a", "c"]
 
@@ -115,7 +115,7 @@ async def test_who_is_cancelled_when_it_has_just_got_room_leaves_it_to_the_next(
         await asyncio.sleep(0)
         cancelled = asyncio.create_task(front_end.subscribed_to("b"))
         following = asyncio.create_task(front_end.subscribed_to("c"))
-        async with asyncio.timeout(PATIENCE / 3):
+        async with asyncio.timeout(TIMEOUT / 3):
             await asking
             with pytest.raises(asyncio.CancelledError):
                 await cancelled
@@ -126,7 +126,7 @@ async def test_operations_that_wait_for_room_fail_in_time() -> None:
     """Though those before them, which take the room, are never answered."""
     async with front_end_of(link(), silent, max_pending=2, timeout=0.3) as front_end:
         await until(lambda: front_end.connected)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             outcomes = await asyncio.gather(*(front_end.subscribed_to("a") for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 5
 
@@ -140,7 +140,7 @@ async def test_each_operation_fails_in_its_own_time() -> None:
         second = asyncio.create_task(front_end.subscribed_to("bob"))
         for call in (first, second):
             with pytest.raises(DeadlineExceeded):
-                await asyncio.wait_for(call, PATIENCE)
+                await asyncio.wait_for(call, TIMEOUT)
 
 
 async def test_frames_of_the_pipeline_have_about_a_megabyte() -> None:
@@ -155,7 +155,7 @@ async def test_frames_of_the_pipeline_have_about_a_megabyte() -> None:
     async with front_end_of(link(), pipeline) as front_end:
         parts = [300_000] * 7 + [2_000_000] + [300_000]
         calls = [front_end.subscribed_to("x" * part) for part in parts]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await asyncio.gather(*calls)
     assert [round(size, -5) for size in sizes] == [900_000, 900_000, 300_000, 2_000_000, 300_000]
 
@@ -180,7 +180,7 @@ async def test_frames_have_as_many_commands_as_the_server_takes(allowed: int, la
 
     count = largest + largest // 2
     async with front_end_of(attach, pipeline) as front_end:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await asyncio.gather(*(front_end.attach(f"client {number}") for number in range(count)))
             await asyncio.gather(*(front_end.subscribed_to("ann") for _ in range(count)))
     assert max(commands) == largest
@@ -306,7 +306,7 @@ class Pauses:
     async def first(self, attach: Handler, pipeline: Handler, **options: Any) -> list[float]:
         """The first pauses of a front-end of these streams."""
         async with front_end_of(attach, pipeline, sleep=self.sleep, chance=lambda: SPREAD, **options):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self.enough.wait()
         return self.noted
 
@@ -351,7 +351,7 @@ async def closing_pipeline(requests: Frames, _: Any) -> Frames:
 async def test_a_planned_stop_is_left_alone_as_long_as_it_asks(attach: Handler, pipeline: Handler) -> None:
     """Both streams end at once from this side, and come back after the time that the server named, without jitter."""
     (pause,) = await Pauses(1).first(attach, pipeline, backoff=Backoff(first=1.0, longest=8.0))
-    assert 20.0 - PATIENCE / 3 < pause <= 20.0
+    assert 20.0 - TIMEOUT / 3 < pause <= 20.0
 
 
 async def test_a_planned_stop_is_obeyed_though_it_comes_while_a_frame_is_written() -> None:
@@ -375,7 +375,7 @@ async def test_a_planned_stop_is_obeyed_though_it_comes_while_a_frame_is_written
     async with front_end_of(link(attach=attached), pipeline, sleep=Pauses(1).sleep) as front_end:
         # Each is a frame, and all are more than the transport takes for a server that does not read.
         calls = [asyncio.create_task(front_end.subscribed_to("x" * 1_000_000)) for _ in range(12)]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await said.wait()
             await settled(front_end)
             read_on.set()
@@ -505,7 +505,7 @@ async def test_leaving_waits_for_what_is_under_way() -> None:
     under_way = asyncio.Event()
     async with front_end_of(link(), pipeline) as front_end:
         call = asyncio.create_task(front_end.subscribed_to("ann"))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await under_way.wait()
     assert await call == []
 
@@ -522,7 +522,7 @@ async def test_leaving_takes_a_second_at_most() -> None:
     async with front_end_of(endless, silent) as front_end:
         await until(lambda: front_end.connected)
         began = loop.time()
-    assert loop.time() - began < PATIENCE / 3
+    assert loop.time() - began < TIMEOUT / 3
 
 
 # Confirmation
@@ -548,7 +548,7 @@ class Courier:
 
     async def next_command(self) -> str:
         """The next command that is no attach, with its number."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.commands.get()
 
     async def attach(self, requests: Frames, _: Any) -> Frames:
@@ -599,7 +599,7 @@ async def test_a_callback_confirms_when_it_has_returned() -> None:
     async with front_end_of(courier.attach, on_batch=take) as front_end:
         handle = (await front_end.attach("ann")).handle
         courier.say(delivery(1, handle))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await begun.wait()
         await confirmed_only_when(courier, go_on.set)
 
@@ -610,7 +610,7 @@ async def test_an_iterator_confirms_when_the_next_item_is_asked_for() -> None:
     async with front_end_of(courier.attach) as front_end:
         attachment = await front_end.attach("ann")
         courier.say(delivery(1, attachment.handle))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await anext(attachment)
         await confirmed_only_when(courier, attachment.done)
 
@@ -621,7 +621,7 @@ async def test_a_delivery_to_several_is_confirmed_when_all_have_dealt_with_it() 
     async with front_end_of(courier.attach) as front_end:
         quick, slow = await front_end.attach("ann"), await front_end.attach("bob")
         courier.say(delivery(1, quick.handle, slow.handle))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await anext(quick)
             await anext(slow)
         quick.done()
@@ -642,7 +642,7 @@ async def test_what_a_delivery_says() -> None:
             assert attachment.handle == 0
             courier.say(Event(delivery=attach_pb2.Delivery(number=1, batches=[said])))
             if on_batch is None:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     assert await anext(attachment) == Delivery(messages, redelivered=True, number=1, cursor=9)
             else:
                 await until(lambda: taken != [])
@@ -667,7 +667,7 @@ async def test_nothing_is_confirmed_twice() -> None:
     async with front_end_of(courier.attach) as front_end:
         attachment = await front_end.attach("ann")
         courier.say(delivery(1, attachment.handle))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await anext(attachment)
         attachment.done()
         await attachment.detach()
@@ -683,7 +683,7 @@ async def test_a_delivery_wakes_all_who_get_it() -> None:
         waiting = [asyncio.ensure_future(anext(attachment)) for attachment in attachments]
         await asyncio.sleep(0)
         courier.say(delivery(1, *(attachment.handle for attachment in attachments)))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             deliveries = await asyncio.gather(*waiting)
     assert {one.number for one in deliveries if isinstance(one, Delivery)} == {1}
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.sdk.servers import PATIENCE, Server
+from tests.sdk.servers import TIMEOUT, Server
 from tests.sdk.test_front_end import subscriber, until
 
 from pixied_client import Attachment, Batch, Detached, FrontEnd, Message
@@ -63,7 +63,7 @@ async def test_failing_callback_while_detaching(server: Server, room: str) -> No
                 await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(PATIENCE) as limit:
+        async with asyncio.timeout(TIMEOUT) as limit:
             await run()
     assert not limit.expired()
     assert caught.group_contains(ZeroDivisionError)

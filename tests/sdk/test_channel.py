@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import pytest
-from tests.sdk.servers import PATIENCE, running_server
+from tests.sdk.servers import TIMEOUT, running_server
 from tests.sdk.test_front_end import until
 
 from pixied_client import Backend, Delivery, FrontEnd, Message, channel, sync
@@ -99,7 +99,7 @@ Connect = Callable[[str, AsyncExitStack], Awaitable[None]]
 async def open_async(address: str, stack: AsyncExitStack) -> None:
     """Connect as the asynchronous faces do."""
     opened = await stack.enter_async_context(channel.open_async_channel(address))
-    await asyncio.wait_for(opened.channel_ready(), PATIENCE)
+    await asyncio.wait_for(opened.channel_ready(), TIMEOUT)
 
 
 async def open_sync(address: str, stack: AsyncExitStack) -> None:
@@ -110,7 +110,7 @@ async def open_sync(address: str, stack: AsyncExitStack) -> None:
     future = grpc.channel_ready_future(opened)
     stack.callback(future.cancel)
     future.add_done_callback(lambda _: loop.call_soon_threadsafe(ready.set))
-    await asyncio.wait_for(ready.wait(), PATIENCE)
+    await asyncio.wait_for(ready.wait(), TIMEOUT)
 
 
 FACES = pytest.mark.parametrize("connect", [open_async, open_sync])
@@ -136,7 +136,7 @@ async def test_a_dead_connection_is_given_up(connect: Connect, monkeypatch: pyte
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(listening(peer.serve))
         await connect(address, stack)
-        async with asyncio.timeout(PATIENCE):  # gRPC's own limit is a minute
+        async with asyncio.timeout(TIMEOUT):  # gRPC's own limit is a minute
             await peer.ended.wait()
 
 
@@ -210,7 +210,7 @@ async def test_messages_of_many_megabytes_come() -> None:
             assert received.messages[0].data == message.data
             async with backend.deliver(client_id, explicit=True) as stream:
                 assert (await anext(stream)).messages[0].data == message.data
-            async with asyncio.timeout(PATIENCE), await front_end.attach(client_id) as attachment:
+            async with asyncio.timeout(TIMEOUT), await front_end.attach(client_id) as attachment:
                 delivery = await anext(attachment)
                 assert isinstance(delivery, Delivery)
                 assert delivery.messages[0].data == message.data

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.sdk.servers import PATIENCE, Server, proxied
+from tests.sdk.servers import TIMEOUT, Server, proxied
 from tests.sdk.test_front_end import subscriber, until
 
 from pixied_client import Attachment, Backoff, Batch, Delivery, FieldInvalid, FrontEnd, Message
@@ -13,7 +13,7 @@ QUICK = Backoff(first=0.02, longest=0.1)
 
 async def next_messages(attachment: Attachment) -> Delivery:
     """Wait for messages."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         item = await anext(attachment)
     assert isinstance(item, Delivery)
     return item

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tests.sdk.servers import PATIENCE, Server, running_server
+from tests.sdk.servers import TIMEOUT, Server, running_server
 
 from pixied_client import (
     Attachment,
@@ -30,7 +30,7 @@ async def front_end(server: Server) -> AsyncIterator[FrontEnd]:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds that nothing announces."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not holds():  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.01)
 
@@ -45,7 +45,7 @@ async def subscriber(front_end: FrontEnd, channel: str) -> Attachment:
 async def values(attachment: Attachment, count: int) -> list[object]:
     """The values of so many messages."""
     taken: list[object] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(taken) < count:
             item = await anext(attachment)
             assert isinstance(item, Delivery)
@@ -197,7 +197,7 @@ async def test_expiry(front_end: FrontEnd) -> None:
     """An attached client lives as long as its link, unless it was attached as one that expires."""
     lasting = await front_end.attach((await front_end.create_client(1.0)).client_id)
     expiring = await front_end.attach((await front_end.create_client(1.0)).client_id, expires=True)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert (await anext(expiring)).reason is DetachReason.EXPIRED  # type: ignore[union-attr]
     assert (await front_end.get_client(lasting.client_id)).expires_at is None
 
@@ -300,7 +300,7 @@ async def test_failing_callback(server: Server, room: str) -> None:
         async with FrontEnd(server.address, "failing", on_batch=fail) as front_end:
             await subscriber(front_end, room)
             await front_end.publish_one(Message.of(room, 1))
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(TIMEOUT)
 
     with pytest.raises(ExceptionGroup) as caught:
         await run()

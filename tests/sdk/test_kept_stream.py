@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.sdk.made_up import QUICK, Frames, Handler, answer_of, attached, front_end_of, link, sound_pipeline, welcome
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 from tests.sdk.test_bounds import closing_link
 from tests.sdk.test_front_end import until
 
@@ -47,7 +47,7 @@ class _Standing(KeptStream):
     kind = "standing"
 
     def __init__(self) -> None:
-        super().__init__(Connection("nowhere", PATIENCE))
+        super().__init__(Connection("nowhere", TIMEOUT))
         self.up = True
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ async def test_what_was_under_way_says_how_its_stream_ended() -> None:
     async with front_end_of(link(), _ends_at_once, sleep=_waits_for_ever) as front_end:
         text = "ended the pipeline; the outcome of create_client is unknown$"
         with pytest.raises(Unavailable, match=text):
-            await asyncio.wait_for(front_end.create_client(), PATIENCE)
+            await asyncio.wait_for(front_end.create_client(), TIMEOUT)
 
 
 async def _ended_link(requests: Frames, _: Any) -> Frames:
@@ -115,7 +115,7 @@ async def test_why_a_link_is_gone_is_logged(caplog: pytest.LogCaptureFixture, at
         await _waits_for_ever(seconds)
 
     async with front_end_of(attach, sleep=sleep):
-        await asyncio.wait_for(pausing.wait(), PATIENCE)
+        await asyncio.wait_for(pausing.wait(), TIMEOUT)
     (text,) = [record.getMessage() for record in caplog.records if "no link" in record.getMessage()]
     assert text.endswith(why)
 
@@ -159,7 +159,7 @@ async def test_a_stream_that_stood_and_broke_is_logged_each_time(caplog: pytest.
 
     async with front_end_of(link(), pipeline) as front_end:
         for _ in range(4):
-            await asyncio.wait_for(front_end.subscribed_to("ann"), PATIENCE)
+            await asyncio.wait_for(front_end.subscribed_to("ann"), TIMEOUT)
             await asyncio.sleep(0)
     texts = [record.getMessage() for record in caplog.records if "no pipeline" in record.getMessage()]
     assert len(texts) == 3

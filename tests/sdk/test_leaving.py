@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.sdk.made_up import Frames, front_end_of, link, server_of, silent, sound_pipeline
-from tests.sdk.servers import PATIENCE, Server
+from tests.sdk.servers import TIMEOUT, Server
 from tests.sdk.test_front_end import until
 
 from pixied_client import Backend, FrontEnd, Message, PixiedError, Unavailable, sync
@@ -60,7 +60,7 @@ async def test_attach_while_closing() -> None:
         await asyncio.sleep(0)
     for late in (attaching, front_end.attach("bob")):
         with pytest.raises(Unavailable, match="closed"):
-            async with asyncio.timeout(PATIENCE / 3):
+            async with asyncio.timeout(TIMEOUT / 3):
                 await late
 
 
@@ -109,7 +109,7 @@ async def test_defect_is_seen(server: Server) -> None:
 
     async with grpc.aio.insecure_channel(server.address) as channel:
         with pytest.raises(ExceptionGroup) as caught:
-            async with asyncio.timeout(PATIENCE) as limit:
+            async with asyncio.timeout(TIMEOUT) as limit:
                 await run(DefectiveChannel(channel))
     assert not limit.expired()
     assert caught.group_contains(ZeroDivisionError)
@@ -159,7 +159,7 @@ def test_blocking_call_of_a_closed_backend(server: Server) -> None:
         while other.get_client(client_id).front_end != "DequeueFor":
             pass
     backend.close()
-    poller.join(PATIENCE)
+    poller.join(TIMEOUT)
     assert len(failures) == 1
     with pytest.raises(Unavailable, match=f"{server.address} was closed here"):
         backend.get_client(client_id)
@@ -227,7 +227,7 @@ print("done")
 def test_quiet_exit(server: Server, program: str) -> None:
     """A program ends in silence, without a word of closed loops or destroyed tasks."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", program.replace("ADDRESS", repr(server.address))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
@@ -253,7 +253,7 @@ asyncio.run(main())
             assert process.stdout
             assert process.stdout.readline() == "attached\n"
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=PATIENCE)
+            _, errors = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
     assert process.returncode == -signal.SIGINT
@@ -280,9 +280,7 @@ os.waitpid(child, 0)
 backend.create_client()
 print("the parent works on")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0
     assert "does not survive a fork" in done.stdout
     assert done.stdout.endswith("the parent works on\n")
@@ -304,5 +302,5 @@ def test_shared_by_threads(server: Server, room: str) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     assert answers == {number: [[number, n] for n in range(20)] for number in range(8)}

@@ -9,7 +9,7 @@ import grpc
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sdk.made_up import Event, Frames, attached, detached, front_end_of, welcome
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
@@ -206,7 +206,7 @@ class EagerChannel:
     def __init__(self) -> None:
         self.attach = EagerStream(lambda: self.front_end.connected)
         self.pipeline = EagerStream(lambda: True)
-        self.front_end = FrontEnd("nowhere", timeout=PATIENCE, channel=cast("grpc.aio.Channel", self))
+        self.front_end = FrontEnd("nowhere", timeout=TIMEOUT, channel=cast("grpc.aio.Channel", self))
 
     def stream_stream(self, path: str, **_: Any) -> Callable[[], EagerStream]:
         """Open a stream."""
@@ -218,7 +218,7 @@ async def test_a_welcome_before_the_hello_is_written() -> None:
     channel = EagerChannel()
     async with channel.front_end as front_end:
         attaching = asyncio.create_task(front_end.attach("ann"))
-        async with asyncio.timeout(PATIENCE / 3):
+        async with asyncio.timeout(TIMEOUT / 3):
             assert await channel.attach.written.get() == ["hello"]
             assert await channel.attach.written.get() == ["attach"]
         attaching.cancel()

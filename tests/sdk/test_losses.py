@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.sdk.made_up import Event, Frames, attached, detached, front_end_of, welcome
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2
@@ -39,7 +39,7 @@ class Teller:
 
     async def next_command(self) -> str | None:
         """The kind of the next command."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.received.get()
 
     def beat(self) -> None:
@@ -72,7 +72,7 @@ class Teller:
 
 async def next_delivery(attachment: Attachment) -> Delivery:
     """The next item, which has messages."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         item = await anext(attachment)
     assert isinstance(item, Delivery)
     return item
@@ -192,5 +192,5 @@ async def test_gone_with_its_loss() -> None:
     acks: asyncio.Queue[int] = asyncio.Queue()
     async with front_end_of(attach) as front_end:
         await front_end.attach("ann")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert await acks.get() == 1

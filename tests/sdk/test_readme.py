@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.sdk.servers import PATIENCE, running_server
+from tests.sdk.servers import TIMEOUT, running_server
 
 README = Path(__file__).parents[2] / "client_sdk" / "python" / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
@@ -24,7 +24,7 @@ def test_example(example: str, expected: list[str]) -> None:
     with running_server() as server:
         program = example.replace("127.0.0.1:50051", server.address)
         command = [sys.executable, "-W", "error", "-c", program]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for text in expected:
         assert text in done.stdout

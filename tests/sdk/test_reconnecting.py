@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.sdk.servers import PATIENCE, Proxy, Server, proxied, running_server
+from tests.sdk.servers import TIMEOUT, Proxy, Server, proxied, running_server
 from tests.sdk.test_front_end import subscriber, until, values
 
 from pixied_client import (
@@ -51,7 +51,7 @@ async def test_attached_again(proxy: Proxy, plain: Backend, room: str) -> None:
         for attachment in attachments:
             seen: list[tuple[object, bool]] = []
             while ("meanwhile", False) not in seen:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     item = await anext(attachment)
                 assert isinstance(item, Delivery)
                 seen += [(message.value, item.redelivered) for message in item.messages]
@@ -66,7 +66,7 @@ async def test_several_addresses(server: Server, room: str) -> None:
         until_gone = await stack.enter_async_context(AsyncExitStack())
         first = await until_gone.enter_async_context(Proxy(server.path))
         address = f"{first.address}, {second.address}"
-        front_end = await stack.enter_async_context(FrontEnd(address, "test", backoff=QUICK, timeout=PATIENCE))
+        front_end = await stack.enter_async_context(FrontEnd(address, "test", backoff=QUICK, timeout=TIMEOUT))
         attachment = await subscriber(front_end, room)
         assert (first.in_use, second.in_use) == (True, False)
         await until_gone.aclose()
@@ -116,7 +116,7 @@ async def test_operations_wait_and_keep_order(proxy: Proxy, plain: Backend, room
     """Operations called while there is no connection are done when there is one, in their order, each once."""
     client_id = (await plain.create_client()).client_id
     await plain.subscribe(client_id, room)
-    async with FrontEnd(proxy.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+    async with FrontEnd(proxy.address, "test", backoff=QUICK, timeout=TIMEOUT) as front_end:
         await front_end.generate_namespace()
         proxy.refuse(refusing=True)
         await proxy.cut()
@@ -132,7 +132,7 @@ async def test_cut_while_operations_are_under_way(proxy: Proxy, plain: Backend, 
     """Publishes that were under way when the connection was cut are done once, in order, though they are sent again."""
     client_id = (await plain.create_client()).client_id
     await plain.subscribe(client_id, room)
-    async with FrontEnd(proxy.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+    async with FrontEnd(proxy.address, "test", backoff=QUICK, timeout=TIMEOUT) as front_end:
         await front_end.generate_namespace()
         for start in range(0, 500, 100):
             publishing = [
@@ -147,12 +147,12 @@ async def test_cut_while_operations_are_under_way(proxy: Proxy, plain: Backend, 
 
 async def test_unsafe_operation_under_way(proxy: Proxy) -> None:
     """An operation that must not be done twice fails when the connection breaks: its outcome is unknown."""
-    async with FrontEnd(proxy.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+    async with FrontEnd(proxy.address, "test", backoff=QUICK, timeout=TIMEOUT) as front_end:
         await front_end.generate_namespace()
         proxy.freeze()
         creating = asyncio.create_task(front_end.create_client())
         reading = asyncio.create_task(front_end.subscribers_of("/nowhere"))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await proxy.holding.wait()
         await proxy.cut()
         proxy.thaw()
@@ -169,7 +169,7 @@ async def test_silent_server(proxy: Proxy) -> None:
         with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
             await front_end.generate_namespace(3)
         proxy.thaw()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 with contextlib.suppress(DeadlineExceeded, Unavailable):
                     assert len(await front_end.generate_namespace(4)) == 4
@@ -222,7 +222,7 @@ async def test_server_that_comes_late() -> None:
     """What can be repeated is tried until the server is there, if its deadline allows it."""
     with running_server() as server:
         server.kill()
-        async with Backend(server.address, timeout=PATIENCE) as backend:
+        async with Backend(server.address, timeout=TIMEOUT) as backend:
             publishing = asyncio.create_task(backend.publish_one(Message.of("/a", 1)))
             with pytest.raises(Unavailable):
                 await backend.create_client()  # by now the other has failed too, once at least
@@ -255,11 +255,11 @@ async def test_room_is_given_in_order(server: Server, plain: Backend, room: str)
 async def test_restarted_server(room: str) -> None:
     """A killed server that starts anew is found again; clients that it does not know are shown as refused."""
     with running_server() as server:
-        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=TIMEOUT) as front_end:
             lost = await subscriber(front_end, room)
             server.kill()
             server.start()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 item = await anext(lost)
             assert isinstance(item, Detached)
             assert item.reason is DetachReason.REFUSED
@@ -272,7 +272,7 @@ async def test_planned_stop(caplog: pytest.LogCaptureFixture, room: str) -> None
     """A server that stops as planned is left at once, and not before its answers; its successor is found."""
     caplog.set_level(logging.INFO, "pixied_client")
     with running_server() as server:
-        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=TIMEOUT) as front_end:
             await subscriber(front_end, room)
             creating = [asyncio.create_task(front_end.create_client()) for _ in range(100)]
             await asyncio.sleep(0)
@@ -347,7 +347,7 @@ async def test_smaller_frames_if_the_server_says_so() -> None:
 async def test_smaller_frames_after_a_restart() -> None:
     """A server that takes less after a restart gets no frame of the old size: its own limits are waited for."""
     with running_server() as server:
-        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=PATIENCE) as front_end:
+        async with FrontEnd(server.address, "test", backoff=QUICK, timeout=TIMEOUT) as front_end:
             await front_end.generate_namespace()
             server.kill()
             await until(lambda: not front_end.connected)

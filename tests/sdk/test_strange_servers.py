@@ -19,7 +19,7 @@ from tests.sdk.made_up import (
     sound_pipeline,
     welcome,
 )
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 from tests.sdk.test_errors import status_of
 from tests.sdk.test_front_end import until
 
@@ -187,13 +187,13 @@ async def test_room_of_the_overdue_is_given_to_who_waits(monkeypatch: pytest.Mon
         async for frame in link()(requests, context):
             yield frame
 
-    async with front_end_of(slow_link, timeout=PATIENCE, max_pending=2) as front_end:
+    async with front_end_of(slow_link, timeout=TIMEOUT, max_pending=2) as front_end:
         overdue = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(2)]
         await asyncio.sleep(0)
-        passed += PATIENCE / 2
+        passed += TIMEOUT / 2
         waiting = asyncio.create_task(front_end.subscribed_to("bob"))
         await asyncio.sleep(0)
-        passed += PATIENCE / 2
+        passed += TIMEOUT / 2
         outcomes = await asyncio.gather(*overdue, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
         go_on.set()
@@ -316,7 +316,7 @@ async def test_attach_without_answer() -> None:
     async with front_end_of(attach, timeout=0.2) as front_end:
         await until(lambda: front_end.connected)
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(front_end.attach("ann"), PATIENCE)
+            await asyncio.wait_for(front_end.attach("ann"), TIMEOUT)
         assert asked == [1]
         assert len(front_end.attachments) == 1
         go_on.set()
@@ -397,6 +397,6 @@ async def test_no_storm() -> None:
 
     backoff = Backoff(first=1.0, longest=8.0)
     async with front_end_of(dropped, silent, backoff=backoff, sleep=note, chance=lambda: 0.5):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await enough.wait()
     assert pauses == [1.0, 2.0, 4.0, 4.0, 4.0]

@@ -9,9 +9,9 @@ from tests.support.contract import RPCS, input_of, output_of, path_of
 
 from pixied.v1 import message_pb2
 
-__all__ = ["PATIENCE", "Caller", "message", "until", "within"]
+__all__ = ["TIMEOUT", "Caller", "message", "until", "within"]
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds after which a test gives up waiting; far more than any step takes on a loaded machine."""
 
 
@@ -20,7 +20,7 @@ def message(channel: str, data: str = "1", **more: Any) -> message_pb2.Message:
     return message_pb2.Message(channel=channel, data=data, **more)
 
 
-def within(seconds: float = PATIENCE) -> asyncio.Timeout:
+def within(seconds: float = TIMEOUT) -> asyncio.Timeout:
     """A limit for a step of a test."""
     return asyncio.timeout(seconds)
 
@@ -44,7 +44,7 @@ class Caller:
 
     async def send(self, rpc: str, raw: bytes) -> Any:
         """A unary RPC, with its request's bytes as they are."""
-        return await self.channel.unary_unary(path_of(rpc), response_deserializer=_decoder(rpc))(raw, timeout=PATIENCE)
+        return await self.channel.unary_unary(path_of(rpc), response_deserializer=_decoder(rpc))(raw, timeout=TIMEOUT)
 
     def stream(self, rpc: str, **fields: Any) -> Any:
         """A call that is answered with a stream."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from tests.support.caller import PATIENCE, Caller, within
+from tests.support.caller import TIMEOUT, Caller, within
 
 from pixied.v1 import attach_pb2 as wire
 
@@ -55,13 +55,13 @@ class RawLink:
     Attributes:
         welcome: the answer to its hello.
         call: the gRPC call.
-        patience: so many seconds it waits for an event; None for as long as it takes.
+        timeout: so many seconds it waits for an event; None for as long as it takes.
     """
 
     def __init__(self, call: Any) -> None:
         self.call = call
         self.welcome = wire.Welcome()
-        self.patience: float | None = PATIENCE
+        self.timeout: float | None = TIMEOUT
         self._events: deque[wire.AttachEvent] = deque()
 
     async def send(self, *commands: wire.AttachCommand) -> None:
@@ -75,7 +75,7 @@ class RawLink:
             EOFError: the stream has ended well.
         """
         while not self._events:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 frame = await self.call.read()
             if frame is grpc.aio.EOF:
                 raise EOFError

@@ -42,7 +42,7 @@ __all__ = [
     "single",
 ]
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds after which a server or a group that is not ready has failed."""
 
 _SECRET = "only-for-tests"  # noqa: S105
@@ -200,7 +200,7 @@ class Server:
                     lines.write(f"{took} {operation.decode()}\n")
 
     def _administrator(self, port: int) -> redis.Redis:
-        options: dict[str, Any] = {"host": "127.0.0.1", "port": port, "socket_timeout": PATIENCE, "protocol": 2}
+        options: dict[str, Any] = {"host": "127.0.0.1", "port": port, "socket_timeout": TIMEOUT, "protocol": 2}
         if self.tls:
             options |= {"ssl": True, "ssl_ca_certs": str(self.tls.ca)}
             options |= {"ssl_certfile": str(self.tls.certificate), "ssl_keyfile": str(self.tls.key)}
@@ -210,7 +210,7 @@ class Server:
 
     def _answers(self) -> bool:
         assert self._process
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             # Refused while it starts, LOADING while it reads its files.
             with contextlib.suppress(redis.ConnectionError):
@@ -375,9 +375,9 @@ def _limited() -> bool:
 
 def eventually(true: Callable[[], object], what: str) -> None:
     """Wait for something that servers do by themselves."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not _holds(true):
-        assert time.monotonic() < deadline, f"no {what} within {PATIENCE:g} s"
+        assert time.monotonic() < deadline, f"no {what} within {TIMEOUT:g} s"
         time.sleep(0.02)
 
 

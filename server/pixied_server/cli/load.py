@@ -120,15 +120,15 @@ class Load:
         address: the server's.
         plan: what is sent.
         clock: tells seconds.
-        patience: after so many seconds without a delivery what is missing counts as lost.
+        timeout: after so many seconds without a delivery what is missing counts as lost.
     """
 
-    def __init__(self, address: str, plan: Plan, clock: Callable[[], float], patience: float = 5.0) -> None:
+    def __init__(self, address: str, plan: Plan, clock: Callable[[], float], timeout: float = 5.0) -> None:
         self.tally = Tally()
         self._address = address
         self._plan = plan
         self._now = clock
-        self._patience = patience
+        self._timeout = timeout
         self._ended = asyncio.Event()
         self._news = asyncio.Event()
         # Others may use the same server.
@@ -214,7 +214,7 @@ class Load:
         while self.tally.missing > 0:
             self._news.clear()
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._timeout):
                     await self._news.wait()
             except TimeoutError:
                 return

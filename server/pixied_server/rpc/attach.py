@@ -151,7 +151,7 @@ class _Conversation:
             await asyncio.sleep(self._terms.heartbeat_interval)
             silence = monotonic() - self._heard_at
             if silence > self._terms.silence_limit:
-                raise StreamProtocol(f"nothing was heard on this link for {silence:.1f} s; answer each heartbeat")
+                raise StreamProtocol(f"this link was silent for {silence:.1f} s; answer each heartbeat")
             self._link.beat()
 
     async def _announce_stop(self) -> None:

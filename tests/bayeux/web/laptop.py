@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from playwright.async_api import Browser, Playwright
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 __all__ = ["Laptop", "laptop"]
 
@@ -61,7 +61,7 @@ async def laptop(playwright: Playwright) -> AsyncIterator[Laptop]:
             program, *_FLAGS, f"--user-data-dir={profile}", stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
         )
         stack.push_async_callback(_ended, process)
-        browser = await playwright.chromium.connect_over_cdp(await _debugger(profile), timeout=PATIENCE * 1_000)
+        browser = await playwright.chromium.connect_over_cdp(await _debugger(profile), timeout=TIMEOUT * 1_000)
         stack.push_async_callback(browser.close)
         yield Laptop(process, browser)
 
@@ -69,7 +69,7 @@ async def laptop(playwright: Playwright) -> AsyncIterator[Laptop]:
 async def _debugger(profile: Path) -> str:
     """Wait until the browser has written where it listens."""
     told = profile / "DevToolsActivePort"
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not (told.exists() and len(lines := told.read_text().split()) == 2):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     port, path = lines

@@ -3,7 +3,7 @@
 from typing import Any
 
 from playwright.async_api import BrowserContext, Page
-from tests.sdk.servers import PATIENCE
+from tests.sdk.servers import TIMEOUT
 
 __all__ = ["Person"]
 
@@ -32,7 +32,7 @@ class Person:
         """Open the page and wait until it is connected."""
         name = {"cometd": "Ann", "faye": "Bob"}[client]
         page = await context.new_page()
-        page.set_default_timeout(PATIENCE * 1_000)
+        page.set_default_timeout(TIMEOUT * 1_000)
         person = cls(context, page, client, name)
         await page.goto(f"{origin}/?client={client}&name={name}&transport={transport}&room={room}")
         await person.until_up()

@@ -15,7 +15,7 @@ __all__ = ["Story", "step", "tell"]
 T = TypeVar("T")
 
 # Seconds that a step may take on a busy machine.
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 
 
 def step(**drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
@@ -73,7 +73,7 @@ class Story(RuleBasedStateMachine):
         """Carry a part of the story out to its end."""
 
         async def in_time() -> T:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 return await part
 
         return self.loop.run_until_complete(in_time())

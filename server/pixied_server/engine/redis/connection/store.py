@@ -286,7 +286,7 @@ class Store:
     def _asking_terms(self) -> Terms:
         """Return terms for servers that are only asked: several silent ones must fit into one call's timeout."""
         who = self.address.sentinel_credentials if self.address.kind is Kind.SENTINEL else self.address.credentials
-        return replace(self._terms, patience=min(1.0, self._timeout / 4), credentials=who, db=0)
+        return replace(self._terms, timeout=min(1.0, self._timeout / 4), credentials=who, db=0)
 
     def _ready(self, key: bytes) -> Wire | None:
         endpoint = self._topology.endpoint(key)

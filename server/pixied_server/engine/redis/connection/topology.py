@@ -287,7 +287,7 @@ class _Enquiry:
             if self._wire:
                 self._wire.abort()
             self._wire = await Wire.open(endpoint, self._terms)
-        reply = await self._wire.request(command, asyncio.get_running_loop().time() + self._terms.patience)
+        reply = await self._wire.request(command, asyncio.get_running_loop().time() + self._terms.timeout)
         if isinstance(reply, Refusal):
             kind = StoreRefuses if reply.code in {"NOPERM", "ERR"} else StoreUnavailable
             raise kind(f"{endpoint} answers {reply.text}")

@@ -48,11 +48,11 @@ class Terms:
     """How connections to a store's servers are opened.
 
     Attributes:
-        patience: seconds of silence after which the connection to a server that owes a reply is cut.
+        timeout: seconds of silence after which the connection to a server that owes a reply is cut.
         name: the name of the connection in CLIENT LIST.
     """
 
-    patience: float
+    timeout: float
     name: str = "pixied"
     credentials: Credentials = field(default=Credentials())
     db: int = 0
@@ -62,12 +62,12 @@ class Terms:
 class Wire(asyncio.Protocol):
     """A connection. Use `open`."""
 
-    def __init__(self, endpoint: Endpoint, patience: float) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
         self.endpoint = endpoint
         self.greeting: dict[bytes, Any] = {}
         # The server's run id; "" if it does not say.
         self.server = ""
-        self._patience = patience
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=_NOTHING, errors="replace")
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
@@ -87,14 +87,14 @@ class Wire(asyncio.Protocol):
             StoreRefuses: the server refuses the login.
             StoreUnavailable: the server can't be reached, or does not answer.
         """
-        wire = cls(endpoint, terms.patience)
+        wire = cls(endpoint, terms.timeout)
         try:
-            async with asyncio.timeout(terms.patience):
+            async with asyncio.timeout(terms.timeout):
                 await wire._connect(terms.tls)
                 await wire._introduce(terms)
         except TimeoutError:
             wire.abort()
-            raise StoreUnavailable(f"{endpoint} does not answer within {terms.patience:g} s") from None
+            raise StoreUnavailable(f"{endpoint} does not answer within {terms.timeout:g} s") from None
         except OSError as error:
             wire.abort()
             raise StoreUnavailable(f"{endpoint} can't be reached: {error.strerror or error}") from None
@@ -181,7 +181,7 @@ class Wire(asyncio.Protocol):
             await self._greet(("SELECT", terms.db))
 
     async def _greet(self, command: Command) -> Any:
-        reply = await self.request(command, self._loop.time() + self._patience)
+        reply = await self.request(command, self._loop.time() + self._timeout)
         if isinstance(reply, StoreUnavailable):
             raise StoreUnavailable(str(reply))
         if isinstance(reply, Refusal):
@@ -216,9 +216,9 @@ class Wire(asyncio.Protocol):
                 future.set_result(StoreUnavailable(f"{self.endpoint} does not answer in time", ambiguous=True))
             else:
                 next_deadline = min(next_deadline, deadline)
-        if self._waiting and now - self._heard >= self._patience:
+        if self._waiting and now - self._heard >= self._timeout:
             # Otherwise only TCP would notice that a peer is gone, a quarter of an hour later.
-            self.abort(f"{self.endpoint} was silent for {self._patience:g} s")
+            self.abort(f"{self.endpoint} was silent for {self._timeout:g} s")
         elif next_deadline < float("inf"):
             self._watch(next_deadline)
 

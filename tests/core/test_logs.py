@@ -67,9 +67,9 @@ def test_holders_are_the_logs_that_have_an_entry(steps: list[tuple[bool, int]]) 
     other = Log("/b")
     for one in log.read(0, 1 << 60):
         other.append(one)
-        assert one.holders == 2
+        assert one.log_count == 2
     while len(log):
-        assert log.drop_oldest().holders == 1
+        assert log.drop_oldest().log_count == 1
 
 
 def test_entries_that_are_lost_are_not_kept() -> None:

@@ -1,1 +1,1 @@
-"""Two pixied over one store: every promise holds when publisher, subscriber and holder are on different ones."""
+"""Two pixied over one store: every promise holds when publisher, subscriber and owner are on different ones."""

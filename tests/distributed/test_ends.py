@@ -17,9 +17,9 @@ from pixied.v1 import attach_pb2 as wire
 from pixied.v1 import operations_pb2 as ops
 from pixied_server.admin import Drain
 from pixied_server.core.channels import Grammar
-from pixied_server.delivery.holder import Follower
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import LinkLimits
+from pixied_server.delivery.owner import Follower
 from pixied_server.rpc.attach import AttachServicer, LinkTerms
 from pixied_server.rpc.checks import RequestLimits, Validator
 from pixied_server.rpc.deliver import DeliverServicer
@@ -89,7 +89,7 @@ async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
     call = _Call()
     serving = asyncio.ensure_future(begin(pair.here, call, pair.here.ids["ann"]))
     async with asyncio.timeout(10):
-        await until(lambda: bool(hub.held and hub.follows))
+        await until(lambda: bool(hub.owned and hub.follows))
         assert (await pair.there.look_at("ann")).expires_at is None
         with gate(pair.here, "release") as released:
             call.over.set()
@@ -104,7 +104,7 @@ async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
             released.open()
         with pytest.raises(asyncio.CancelledError):
             await serving
-    assert (hub.held, hub.follows) == (0, set())
+    assert (hub.owned, hub.follows) == (0, set())
     client = await pair.there.look_at("ann")
     assert (client.front_end, client.expires_at is None) == ("", False)
 

@@ -105,7 +105,7 @@ async def test_a_client_that_is_destroyed_while_it_is_claimed_is_gone(pair: Pair
         await _soon(attaching)
     await front.read()
     assert front.failed["ann"].reason is Reason.CLIENT_UNKNOWN
-    assert pair.here.hub.held == 0
+    assert pair.here.hub.owned == 0
 
 
 async def test_of_two_that_claim_at_once_one_gets_the_client(pair: Pair) -> None:

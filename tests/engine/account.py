@@ -31,13 +31,13 @@ class Account:
 
     # Who has whom
 
-    def hold(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
-        """The client has a new holder."""
+    def own(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
+        """The client has a new owner."""
         client.deadline = self._clock() + client.timeout
         return self.model.hold(client, keeps_alive=keeps_alive, explicit=explicit)
 
     def let_go(self, client: ModelClient, *, late: bool = False) -> None:
-        """The client has no holder any more, and whoever it was may be late to know."""
+        """The client has no owner any more, and whoever it was may be late to know."""
         if client.tenure is not None and client.tenure.keeps_alive:
             client.deadline = self._clock() + client.timeout
         self.model.lose(client, late=late)

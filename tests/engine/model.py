@@ -27,7 +27,7 @@ def reaches(pattern: str, channel: str) -> bool:
 
 @dataclass
 class Late:
-    """What was so when a holder lost its client without knowing it yet.
+    """What was so when an owner lost its client without knowing it yet.
 
     Attributes:
         published: so many messages had been published.
@@ -43,15 +43,15 @@ class Late:
 # Two that are alike are still two.
 @dataclass(eq=False)
 class Tenure:
-    """The time for which one holder has one client.
+    """The time for which one owner has one client.
 
     Attributes:
         client: the client.
         keeps_alive: the session does not run out meanwhile.
         explicit: only what the client itself confirms counts.
-        got: the messages handed to this holder, in order.
+        got: the messages handed to this owner, in order.
         arrived: those that have arrived and are not confirmed, each with the number of its delivery.
-        over: whether the holder has lost the client.
+        over: whether the owner has lost the client.
         late: what it may still hand on, though it is over.
     """
 
@@ -74,9 +74,9 @@ class ModelClient:
         matched: the patterns of its that each message matched when it was published.
         owed: what it should get or has got: each message, and the patterns through which.
         maybe: messages of which nobody knows whether they were published for it.
-        handed: what was given to some holder; a further copy has to be marked.
-        unmarked: what was given to some holder without a mark: no other may do so too.
-        arrived: what has arrived, by whichever holder.
+        handed: what was given to some owner; a further copy has to be marked.
+        unmarked: what was given to some owner without a mark: no other may do so too.
+        arrived: what has arrived, by whichever owner.
         received: what has arrived and is confirmed; all else comes again.
         announced: how many messages it was told are lost, by pattern, since it subscribed.
         tenure: who holds it.
@@ -163,16 +163,16 @@ class ModelSite:
         for client in self.clients.values():
             client.maybe.update(message for message in messages if client.owed.pop(message, None))
 
-    # Holders
+    # Owners
 
-    def hold(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
-        """The client has a new holder."""
+    def own(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
+        """The client has a new owner."""
         self.lose(client)
         client.tenure = Tenure(client, keeps_alive=keeps_alive, explicit=explicit)
         return client.tenure
 
     def lose(self, client: ModelClient, *, late: bool = False) -> None:
-        """The client's holder, if it has one, has lost it, and may be late to know."""
+        """The client's owner, if it has one, has lost it, and may be late to know."""
         tenure, client.tenure = client.tenure, None
         if tenure is not None:
             tenure.over = True
@@ -182,16 +182,16 @@ class ModelSite:
                 tenure.late = Late(self.published, {*client.owed, *client.maybe}, set(client.handed))
 
     def hand(self, tenure: Tenure, message: int, *, marked: bool) -> None:
-        """A holder is given a message: check that it should be."""
+        """An owner is given a message: check that it should be."""
         client, late = tenure.client, tenure.late
         owed = {*client.owed, *client.maybe}
         if late is not None:
             owed |= late.owed
         else:
-            assert not tenure.over, f"{client.name} was given {message} through a holder that has lost it"
+            assert not tenure.over, f"{client.name} was given {message} through an owner that has lost it"
             assert self.clients.get(client.name) is client, f"{client.name} is gone and was given {message}"
         assert message in owed, f"{client.name} was given {message}, which is not for it"
-        assert message not in tenure.got, f"{client.name} was given {message} twice by one holder"
+        assert message not in tenure.got, f"{client.name} was given {message} twice by one owner"
         before = [other for other in tenure.got if self.channels[other] == self.channels[message]]
         assert not before or before[-1] < message, f"{client.name} was given {message} after {before[-1]}"
         handed = client.handed if late is None else late.handed
@@ -212,7 +212,7 @@ class ModelSite:
             tenure.arrived.append((number, message))
 
     def confirm(self, tenure: Tenure, number: int) -> None:
-        """The deliveries of a holder up to this number are confirmed."""
+        """The deliveries of an owner up to this number are confirmed."""
         client = tenure.client
         client.received.update(message for at, message in tenure.arrived if at <= number)
         tenure.arrived = [(at, message) for at, message in tenure.arrived if at > number]
@@ -222,7 +222,7 @@ class ModelSite:
         client.received |= client.arrived
 
     def announce(self, tenure: Tenure, pattern: str, count: int) -> None:
-        """A holder is told of a loss: check that there was so much to lose.
+        """An owner is told of a loss: check that there was so much to lose.
 
         A message that came through one log may be lost from another. Where a log was cut beyond what is known of its
         reader, a loss may be counted too high, as if all of the log were gone; who subscribes while messages are lost
@@ -239,7 +239,7 @@ class ModelSite:
             assert count <= most, f"{told}; {most} were sent that it has not got"
 
     def _can_be_lost(self, tenure: Tenure, pattern: str) -> int:
-        """How many messages of a log a holder may be told are lost: all but what it got itself through this alone."""
+        """How many messages of a log an owner may be told are lost: all but what it got itself through this alone."""
         client = tenure.client
         log = (
             client.inbox

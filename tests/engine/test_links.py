@@ -169,7 +169,7 @@ async def test_a_slow_link_stops_no_one(open_site: OpenSite) -> None:
 
 
 async def test_a_handle_in_use_breaks_the_protocol(site: Site) -> None:
-    """STREAM_PROTOCOL for a second client under a handle, and the client stays with its holder."""
+    """STREAM_PROTOCOL for a second client under a handle, and the client stays with its owner."""
     await site.create("ann", "bob")
     front = site.front_end()
     await front.link.attach(site.ids["ann"], 7, AttachTerms(explicit=False, expires=False, cursor=0))
@@ -304,8 +304,8 @@ async def test_errors_of_single_callers(site: Site) -> None:
             assert await reason_of(tap.take(messages=1, size=1)) is reason
 
 
-@pytest.mark.parametrize("holder_died", [True, False])
-async def test_a_client_confirms_on_another_link_than_it_was_sent_on(site: Site, *, holder_died: bool) -> None:
+@pytest.mark.parametrize("owner_died", [True, False])
+async def test_a_client_confirms_on_another_link_than_it_was_sent_on(site: Site, *, owner_died: bool) -> None:
     """Attached with the position that it has got, a client is sent what comes after it, marked, and nothing before."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
@@ -316,7 +316,7 @@ async def test_a_client_confirms_on_another_link_than_it_was_sent_on(site: Site,
         await site.publish("/a", text)
         await old.read()
     cursor = old.deliveries[1].batches[0].cursor
-    if holder_died:
+    if owner_died:
         await old.lose()
     new = site.front_end()
     await site.attach("ann", new, explicit=True, cursor=cursor)
@@ -327,16 +327,16 @@ async def test_a_client_confirms_on_another_link_than_it_was_sent_on(site: Site,
 
 
 async def test_a_client_can_not_confirm_what_it_was_not_sent(site: Site) -> None:
-    """An attach that names a later position fails, and the client's holder keeps it."""
+    """An attach that names a later position fails, and the client's owner keeps it."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
-    async with site.attached("ann") as holder, site.attached() as other:
+    async with site.attached("ann") as owner, site.attached() as other:
         await site.attach("ann", other, cursor=5)
         await other.read()
         assert other.failed["ann"].reason is Reason.FIELD_INVALID
         await site.publish("/a", "1")
-        await holder.read()
-        assert holder.texts("ann") == ["1"]
+        await owner.read()
+        assert owner.texts("ann") == ["1"]
 
 
 @pytest.mark.parametrize("explicit", [True, False])
@@ -444,9 +444,9 @@ async def test_a_link_that_ends_gives_others_a_turn(site: Site, monkeypatch: pyt
         await site.attach(name, front)
     closing = asyncio.ensure_future(front.lose())
     await asyncio.sleep(0)
-    assert site.hub.held > 0
+    assert site.hub.owned > 0
     async with asyncio.timeout(30):
-        while site.hub.held:  # noqa: ASYNC110 - the link does it by itself
+        while site.hub.owned:  # noqa: ASYNC110 - the link does it by itself
             await asyncio.sleep(0)
     await site.bench.settle()
     assert closing.done()

@@ -91,7 +91,7 @@ async def test_explicit_messages_stay_until_their_cursor_is_named(site: Site) ->
 
 
 async def test_a_cursor_that_was_not_handed_out_is_refused(site: Site) -> None:
-    """It confirms nothing, and does not take the client from its holder."""
+    """It confirms nothing, and does not take the client from its owner."""
     await site.create("ann")
     await site.queue_for("ann", "1")
     async with site.tapped("ann") as tap:

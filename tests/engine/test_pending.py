@@ -149,7 +149,7 @@ async def test_what_those_who_left_had_lost_keeps_nothing_pending(site: Site) ->
         assert await pending(site, "bob") == [0]
 
 
-async def test_what_is_confirmed_by_one_holder_is_not_pending_for_the_next(site: Site) -> None:
+async def test_what_is_confirmed_by_one_owner_is_not_pending_for_the_next(site: Site) -> None:
     """A Deliver, a link and DequeueFor each confirm for the client, in all of its logs."""
     await site.create("ann")
     await site.subscribe("ann", "/a", "/b")

@@ -137,7 +137,7 @@ async def test_a_subscription_that_ends_while_a_client_catches_up_is_over(site: 
 
 
 async def test_what_was_read_for_a_client_that_is_taken_over_is_not_sent(site: SlowSite) -> None:
-    """Its new holder gets all of it, unmarked, and its old link nothing."""
+    """Its new owner gets all of it, unmarked, and its old link nothing."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     await site.publish("/a", "1")
@@ -241,7 +241,7 @@ async def test_a_single_caller_is_told_of_what_comes_while_it_reads(site: SlowSi
 
 
 async def test_what_was_taken_for_a_client_that_is_lost_meanwhile_is_not_handed_out(site: SlowSite) -> None:
-    """A Deliver whose client is taken over while it reads says so; the new holder gets what it read, unmarked."""
+    """A Deliver whose client is taken over while it reads says so; the new owner gets what it read, unmarked."""
     await site.create("ann")
     await site.subscribe("ann", "/a")
     await site.publish("/a", "1")

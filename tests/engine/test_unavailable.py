@@ -97,8 +97,8 @@ async def test_what_is_refused_says_so(open_bench: OpenBench) -> None:
         unsteady = UnsteadyBench(bench)
         site = Site(unsteady)
         await site.create("ann")
-        holder, front = site.front_end("holder"), site.front_end()
-        await site.attach("ann", holder)
+        owner, front = site.front_end("owner"), site.front_end()
+        await site.attach("ann", owner)
         unsteady.engine.failing.update({"publish", "claim", "release"})
         with pytest.raises(EngineUnavailable, match="does not answer") as refused:
             await site.publish("/a", "1")
@@ -107,11 +107,11 @@ async def test_what_is_refused_says_so(open_bench: OpenBench) -> None:
         await site.attach("ann", front)
         await front.read()
         assert front.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
-        assert site.hub.held == 1
+        assert site.hub.owned == 1
         unsteady.engine.failing.clear()
         await site.queue_for("ann", "2")
-        await holder.read()
-        assert holder.texts("ann") == ["2"]
+        await owner.read()
+        assert owner.texts("ann") == ["2"]
 
 
 @pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "ends"])
@@ -186,7 +186,7 @@ async def test_a_link_lets_go_of_everyone_though_the_store_fails(open_bench: Ope
         with pytest.raises(EngineUnavailable):
             await front.lose()
         unsteady.engine.failing.clear()
-        assert site.hub.held == 0
+        assert site.hub.owned == 0
         async with site.attached("ann", "bob") as after:
             assert set(after.attached.values()) == {"ann", "bob"}
 
@@ -212,5 +212,5 @@ async def test_a_link_says_that_the_store_did_not_take_one_client_back(
             with pytest.raises(type(error), match=str(error)):
                 await front.lose()
             unsteady.engine.unreleasable.clear()
-            assert site.hub.held == 0
+            assert site.hub.owned == 0
         assert (await site.look_at("bob")).front_end == ""

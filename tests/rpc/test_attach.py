@@ -274,7 +274,7 @@ async def test_an_unknown_client_can_not_be_attached(site: Site) -> None:
 
 
 async def test_a_link_carries_no_more_clients_than_it_may() -> None:
-    """One more is LIMIT_CLIENTS, and stays with its holder."""
+    """One more is LIMIT_CLIENTS, and stays with its owner."""
     async with serving(max_clients_per_link=1) as site, linked(site, "full") as full, linked(site, "other") as other:
         alice, bob = await site.client(), await site.client()
         await full.attach(alice, 1)

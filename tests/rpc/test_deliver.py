@@ -94,17 +94,17 @@ async def test_automatic_messages_are_gone_once_handed_out(site: Site) -> None:
 
 
 @pytest.mark.parametrize("taker", ["Deliver", "DequeueFor", "Attach"])
-@pytest.mark.parametrize("holder", ["Deliver", "DequeueFor"])
-async def test_the_last_to_take_a_client_wins(site: Site, holder: str, taker: str) -> None:
+@pytest.mark.parametrize("owner", ["Deliver", "DequeueFor"])
+async def test_the_last_to_take_a_client_wins(site: Site, owner: str, taker: str) -> None:
     """Whoever held it ends with TAKEN_OVER, and the messages go to the winner."""
     alice = await site.client("/a")
-    if holder == "Deliver":
+    if owner == "Deliver":
         stream = site.stream("Deliver", client_id=alice)
         await stream.read()
         losing = asyncio.create_task(refused(stream.read()))
     else:
         losing = asyncio.create_task(refused(site("DequeueFor", client_id=alice, wait=Duration(seconds=20))))
-    await until(lambda: site.is_held_by(alice, holder))
+    await until(lambda: site.is_held_by(alice, owner))
     async with linked(site) as link:
         if taker == "Attach":
             await link.attach(alice, 1)
@@ -127,17 +127,17 @@ async def test_a_dequeue_takes_a_client_from_a_link(site: Site) -> None:
         assert (await link.next("detached")).reason == attach_pb2.DETACH_REASON_TAKEN_OVER
 
 
-@pytest.mark.parametrize("holder", ["Deliver", "DequeueFor"])
-async def test_a_destroyed_client_ends_who_waits_for_its_messages(site: Site, holder: str) -> None:
+@pytest.mark.parametrize("owner", ["Deliver", "DequeueFor"])
+async def test_a_destroyed_client_ends_who_waits_for_its_messages(site: Site, owner: str) -> None:
     """CLIENT_UNKNOWN, at once."""
     alice = await site.client("/a")
-    if holder == "Deliver":
+    if owner == "Deliver":
         stream = site.stream("Deliver", client_id=alice)
         await stream.read()
         waiting = asyncio.create_task(refused(stream.read()))
     else:
         waiting = asyncio.create_task(refused(site("DequeueFor", client_id=alice, wait=Duration(seconds=20))))
-    await until(lambda: site.is_held_by(alice, holder))
+    await until(lambda: site.is_held_by(alice, owner))
     await site("DestroyClient", client_id=alice)
     async with within():
         assert (await waiting).reason == "CLIENT_UNKNOWN"

@@ -43,17 +43,17 @@ class Entry:
         at: when it was appended, in seconds.
         message: the message.
         partition: the partition of the engine that took it in.
-        holders: how many logs hold it.
+        log_count: how many logs hold it.
     """
 
-    __slots__ = ("at", "holders", "message", "partition", "sequence")
+    __slots__ = ("at", "log_count", "message", "partition", "sequence")
 
     def __init__(self, sequence: int, at: float, message: Message, partition: int = 0) -> None:
         self.sequence = sequence
         self.at = at
         self.message = message
         self.partition = partition
-        self.holders = 0
+        self.log_count = 0
 
     def is_beyond(self, progress: Progress) -> bool:
         """Return whether a reader with this progress has not read it."""
@@ -106,7 +106,7 @@ class Log:
             self._entries = []
         self._entries.append(entry)
         self.bytes += entry.message.size
-        entry.holders += 1
+        entry.log_count += 1
 
     def drop_oldest(self) -> Entry:
         """Lose the oldest entry of a log that is not empty."""
@@ -118,7 +118,7 @@ class Log:
         self.first += 1
         self.cut = entry.sequence
         self.bytes -= entry.message.size
-        entry.holders -= 1
+        entry.log_count -= 1
         if self._gone == len(entries):
             self._entries, self._gone = None, 0
         elif self._gone >= _CUT and self._gone * 2 >= len(entries):

@@ -162,7 +162,7 @@ class Attachment:
         self.cursors = deque(capped, maxlen=CURSORS)
 
     def delivered(self) -> Delivered:
-        """See `Holder`."""
+        """See `Owner`."""
         confirmed = self.claim.capped(self._progress_at(self._confirmed_number()))
         sent = self._sent()
         # A client that does not confirm by itself may still name the last cursor of its link.
@@ -178,11 +178,11 @@ class Attachment:
         del self._checkpoints[: max(confirmed - 1, 0)]
 
     def on_queued(self, entry: Entry) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self.link.on_queued(self, entry)
 
     def on_subscribed(self, pattern: str, since: Progress) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         if self.live and not self.link.behind:
             self.link.audiences.add(pattern, self.handle, since)
         else:
@@ -190,15 +190,15 @@ class Attachment:
             self.link.on_behind(self)
 
     def on_behind(self) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self.link.on_behind(self)
 
     def on_unsubscribed(self, pattern: str) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self.link.on_unsubscribed(self, pattern)
 
     def on_gone(self, reason: DetachReason, detail: str) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self.link.on_gone(self, reason, detail)
 
     def _progress_at(self, number: int) -> Progress:

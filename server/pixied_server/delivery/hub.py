@@ -7,7 +7,7 @@ from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
 from pixied_server.delivery.events import DetachReason
-from pixied_server.delivery.holder import Follower, Holder
+from pixied_server.delivery.owner import Follower, Owner
 from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.abc import Delivered, EndReason, Engine, Event, EventKind
 
@@ -24,7 +24,7 @@ class Deliveries:
 
 
 class Hub:
-    """Listens to an engine, and knows the holder of each client and the followers of each pattern.
+    """Listens to an engine, and knows the owner of each client and the followers of each pattern.
 
     Args:
         engine: the engine. The hub makes itself its listener.
@@ -40,7 +40,7 @@ class Hub:
         self.watchers = watchers
         self._now = clock
         self.counters = Deliveries()
-        self._holders: dict[str, Holder] = {}
+        self._owners: dict[str, Owner] = {}
         self._follows: dict[str, dict[Follower, None]] = {}
         engine.listener = self
 
@@ -50,31 +50,31 @@ class Hub:
         return self.engine.head
 
     @property
-    def held(self) -> int:
-        """How many clients are held."""
-        return len(self._holders)
+    def owned(self) -> int:
+        """How many clients have an owner here."""
+        return len(self._owners)
 
     # Holding clients
 
-    def holder_of(self, client_id: str) -> Holder | None:
-        """Return the holder of a client in this process."""
-        return self._holders.get(client_id)
+    def owner_of(self, client_id: str) -> Owner | None:
+        """Return the owner of a client in this process."""
+        return self._owners.get(client_id)
 
-    def hold(self, client_id: str, holder: Holder) -> None:
-        """Make this the client's holder, unless a later claim was quicker."""
-        other = self._holders.get(client_id)
-        if other is not None and other.claim.number > holder.claim.number:
-            holder.on_gone(DetachReason.TAKEN_OVER, "")
+    def own(self, client_id: str, owner: Owner) -> None:
+        """Make this the client's owner, unless a later claim was quicker."""
+        other = self._owners.get(client_id)
+        if other is not None and other.claim.number > owner.claim.number:
+            owner.on_gone(DetachReason.TAKEN_OVER, "")
             return
-        self._holders[client_id] = holder
+        self._owners[client_id] = owner
         if other is not None:
             other.on_gone(DetachReason.TAKEN_OVER, "")
 
-    async def let_go(self, client_id: str, holder: Holder) -> None:
-        """Release the client, if this is still its holder."""
-        if self._holders.get(client_id) is holder:
-            del self._holders[client_id]
-            await self.engine.release(holder.claim, holder.delivered())
+    async def let_go(self, client_id: str, owner: Owner) -> None:
+        """Release the client, if this is still its owner."""
+        if self._owners.get(client_id) is owner:
+            del self._owners[client_id]
+            await self.engine.release(owner.claim, owner.delivered())
 
     # Following patterns
 
@@ -99,8 +99,8 @@ class Hub:
 
     def delivered(self, client_id: str) -> Delivered | None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.get(client_id)
-        return holder.delivered() if holder is not None else None
+        owner = self._owners.get(client_id)
+        return owner.delivered() if owner is not None else None
 
     def published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `engine.abc.Listener`."""
@@ -115,9 +115,9 @@ class Hub:
 
     def queued(self, client_id: str, entry: Entry) -> None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.get(client_id)
-        if holder is not None:
-            holder.on_queued(entry)
+        owner = self._owners.get(client_id)
+        if owner is not None:
+            owner.on_queued(entry)
 
     def missed(self, loss: Loss) -> None:
         """See `engine.abc.Listener`."""
@@ -126,34 +126,34 @@ class Hub:
 
     def subscribed(self, client_id: str, pattern: str, since: Progress) -> None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.get(client_id)
-        if holder is not None:
-            holder.on_subscribed(pattern, since)
+        owner = self._owners.get(client_id)
+        if owner is not None:
+            owner.on_subscribed(pattern, since)
 
     def behind(self, client_id: str) -> None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.get(client_id)
-        if holder is not None:
-            holder.on_behind()
+        owner = self._owners.get(client_id)
+        if owner is not None:
+            owner.on_behind()
 
     def unsubscribed(self, client_id: str, pattern: str) -> None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.get(client_id)
-        if holder is not None:
-            holder.on_unsubscribed(pattern)
+        owner = self._owners.get(client_id)
+        if owner is not None:
+            owner.on_unsubscribed(pattern)
 
     def gone(self, client_id: str, reason: EndReason, detail: str) -> None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.pop(client_id, None)
-        if holder is not None:
+        owner = self._owners.pop(client_id, None)
+        if owner is not None:
             expired = reason is EndReason.EXPIRED
-            holder.on_gone(DetachReason.EXPIRED if expired else DetachReason.DESTROYED, detail)
+            owner.on_gone(DetachReason.EXPIRED if expired else DetachReason.DESTROYED, detail)
 
     def claimed(self, client_id: str) -> None:
         """See `engine.abc.Listener`."""
-        holder = self._holders.pop(client_id, None)
-        if holder is not None:
-            holder.on_gone(DetachReason.TAKEN_OVER, "")
+        owner = self._owners.pop(client_id, None)
+        if owner is not None:
+            owner.on_gone(DetachReason.TAKEN_OVER, "")
 
     def happened(self, event: Event) -> None:
         """See `engine.abc.Listener`."""

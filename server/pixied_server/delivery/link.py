@@ -193,7 +193,7 @@ class Link:
         self._explicit += terms.explicit
         self._behind[attachment] = None
         self.notify(Attached(handle))
-        self._hub.hold(client_id, attachment)
+        self._hub.own(client_id, attachment)
 
     async def together(self, attaching: Iterable[Awaitable[None]]) -> None:
         """Attach clients, whose handles differ, without waiting for each.
@@ -396,7 +396,7 @@ class Link:
             if not isinstance(outcome, Reading | EngineUnavailable):
                 raise outcome
             if not self._has(attachment):
-                # The client's next holder does not know of this reading, and reads again.
+                # The client's next owner does not know of this reading, and reads again.
                 continue
             if isinstance(outcome, EngineUnavailable):
                 self._behind[attachment] = None
@@ -473,8 +473,8 @@ class Link:
         return audience
 
     def _handle_of(self, client_id: str) -> int | None:
-        holder = self._hub.holder_of(client_id)
-        return holder.handle if isinstance(holder, Attachment) and holder.link is self else None
+        owner = self._hub.owner_of(client_id)
+        return owner.handle if isinstance(owner, Attachment) and owner.link is self else None
 
     def _has(self, attachment: Attachment) -> bool:
         return self._attachments.get(attachment.handle) is attachment
@@ -504,7 +504,7 @@ class Link:
             self._room.clear()
             await self._room.wait()
 
-    # What the hub tells it (`Follower`, and for its attachments `Holder`)
+    # What the hub tells it (`Follower`, and for its attachments `Owner`)
 
     def on_published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
         """See `Follower`."""

@@ -47,7 +47,7 @@ class Tap:
     Args:
         hub: the hub.
         claim: the claim on the client.
-        name: the holder's name, shown where a front-end's name is.
+        name: the owner's name, shown where a front-end's name is.
         explicit: taking messages does not confirm them.
     """
 
@@ -79,7 +79,7 @@ class Tap:
         await self._confirm_taken()
         reading = await self.claim.read(messages=messages, size=size, least=1)
         if self._over is not None:
-            # The client's next holder does not know of this reading, and reads again.
+            # The client's next owner does not know of this reading, and reads again.
             raise self._over
         if not reading.done:
             self._news.set()
@@ -124,10 +124,10 @@ class Tap:
         for pattern in self._patterns:
             self._hub.unfollow(pattern, self)
 
-    # What the hub announces (`Follower` and `Holder`)
+    # What the hub announces (`Follower` and `Owner`)
 
     def delivered(self) -> Delivered:
-        """See `Holder`."""
+        """See `Owner`."""
         return Delivered(self.claim.capped(self._confirmed), self._sent, self._cursors)
 
     def on_published(self, entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
@@ -139,15 +139,15 @@ class Tap:
         self._news.set()
 
     def on_queued(self, entry: Entry) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self._news.set()
 
     def on_subscribed(self, pattern: str, since: Progress) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self._follow(pattern)
 
     def on_behind(self) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         for pattern in self.claim.patterns():
             self._follow(pattern)
         # Messages from before a new subscription do not cover that subscription's messages.
@@ -157,12 +157,12 @@ class Tap:
         self._news.set()
 
     def on_unsubscribed(self, pattern: str) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         self._patterns.discard(pattern)
         self._hub.unfollow(pattern, self)
 
     def on_gone(self, reason: DetachReason, detail: str) -> None:
-        """See `Holder`."""
+        """See `Owner`."""
         client_id = self.claim.client_id
         self._over = TakenOver(client_id) if reason is DetachReason.TAKEN_OVER else ClientUnknown(client_id)
         self._news.set()
@@ -175,7 +175,7 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     Args:
         hub: the hub.
         client_id: the client.
-        name: the holder's name, shown where a front-end's name is.
+        name: the owner's name, shown where a front-end's name is.
         explicit: messages that were taken stay until a later call names their cursor.
         cursor: confirms everything up to what it stands for; 0 for nothing.
 
@@ -184,7 +184,7 @@ async def tapped(hub: Hub, client_id: str, name: str, *, explicit: bool, cursor:
     """
     claim = await hub.engine.claim(client_id, name, expires=False, cursor=cursor)
     tap = Tap(hub, claim, name, explicit=explicit)
-    hub.hold(client_id, tap)
+    hub.own(client_id, tap)
     try:
         yield tap
     finally:

@@ -107,7 +107,7 @@ class Client:
     """A session, as it is at one moment.
 
     Attributes:
-        expires_at: None while a holder keeps it alive.
+        expires_at: None while an owner keeps it alive.
         pending: messages that it has not confirmed.
         front_end: who holds it, or "".
     """
@@ -435,7 +435,7 @@ class Engine(Protocol):
         ...
 
     async def ping_client(self, client_id: str) -> float | None:
-        """Begin the session timeout anew. Returns the new expiry, or None while a holder keeps the client alive."""
+        """Begin the session timeout anew. Returns the new expiry, or None while an owner keeps the client alive."""
         ...
 
     async def ping_clients(self, client_ids: Sequence[str]) -> dict[str, float | None]:
@@ -489,20 +489,20 @@ class Engine(Protocol):
     async def claim(
         self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
     ) -> Claim:
-        """Claim a client for a new holder; a former holder loses it. Begins its session timeout anew.
+        """Claim a client for a new owner; a former owner loses it. Begins its session timeout anew.
 
-        What a former holder in this process has confirmed counts, and `claimed` announces that it has lost the client.
+        What a former owner in this process has confirmed counts, and `claimed` announces that it has lost the client.
 
         Args:
             client_id: the client.
-            front_end: the holder's name.
+            front_end: the owner's name.
             expires: the session timeout runs on although the client is held.
             cursor: the client has got everything up to what this stands for; 0 for nothing. One that was handed out
                 once and is forgotten confirms nothing.
             checkpoint: the link's, which confirms for all of its clients; None if the client confirms by itself.
 
         Raises:
-            FieldInvalid: the cursor was not handed out for this client. Nothing is changed, its holder keeps it.
+            FieldInvalid: the cursor was not handed out for this client. Nothing is changed, its owner keeps it.
             TakenOver: someone else has claimed it meanwhile.
         """
         ...

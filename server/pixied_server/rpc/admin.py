@@ -59,7 +59,7 @@ class AdminServicer:
         holdings = await self._engine.holdings()
         return wire.Holdings(
             clients=holdings.clients,
-            attached_clients=self._hub.held,
+            attached_clients=self._hub.owned,
             channels=holdings.channels,
             subscriptions=holdings.subscriptions,
             links=self._links(),

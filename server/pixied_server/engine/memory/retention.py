@@ -84,7 +84,7 @@ class Retention:
     def _take_oldest(self, log: Log) -> None:
         entry = log.drop_oldest()
         self._filled -= not len(log)
-        if entry.holders == 0:
+        if entry.log_count == 0:
             self.bytes -= entry.message.size
             self.messages -= 1
 

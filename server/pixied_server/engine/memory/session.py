@@ -107,7 +107,7 @@ class Session:
 
     @property
     def kept_alive(self) -> bool:
-        """Whether a holder keeps it from expiring."""
+        """Whether an owner keeps it from expiring."""
         return self.claim != 0 and not self.expires
 
     def is_over(self, now: float) -> bool:

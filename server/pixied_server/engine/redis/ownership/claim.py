@@ -37,13 +37,13 @@ from pixied_server.engine.redis.ownership.found import Found
 from pixied_server.engine.redis.partition.codec import Start
 from pixied_server.engine.redis.partition.protocol import Partition, Read
 
-__all__ = ["Owner", "RedisClaim", "Starts"]
+__all__ = ["OwningProcess", "RedisClaim", "Starts"]
 
 Starts = Mapping[LogName, Start]
 """Where a client's subscriptions begin, for each log. The log with the pattern "" is its inbox."""
 
 
-class Owner(Protocol):
+class OwningProcess(Protocol):
     """What a claim needs of the process."""
 
     partitions: Sequence[Partition]
@@ -84,7 +84,7 @@ class RedisClaim:
 
     def __init__(
         self,
-        owner: Owner,
+        owner: OwningProcess,
         client_id: str,
         number: int,
         starts: Starts,

@@ -63,7 +63,7 @@ class Ownership:
 
     @property
     def received(self) -> Progress:
-        """See `Owner`."""
+        """See `OwningProcess`."""
         return self._subscriber.progress
 
     # Claiming
@@ -291,7 +291,7 @@ class Ownership:
             self._checkpoints.release_later(claim.client_id, settled)
 
     def joined(self, claim: RedisClaim) -> None:
-        """See `Owner`."""
+        """See `OwningProcess`."""
         self._checkpoints.note(claim)
 
     async def give_back_unknown(self) -> None:

@@ -1,4 +1,4 @@
-"""Holders of clients and followers of patterns, as the hub sees them."""
+"""Owners of clients and followers of patterns, as the hub sees them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,7 +9,7 @@ from pixied_server.core.progress import Progress
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.abc import Claim, Delivered
 
-__all__ = ["Follower", "Holder"]
+__all__ = ["Follower", "Owner"]
 
 
 class Follower(Protocol):
@@ -24,8 +24,8 @@ class Follower(Protocol):
         ...
 
 
-class Holder(Protocol):
-    """Holds one client: a link's attachment, or a tap."""
+class Owner(Protocol):
+    """Has one client, and gets its messages: a link's attachment, or a tap."""
 
     claim: Claim
 
@@ -46,7 +46,7 @@ class Holder(Protocol):
         ...
 
     def on_gone(self, reason: DetachReason, detail: str) -> None:
-        """The client is no longer this holder's; the claim is void."""
+        """The client is no longer this owner's; the claim is void."""
         ...
 
     def delivered(self) -> Delivered:

@@ -355,7 +355,7 @@ async def test_a_client_that_is_behind_has_got_no_more_than_its_claim_says(
         front.receive()
     await front.client_ack("eve")
     seen = [entry for batch in batches(front) for entry in batch.entries]
-    held: Any = site.hub.holder_of(site.ids["eve"])
+    held: Any = site.hub.owner_of(site.ids["eve"])
     assert held.live is live
     reached = delivered(site, "eve").cursors[1][1]
     assert ends_with(delivered(site, "eve").confirmed, seen[2])

@@ -31,7 +31,7 @@ class Account:
 
     # Who has whom
 
-    def own(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
+    def hold(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
         """The client has a new owner."""
         client.deadline = self._clock() + client.timeout
         return self.model.hold(client, keeps_alive=keeps_alive, explicit=explicit)

@@ -165,7 +165,7 @@ class ModelSite:
 
     # Owners
 
-    def own(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
+    def hold(self, client: ModelClient, *, keeps_alive: bool, explicit: bool = False) -> Tenure:
         """The client has a new owner."""
         self.lose(client)
         client.tenure = Tenure(client, keeps_alive=keeps_alive, explicit=explicit)

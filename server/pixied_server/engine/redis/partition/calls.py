@@ -268,13 +268,14 @@ class Calls:
         try:
             expected = self._elapsed.expected()
             with suppress(EngineUnavailable):
-                _, shown = await self.ask("clock", repr(expected), repr(skew))
+                _, shown, corrected = await self.ask("clock", repr(expected), repr(skew))
                 if expected is None or abs(float(shown) - expected) > 1:
                     _log.warning(
                         "other processes agree with the store's clock: this one follows", partition=self.number
                     )
                     self._elapsed.trust(float(shown))
-                else:
+                elif abs(float(corrected) - skew) > 1:
+                    # Less corrects what the call before took on its way.
                     _log.warning("the store's clock has jumped: sessions go by elapsed time", partition=self.number)
         finally:
             self._correcting = None

@@ -71,13 +71,13 @@ end
 function operations.head() return {1, int(meta.sequence)} end
 
 -- the time that the clock should show, the skew that the caller has seen. Corrects the skew after the server's wall clock has jumped,
--- unless another process has done so already, or agrees with the server.
+-- unless another process has done so already, or agrees with the server. Returns the time and the skew.
 function operations.clock(a)
   local expected = tonumber(ARGV[a])
   if math.abs(meta.skew - tonumber(ARGV[a + 1])) < 0.001 and not others_agree(expected) then
     set_meta('skew', expected - MICRO / 1000000)
   end
-  return {1, num(MICRO / 1000000 + meta.skew)}
+  return {1, num(MICRO / 1000000 + meta.skew), num(meta.skew)}
 end
 
 -- version, partitions. Returns the partition's layout; a new partition takes this one.

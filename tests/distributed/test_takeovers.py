@@ -458,6 +458,42 @@ async def test_what_came_through_a_subscription_that_ends_comes_again_only_marke
     assert _complete(front)
 
 
+@pytest.mark.parametrize("reads", [0, 1])
+@pytest.mark.parametrize("live", [True, False])
+async def test_what_was_sent_is_marked_though_its_client_reads_on_from_earlier(
+    pair: Pair, reads: int, *, live: bool
+) -> None:
+    """A new subscription has a client read from its begin; another front-end takes it over before that is done."""
+    bodies = [f"{number:0100000}" for number in range(7)]
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a/b")
+    await pair.here.publish("/a/b", bodies[0])
+    front, new = pair.here.front_end("front"), pair.there.front_end("new")
+    await pair.here.attach("ann", front)
+    if live:
+        await pair.read(front)
+    with late_barriers(pair.here) as barred:
+        await pair.there.subscribe("ann", "/a/*")
+        await _soon(barred.reached.wait())
+        for body in bodies[1:4]:
+            await pair.there.publish("/a/c", body)
+        for body in bodies[4:]:
+            await pair.there.publish("/a/b", body)
+        # Who has not got the last one is still catching up.
+        await _arrives(front, bodies[6 if live else 5])
+        barred.open()
+    await until(lambda: not pair.here.engine.busy)  # type: ignore[attr-defined]
+    before = len(front.texts("ann"))
+    for _ in range(reads):
+        front.send(await front.link.take())
+        front.receive()
+    assert (len(front.texts("ann")) > before) == bool(reads)
+    await pair.there.attach("ann", new)
+    await pair.read(new)
+    assert sorted(new.texts("ann")) == bodies[live:]
+    assert set(new.marked("ann")) >= set(front.texts("ann")) - set(bodies[:live])
+
+
 def _complete(front: FrontEnd) -> bool:
     """Whether ann got ten messages in their order, and nothing again that is not marked."""
     seen: list[str] = []

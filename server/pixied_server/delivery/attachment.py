@@ -99,6 +99,7 @@ class Attachment:
         self.alone = Audience((handle,))
         # While catching up: numbers of the deliveries with its messages, and the progress that each reached.
         self._checkpoints: list[tuple[int, Progress]] = []
+        # And the progress up to which messages were sent, before a new subscription took it back.
         self._had = NOTHING
         # Once live: after the delivery of this number.
         self._joined_at: int
@@ -152,7 +153,6 @@ class Attachment:
 
     def read_again(self) -> None:
         """Cap what counts as confirmed while it is catching up: it may have to read some messages again."""
-        self._had = self._sent()
         self._checkpoints = [(number, self.claim.capped(reached)) for number, reached in self._checkpoints]
         self._cap_cursors()
 
@@ -211,7 +211,7 @@ class Attachment:
     def _sent(self) -> Progress:
         if self.live:
             return later(self.joined, self.link.progress)
-        return later(self._had, self._checkpoints[-1][1]) if self._checkpoints else self._had
+        return self._had
 
 
 def _number(checkpoint: tuple[int, Progress]) -> int:

@@ -35,7 +35,8 @@ def main() -> int:
         for number, name in enumerate(names):
             now = time.monotonic()
             report = _judged(name, options, court, now + (end - now) / (len(names) - number))
-            _last(name).write_text(json.dumps([fault.key for fault, _ in report.survivors]))
+            if report.verdicts:  # else `--again` would have nothing to judge
+                _last(name).write_text(json.dumps([fault.key for fault, _ in report.survivors]))
             reports.append(report)
     if options.json:
         sys.stdout.write(json.dumps([report.as_json() for report in reports], indent=2) + "\n")

@@ -12,24 +12,31 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tests.mutants.faults import Fault
 from tests.mutants.packages import Suite, judges
 
-__all__ = ["BUILD", "KILLED", "SURVIVED", "TIMEOUT", "Court", "Verdict"]
+if TYPE_CHECKING:
+    # It needs mutmut, which only those have who run this; the tests of this module do without.
+    from tests.mutants.faults import Fault
 
-KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
+__all__ = ["BUILD", "KILLED", "SURVIVED", "TIMEOUT", "UNJUDGED", "Court", "Verdict", "outcome_of"]
+
+KILLED, SURVIVED, TIMEOUT, UNJUDGED = "killed", "survived", "timeout", "unjudged"
 
 BUILD = Path(".build/mutants")
 
 # How pytest ends if it had no tests to run, or all passed, or some failed; so many may, on a busy machine.
 _FINE = (0, 1, 5)
 _FEW = 3
+# An internal error, wrong usage, no tests: none of these says what the tests think of a fault.
+_UNJUDGED = (3, 4, 5)
+# Wrong usage it is, too, if the code can't be imported, where a conftest.py does that.
+_NOT_IMPORTED = "ImportError while loading conftest"
 # Stands for the import of a file, which every test does.
 _IMPORT = "import"
 _OTHER = ("[redis", "[memory")
@@ -43,7 +50,7 @@ class Verdict:
     """What became of a fault.
 
     Attributes:
-        outcome: KILLED, TIMEOUT or SURVIVED.
+        outcome: KILLED, TIMEOUT, SURVIVED or UNJUDGED.
         tests: how many tests reach it.
         by: the test that failed.
     """
@@ -51,6 +58,18 @@ class Verdict:
     outcome: str
     tests: int
     by: str = ""
+
+
+def outcome_of(code: int, log: str) -> str:
+    """Return what a run of the tests says of a fault.
+
+    Args:
+        code: the exit code of pytest; less than 0 is the signal that ended it.
+        log: what it printed.
+    """
+    if code in _UNJUDGED and _NOT_IMPORTED not in log:
+        return UNJUDGED
+    return {0: SURVIVED, -signal.SIGALRM: TIMEOUT}.get(code, KILLED)
 
 
 class _Copy:
@@ -80,7 +99,7 @@ class _Copy:
         return answer | {"log": (self._folder / "log").read_text()}
 
     @contextmanager
-    def with_fault(self, fault: Fault) -> Iterator[None]:
+    def with_fault(self, fault: "Fault") -> Iterator[None]:
         """Put a fault into the copy."""
         path = self._folder / fault.path
         text, stat = path.read_text(), path.stat()
@@ -94,7 +113,8 @@ class _Copy:
     def close(self) -> None:
         """End the worker."""
         self._worker.terminate()
-        self._worker.wait()
+        with suppress(BrokenPipeError), self._worker:  # it may have ended before it had read all
+            pass
 
 
 class Court:
@@ -145,7 +165,7 @@ class Court:
         """Run the tests of a suite without a fault. Returns those that failed: they judge nothing.
 
         Raises:
-            RuntimeError: hardly any test passes.
+            RuntimeError: hardly any test passes, or a worker ended.
         """
         failed: list[str] = []
         modules: list[str] = []
@@ -167,30 +187,40 @@ class Court:
             copy.tell({"modules": modules})
         return failed
 
-    def judge(self, suite: Suite, faults: Sequence[Fault], until: float) -> Iterator[tuple[Fault, Verdict]]:
-        """Judge faults until a moment of the monotonic clock; what is not done by then is left."""
+    def judge(self, suite: Suite, faults: "Sequence[Fault]", until: float) -> "Iterator[tuple[Fault, Verdict]]":
+        """Judge faults until a moment of the monotonic clock; what is not done by then is left.
+
+        Raises:
+            RuntimeError: a worker ended.
+        """
         return self._spread(faults, lambda copy, fault: self._verdict(copy, suite, fault), until)
 
     def _spread(
         self, items: Sequence[T], work: Callable[[_Copy, T], R], until: float = math.inf
     ) -> Iterator[tuple[T, R]]:
         todo = iter(items)
-        done: queue.SimpleQueue[tuple[T, R] | None] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[T, R] | Exception | None] = queue.SimpleQueue()
 
         def run(copy: _Copy) -> None:
             try:
                 # One `next` is one step of the interpreter: no two threads get the same item.
                 while time.monotonic() < until and (item := next(todo, None)) is not None:
                     done.put((item, work(copy, item)))
+            except Exception as error:  # noqa: BLE001 - raised by who waits for the outcomes
+                done.put(error)
             finally:
                 done.put(None)
 
         for copy in self._copies:
             Thread(target=run, args=(copy,), daemon=True).start()
         for _ in self._copies:
-            yield from iter(done.get, None)
+            for one in iter(done.get, None):
+                if isinstance(one, tuple):
+                    yield one
+                else:
+                    raise RuntimeError("a worker ended before it had judged") from one  # noqa: TRY004 - no wrong type
 
-    def _verdict(self, copy: _Copy, suite: Suite, fault: Fault) -> Verdict:
+    def _verdict(self, copy: _Copy, suite: Suite, fault: "Fault") -> Verdict:
         found = self._tests(suite, fault)
         # The same test with another engine takes longer and says hardly more, so it comes last.
         twins = {test for test in found if (one := test.replace(*_OTHER)) != test and one in found}
@@ -200,10 +230,10 @@ class Court:
         seconds = {test: self._seconds[test] for test in tests}
         with copy.with_fault(fault):
             result = copy.ask({"seconds": seconds, "start": sum(self._starts[path] for path in suite.paths)})
-        outcome = {0: SURVIVED, -signal.SIGALRM: TIMEOUT}.get(result["code"], KILLED)
+        outcome = outcome_of(result["code"], result["log"])
         return Verdict(outcome, len(tests), next(iter(result["failed"]), ""))
 
-    def _tests(self, suite: Suite, fault: Fault) -> set[str]:
+    def _tests(self, suite: Suite, fault: "Fault") -> set[str]:
         """The tests that may notice: those that run its line, or else its function, or else all."""
         path = str(fault.path)
         of_line, of_function = (

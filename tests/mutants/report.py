@@ -4,18 +4,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
-from tests.mutants import faults, stryker
-from tests.mutants.faults import Key
-from tests.mutants.judging import KILLED, SURVIVED, TIMEOUT, Verdict
+from tests.mutants.judging import KILLED, SURVIVED, TIMEOUT, UNJUDGED, Verdict
+
+if TYPE_CHECKING:
+    # They need mutmut, which only those have who run this; the tests of this module do without.
+    from tests.mutants import faults, stryker
+    from tests.mutants.faults import Key
 
 __all__ = ["Found", "Report", "print_report"]
 
 
-Found: TypeAlias = faults.Fault | stryker.Fault
+Found: TypeAlias = "faults.Fault | stryker.Fault"
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Report:
         aim: the least score, in percent.
         drawn: how many faults were drawn.
         listed: those of them that change nothing.
-        verdicts: those that were judged.
+        verdicts: those that the tests ran with.
         unmatched: entries of the list that are no fault of the package.
         false_alarms: tests that failed though there was no fault.
     """
@@ -37,7 +40,7 @@ class Report:
     drawn: int
     listed: list[Found] = field(default_factory=list)
     verdicts: list[tuple[Found, Verdict]] = field(default_factory=list)
-    unmatched: list[Key] = field(default_factory=list)
+    unmatched: "list[Key]" = field(default_factory=list)
     false_alarms: list[str] = field(default_factory=list)
 
     @property
@@ -57,13 +60,18 @@ class Report:
 
     @property
     def score(self) -> float:
-        """The share that was noticed, in percent."""
-        return 100 * (1 - len(self.survivors) / len(self.verdicts)) if self.verdicts else 100.0
+        """The share of the judged ones that was noticed, in percent; 0 if none was judged."""
+        judged = len(self.verdicts) - self.count(UNJUDGED)
+        return 100 * (1 - len(self.survivors) / judged) if judged else 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether the aim is reached, no test fails without a fault, and every entry of the list matches."""
-        return self.score >= self.aim and not self.unmatched and not self.false_alarms
+        """Whether the aim is reached, all runs ended in a verdict, no test fails without a fault, and the list matches.
+
+        A sample that there was no time to finish may be good, one of which nothing was judged is not.
+        """
+        wrong = self.count(UNJUDGED) or self.unmatched or self.false_alarms
+        return self.count(KILLED) + self.count(TIMEOUT) > 0 and self.score >= self.aim and not wrong
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for scripts."""
@@ -73,7 +81,7 @@ class Report:
             "aim": self.aim,
             "score": round(self.score, 1),
             "drawn": self.drawn,
-            **{outcome: self.count(outcome) for outcome in (KILLED, TIMEOUT, SURVIVED)},
+            **{outcome: self.count(outcome) for outcome in (KILLED, TIMEOUT, SURVIVED, UNJUDGED)},
             "equivalent": len(self.listed),
             "left": self.left,
             "false_alarms": self.false_alarms,
@@ -88,13 +96,20 @@ class Report:
 
 def print_report(reports: Sequence[Report]) -> None:
     """Print a table of the packages, then what survived in each."""
-    columns = ("package", "drawn", KILLED, TIMEOUT, SURVIVED, "equivalent", "left", "score", "aim")
+    columns = ("package", "drawn", KILLED, TIMEOUT, SURVIVED, UNJUDGED, "equivalent", "left", "score", "aim")
     table = Table(*columns, box=None)
     for one in reports:
-        counts = (one.drawn, one.count(KILLED), one.count(TIMEOUT), len(one.survivors), len(one.listed), one.left)
+        outcomes = map(one.count, (KILLED, TIMEOUT, SURVIVED, UNJUDGED))
+        counts = (one.drawn, *outcomes, len(one.listed), one.left)
         table.add_row(one.name, *map(str, counts), f"{one.score:.1f}", str(one.aim))
     Console(soft_wrap=True).print(table)
     for one in reports:
+        if len(one.verdicts) == one.count(UNJUDGED):
+            sys.stdout.write(f"\n{one.name}: nothing was judged\n")
+        for fault, verdict in one.verdicts:
+            if verdict.outcome == UNJUDGED:
+                where = f"{fault.path}:{fault.line} {fault.function}"
+                _print_change(f"{one.name}: pytest could not run its tests with this: {where}", *fault.change)
         for test in one.false_alarms:
             sys.stdout.write(f"\n{one.name}: failed without a fault, so the score is too high: {test}\n")
         for fault, verdict in one.survivors:

@@ -237,6 +237,26 @@ async def test_unknown_handle() -> None:
         assert (await front_end.attach("ann")).handle == 0
 
 
+async def test_given_up_stream_is_ended() -> None:
+    """A link that is given up for what it brought ends at the server too, while its successor stands."""
+    ended = asyncio.Event()
+    turns = iter([True])
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        first = next(turns, False)
+        try:
+            async for frame in link(*[attached(7)] * first, attach=attached)(requests, context):
+                yield frame
+        finally:
+            if first:
+                ended.set()
+
+    async with front_end_of(attach) as front_end:
+        attachment = await front_end.attach("ann")
+        await asyncio.wait_for(ended.wait(), TIMEOUT)
+        assert attachment.standing.name == "HELD"
+
+
 def refusal(reason: str, code: int) -> Callable[[int], Event]:
     """Says that a client could not be attached."""
     return lambda handle: Event(

@@ -272,9 +272,12 @@ async def test_first_attach_while_draining() -> None:
         assert front_end.attachments == {}
 
 
-def unwell_after_break() -> tuple[Handler, asyncio.Event, asyncio.Event]:
-    """A link that breaks when told, and whose successor refuses to attach until it is told to be well."""
-    broken, well = asyncio.Event(), asyncio.Event()
+def unwell_after_break() -> tuple[Handler, asyncio.Event, asyncio.Event, asyncio.Event]:
+    """A link that breaks on demand, and whose successor refuses to attach until it shall be well.
+
+    Gives the link, what breaks it, what is set at the first refusal, and what makes it well.
+    """
+    broken, refused, well = (asyncio.Event() for _ in range(3))
     unwell = refusal("ENGINE_UNAVAILABLE", code_pb2.UNAVAILABLE)
 
     async def attach(requests: Frames, context: Any) -> Frames:
@@ -286,21 +289,25 @@ def unwell_after_break() -> tuple[Handler, asyncio.Event, asyncio.Event]:
             return
 
         def answer(handle: int) -> Event:
-            return attached(handle) if well.is_set() else unwell(handle)
+            if well.is_set():
+                return attached(handle)
+            refused.set()
+            return unwell(handle)
 
         async for frame in link(attach=answer)(requests, context):
             yield frame
 
-    return attach, broken, well
+    return attach, broken, refused, well
 
 
 async def test_unwell_when_attached_again() -> None:
     """A client that can't be attached again for a while is asked for until it can."""
-    attach, broken, well = unwell_after_break()
+    attach, broken, refused, well = unwell_after_break()
     async with front_end_of(attach) as front_end:
         attachment = await front_end.attach("ann")
         broken.set()
-        await until(lambda: attachment.standing.name == "ASKED")
+        await asyncio.wait_for(refused.wait(), TIMEOUT)
+        assert attachment.standing.name == "ASKED"
         well.set()
         await until(lambda: attachment.standing.name == "HELD")
         assert attachment.detached is None
@@ -308,12 +315,13 @@ async def test_unwell_when_attached_again() -> None:
 
 async def test_given_up_while_unwell() -> None:
     """A client that is given up while it can't be attached again is asked for no more."""
-    attach, broken, _ = unwell_after_break()
+    attach, broken, refused, _ = unwell_after_break()
     async with front_end_of(attach) as front_end:
         attachment = await front_end.attach("ann")
         broken.set()
-        await until(lambda: attachment.standing.name == "ASKED")
-        await attachment.detach()
+        await asyncio.wait_for(refused.wait(), TIMEOUT)
+        assert attachment.standing.name == "ASKED"
+        await asyncio.wait_for(attachment.detach(), TIMEOUT)
         assert attachment.detached == Detached(DetachReason.REQUESTED, "")
         assert front_end.attachments == {}
 

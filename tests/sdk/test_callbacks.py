@@ -1,11 +1,14 @@
 """Callbacks that are slow or fail, and what becomes of handles meanwhile."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from tests.sdk.made_up import Event, Frames, attached, front_end_of, welcome
 from tests.sdk.servers import TIMEOUT, Server
 from tests.sdk.test_front_end import subscriber, until
 
+from pixied.v1 import attach_pb2, message_pb2
 from pixied_client import Attachment, Batch, Detached, FrontEnd, Message
 
 
@@ -35,6 +38,45 @@ async def test_handles_wait_for_their_messages(server: Server, room: str) -> Non
         while not {old.handle, new.handle} <= again and len(again) < 100:
             again.add((await subscriber(front_end, room)).handle)
         assert {old.handle, new.handle} <= again
+
+
+def _delivery(number: int, *, redelivered: bool) -> Event:
+    """A delivery of one message, which is its number, to the first client."""
+    message = message_pb2.Message(channel="/a", data=str(number))
+    batch = attach_pb2.Batch(messages=[message], handles=[0], redelivered=redelivered)
+    return Event(delivery=attach_pb2.Delivery(number=number, batches=[batch]))
+
+
+async def test_batches_that_wait_at_a_break() -> None:
+    """Batches that wait for the callback when the link breaks are not handed out: they come again."""
+    streams = 0
+    go_on = asyncio.Event()
+    taken: list[tuple[object, bool]] = []
+
+    async def take(batch: Batch) -> None:
+        taken.extend((message.value, batch.redelivered) for message in batch.messages)
+        await go_on.wait()
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        nonlocal streams
+        streams += 1
+        again = streams > 1
+        frames = aiter(requests)
+        await anext(frames)  # the hello
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        await anext(frames)  # the attach
+        if again:
+            go_on.set()
+        deliveries = [_delivery(number, redelivered=again) for number in (1, 2)]
+        yield attach_pb2.AttachResponse(events=[attached(0), *deliveries])
+        if again:
+            async for _ in frames:
+                pass
+
+    async with front_end_of(attach, on_batch=take) as front_end:
+        await front_end.attach("ann")
+        await until(lambda: len(taken) >= 3)
+    assert taken == [(1, False), (1, True), (2, True)]
 
 
 async def test_live_view(server: Server) -> None:

@@ -120,6 +120,20 @@ async def test_why_a_link_is_gone_is_logged(caplog: pytest.LogCaptureFixture, at
     assert text.endswith(why)
 
 
+async def test_an_outage_that_is_over_is_no_reason() -> None:
+    """An attach without an answer on a link that stands does not name why an earlier link was gone."""
+    turns = iter([_ends_at_once])
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        async for frame in next(turns, link())(requests, context):
+            yield frame
+
+    async with front_end_of(attach, timeout=1.0) as front_end:
+        await until(lambda: front_end.connected)
+        with pytest.raises(Unavailable, match=r"did not answer in time$"):
+            await front_end.attach("ann")
+
+
 async def test_only_what_changes_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """That a server is away, once, however often it is looked for; and that it is there."""
     caplog.set_level(logging.INFO, "pixied_client")

@@ -326,6 +326,44 @@ async def test_given_up_while_unwell() -> None:
         assert front_end.attachments == {}
 
 
+async def test_refused_before_another_break() -> None:
+    """A client that was refused on a link which then broke is asked for once on the next one."""
+    pause = 0.2
+    asked: list[list[str]] = []
+
+    async def sleep(seconds: float) -> None:
+        del seconds
+        await asyncio.sleep(0)
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        number = len(asked)
+        asked.append([])
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        async for request in requests:
+            for command in request.commands:
+                if not command.HasField("attach"):
+                    continue
+                asked[number].append(command.attach.client_id)
+                handle = command.attach.handle
+                if number == 1:
+                    unwell = refusal("ENGINE_UNAVAILABLE", code_pb2.UNAVAILABLE)
+                    yield attach_pb2.AttachResponse(events=[unwell(handle)])
+                    return
+                if number == 0 or command.attach.client_id == "bob":
+                    yield attach_pb2.AttachResponse(events=[attached(handle)])
+            if number == 0 and asked[0]:
+                return
+
+    backoff = Backoff(first=pause, longest=pause)
+    async with front_end_of(attach, backoff=backoff, sleep=sleep, chance=lambda: 1.0) as front_end:
+        await front_end.attach("ann")
+        await until(lambda: asked[2:] == [["ann"]])
+        # The front-end's own pause began before this one, and so ends before it.
+        await asyncio.sleep(pause)
+        await front_end.attach("bob")
+    assert asked == [["ann"], ["ann"], ["ann", "bob"]]
+
+
 async def test_attach_without_answer() -> None:
     """An attach that is not answered in time fails; if it is answered later, the client is given up."""
     asked: list[int] = []

@@ -35,6 +35,13 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_polled(backend: Backend, client_id: str) -> None:
+    """Wait until a long poll holds a client."""
+    async with asyncio.timeout(TIMEOUT):
+        while (await backend.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
+            await asyncio.sleep(0.01)
+
+
 async def subscriber(front_end: FrontEnd, channel: str) -> Attachment:
     """A new client that subscribes to a channel and is attached."""
     client = await front_end.create_client()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -13,7 +14,7 @@ import grpc
 import pytest
 from tests.sdk.made_up import Frames, front_end_of, link, server_of, silent, sound_pipeline
 from tests.sdk.servers import TIMEOUT, Server
-from tests.sdk.test_front_end import until
+from tests.sdk.test_front_end import until, until_polled
 
 from pixied_client import Backend, FrontEnd, Message, PixiedError, Unavailable, sync
 
@@ -120,8 +121,7 @@ async def test_awaited_call_of_a_closed_backend(plain: Backend, server: Server) 
     client_id = (await plain.create_client()).client_id
     backend = Backend(server.address)
     waiting = asyncio.create_task(backend.dequeue_for(client_id, wait=60))
-    while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
-        await asyncio.sleep(0.01)
+    await until_polled(plain, client_id)
     await backend.close()
     with pytest.raises(Unavailable, match=f"{server.address} was closed here"):
         await waiting
@@ -133,8 +133,7 @@ async def test_cancelled_call(plain: Backend) -> None:
     """A cancelled call is a cancelled task, and the Backend goes on."""
     client_id = (await plain.create_client()).client_id
     waiting = asyncio.create_task(plain.dequeue_for(client_id, wait=60))
-    while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
-        await asyncio.sleep(0.01)
+    await until_polled(plain, client_id)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -156,8 +155,10 @@ def test_blocking_call_of_a_closed_backend(server: Server) -> None:
     poller = threading.Thread(target=poll)
     poller.start()
     with sync.Backend(server.address) as other:
+        deadline = time.monotonic() + TIMEOUT
         while other.get_client(client_id).front_end != "DequeueFor":
-            pass
+            assert time.monotonic() < deadline, "the long poll did not begin in time"
+            time.sleep(0.01)
     backend.close()
     poller.join(TIMEOUT)
     assert len(failures) == 1

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from tests.sdk.conftest import Operations
 from tests.sdk.servers import Server, running_server
+from tests.sdk.test_front_end import until_polled
 
 from pixied_client import (
     Backend,
@@ -96,8 +97,7 @@ async def test_taken_over(plain: Backend) -> None:
     """A long poll ends with TakenOver when someone else takes the client."""
     client_id = (await plain.create_client()).client_id
     waiting = asyncio.create_task(plain.dequeue_for(client_id, wait=60))
-    while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
-        await asyncio.sleep(0.01)
+    await until_polled(plain, client_id)
     async with plain.deliver(client_id) as received:
         await received.ready()
         with pytest.raises(TakenOver) as caught:
@@ -109,8 +109,7 @@ async def test_long_poll(plain: Backend) -> None:
     """A long poll is answered as soon as there are messages, however long it may wait beyond the call's timeout."""
     client_id = (await plain.create_client()).client_id
     waiting = asyncio.create_task(plain.dequeue_for(client_id, wait=60))
-    while (await plain.get_client(client_id)).front_end != "DequeueFor":  # noqa: ASYNC110 - the server is asked
-        await asyncio.sleep(0.01)
+    await until_polled(plain, client_id)
     await plain.queue_for(client_id, [Message.of("/a", 1)])
     assert [message.value for message in (await waiting).messages] == [1]
 

@@ -79,7 +79,7 @@ node-test: node $(BUILD)/dev.stamp  ## the tests of the Node SDK and the Faye en
 soak: $(BUILD)/dev.stamp | redis  ## 10 minutes of two pixieds over one Redis with drawn faults; ARGS='--minutes 60'
 	@exec $(BIN)/python -m tests.chaos.soak $(ARGS)
 
-mutants: node redis cc $(BUILD)/mutants.stamp  ## put faults into the code, and see which the fast tests miss; ARGS='delivery --seed 7'
+mutants: node redis cc $(BUILD)/mutants.stamp  ## put faults into the code, and see which the tests miss; ARGS='delivery --seed 7'
 	@exec $(BIN)/python -m tests.mutants $(ARGS)
 
 check: node $(BUILD)/dev.stamp  ## format, lint, types, layers, contract, generated code

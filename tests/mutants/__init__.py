@@ -1,4 +1,4 @@
-"""`make mutants`: faults are put into the code one at a time, and the fast tests have to notice each of them.
+"""`make mutants`: faults are put into the code one at a time, and the tests have to notice each of them.
 
     make mutants                                        # every package, in at most 30 minutes
     make mutants ARGS='delivery --seed 7 --most 150'    # one of them, another sample
@@ -16,6 +16,9 @@ A fault is then judged by the tests that reach its line, the quickest first and 
 the first that fails. A test that takes far longer than it did is killed, and has noticed. Some places are judged
 without their fault, for a test that fails for another reason makes the score too high. Everything happens in copies
 below `.build`.
+
+A fault with which pytest can't run (an internal error, no tests) is unjudged, and the run is not good; nor is one in
+which nothing was judged.
 
 What survives either needs a test, or changes nothing that anybody can see: then it stands in `equivalent.toml` with the
 reason. The score is the share of all others that were noticed.

@@ -229,7 +229,9 @@ def test_quiet_exit(server: Server, program: str) -> None:
     """A program ends in silence, without a word of closed loops or destroyed tasks."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", program.replace("ADDRESS", repr(server.address))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+    # What asyncio says of a busy machine in this mode: "Executing <Task ...> took 0.123 seconds".
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, done.stdout, errors) == (0, "done\n", [])
 
 
 def test_interrupt(server: Server) -> None:

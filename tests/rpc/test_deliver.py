@@ -229,5 +229,20 @@ async def test_what_was_lost_is_told() -> None:
             assert (answer.lost, [(gap.channel, gap.lost) for gap in answer.gaps]) == (3, [("/a", 3)])
 
 
+async def test_a_long_poll_is_answered_at_once_where_all_was_lost() -> None:
+    """Messages that their log dropped before the call are announced without a wait for further ones."""
+    async with serving(max_log_age=0.05) as site:
+        alice = await site.client("/a")
+        await site.publish("/a", "1", "2", "3")
+        await until(lambda: _has_nothing_pending(site, alice))
+        answer = await site("DequeueFor", client_id=alice, wait=_LONG)
+        assert _data(answer) == []
+        assert (answer.lost, [(gap.channel, gap.lost) for gap in answer.gaps]) == (3, [("/a", 3)])
+
+
+async def _has_nothing_pending(site: Site, client_id: str) -> bool:
+    return not (await site("GetClient", client_id=client_id)).client.pending
+
+
 async def _first(site: Site, client_id: str) -> Any:
     return await site.stream("Deliver", client_id=client_id).read()

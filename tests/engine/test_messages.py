@@ -101,6 +101,17 @@ async def test_a_cursor_that_was_not_handed_out_is_refused(site: Site) -> None:
         assert texts(await tap.take(messages=10, size=1_000)) == ["1"]
 
 
+async def test_a_cursor_below_pending_messages_is_refused_too(site: Site) -> None:
+    """A number that names a message of the client, which no answer has carried yet, confirms none of them."""
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", "1", "2", "3")
+    for cursor in ("1", "2", "3"):
+        with pytest.raises(FieldInvalid, match="ack_cursor"):
+            await site.dequeue("ann", cursor=cursor)
+    assert texts(await site.dequeue("ann")) == ["1", "2", "3"]
+
+
 async def test_a_cursor_of_a_stream_that_still_holds_the_client_is_good(site: Site) -> None:
     """A client may name what it got from a Deliver whose end no one has noticed yet."""
     await site.create("ann")

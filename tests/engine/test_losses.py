@@ -3,6 +3,7 @@
 import tracemalloc
 from collections import Counter
 
+import pytest
 from tests.engine.benches import Limits, MemoryBench
 from tests.engine.conftest import OpenSite
 from tests.engine.site import Site
@@ -115,6 +116,27 @@ async def test_losses_of_clients_that_come_and_go_are_told_to_those_who_stay(ope
         assert (front.texts("first"), front.lost["first"]) == (["0", "1", "40"], {"/a": 38})
         assert (front.texts("second"), front.lost["second"]) == (["40"], {"/a": 19})
         assert "leaves" not in front.lost
+
+
+async def test_a_loss_that_no_delivery_has_announced_is_announced_to_the_next_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that leaves before its link has announced a loss has it announced when it comes back."""
+    site = Site(MemoryBench(Limits(log_messages=1)))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann") as front:
+        await site.publish("/a", "1")
+        await front.drain()
+        # An engine that missed messages announces how many; the link has not sent that when the client leaves.
+        with monkeypatch.context() as patched:
+            patched.setattr(site.hub, "published", lambda *_: None)
+            await site.publish("/a", "2", "3", "4")
+        site.hub.missed(Loss("/a", 2, sequence=site.engine.head[0] - 1))
+        await front.detach("ann")
+    async with site.attached("ann") as front:
+        assert front.lost == {"ann": {"/a": 2}}
+        assert front.texts("ann") == ["4"]
 
 
 def test_a_loss_is_for_those_who_had_subscribed_by_then() -> None:

@@ -136,6 +136,12 @@ async def test_what_makes_something_new_is_under_way_together_with_all() -> None
     assert await _together(_NAMESPACE, _of("alice"), _CREATE, _of("bob")) == [[0, 1, 2, 3]]
 
 
+async def test_clients_wait_for_publishes_before_what_makes_something_new() -> None:
+    """What stands between a publish and a client's operation does not let the client's operation begin early."""
+    assert await _together(_PUBLISH, _CREATE, _of("alice")) == [[0, 1], [2]]
+    assert await _together(_PUBLISH, _NAMESPACE, _CREATE, _of("alice")) == [[0, 1, 2], [3]]
+
+
 @pytest.mark.parametrize("other", [_of("alice"), _PUBLISH, _CREATE, _NAMESPACE])
 async def test_what_is_about_many_clients_is_under_way_alone(other: wire.Operation) -> None:
     """It sees what all before it did, and nothing of what comes after it."""

@@ -101,6 +101,21 @@ async def test_clients_by_filter(site: Site) -> None:
         assert await listed(front_end="edge-2") == set()
 
 
+async def test_a_page_token_is_good_for_its_own_front_end_only(site: Site) -> None:
+    """A token of another front-end's clients, or of all clients, is refused rather than a wrong page."""
+    async with linked(site, "edge-1") as link:
+        for handle in (1, 2):
+            await link.attach(await site.client(), handle)
+        tokens = {
+            one: (await site("ListClients", page_size=1, front_end=one)).next_page_token for one in ("", "edge-1")
+        }
+        assert all(tokens.values())
+        for made_for, used_for in (("edge-1", ""), ("edge-1", "edge-2"), ("", "edge-1")):
+            refusal = await refused(site("ListClients", front_end=used_for, page_token=tokens[made_for]))
+            assert refusal.reason == "PAGE_TOKEN_INVALID"
+        assert len((await site("ListClients", front_end="edge-1", page_token=tokens["edge-1"])).clients) == 1
+
+
 async def test_channels_in_pages_and_by_filter(site: Site) -> None:
     """Channels and patterns, ascending, with subscribers and what their logs hold."""
     for channels in (("/a/1", "/a/*"), ("/a/1", "/b/**"), ("/c",)):

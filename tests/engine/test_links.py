@@ -299,7 +299,7 @@ async def test_errors_of_single_callers(site: Site) -> None:
         await site.attach("ann", site.front_end())
         await site.destroy("bob")
         for tap, reason in ((one, Reason.TAKEN_OVER), (two, Reason.CLIENT_UNKNOWN)):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 assert await reason_of(tap.wait()) is reason
             assert await reason_of(tap.take(messages=1, size=1)) is reason
 

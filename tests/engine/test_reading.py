@@ -235,7 +235,7 @@ async def test_a_single_caller_is_told_of_what_comes_while_it_reads(site: SlowSi
             async with site.bench.holding_back(tap.claim.client_id, tap.take(messages=10, size=1_000)) as taking:
                 await more
             assert texts(taking.result()) == [text]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await tap.wait()
         assert texts(await tap.take(messages=10, size=1_000)) == ["3"]
 

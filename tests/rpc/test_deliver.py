@@ -146,10 +146,10 @@ async def test_a_destroyed_client_ends_who_waits_for_its_messages(site: Site, ow
 async def test_a_long_poll_ends_with_the_first_message(site: Site) -> None:
     """DequeueFor that waits is answered when something comes, long before its wait is over."""
     alice = await site.client("/a")
-    polling = asyncio.create_task(site.taken(alice, wait=Duration(seconds=20)))
+    polling = asyncio.create_task(site.taken(alice, wait=_LONG))
     await until(lambda: site.is_held_by(alice, "DequeueFor"))
     await site.publish("/a", "1")
-    async with asyncio.timeout(10):
+    async with within():
         assert await polling == ["1"]
 
 

@@ -102,7 +102,7 @@ async def test_reflection_streams_do_not_hold_up_a_stop(site: Site) -> None:
     stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
     watching = stub.Watch(health.HealthCheckRequest())
     await watching.read()
-    await site("Drain", grace={"seconds": 20})
-    async with asyncio.timeout(10):
+    await site("Drain", grace={"seconds": 60})
+    async with within():
         await asyncio.wait((site.ended,))
     watching.cancel()

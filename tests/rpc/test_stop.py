@@ -159,7 +159,7 @@ async def test_a_waiting_dequeue_is_answered_when_the_stop_begins(site: Site) ->
     polling = asyncio.create_task(site.taken(alice, wait=Duration(seconds=60)))
     await until(lambda: site.is_held_by(alice, "DequeueFor"))
     await site("Drain")
-    async with asyncio.timeout(5):
+    async with within():
         assert await polling == []
 
 

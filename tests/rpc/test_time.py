@@ -1,6 +1,5 @@
 """Time on a link: heartbeats, silence, and when sessions end."""
 
-import asyncio
 from time import monotonic
 
 from google.protobuf.duration_pb2 import Duration
@@ -54,7 +53,7 @@ async def _all_events(link: RawLink) -> None:
 async def test_a_stream_without_hello_is_dropped_when_it_is_silent() -> None:
     """Whoever opens a link and says nothing holds a place for no longer than a link that falls silent."""
     async with serving(heartbeat_interval=0.02, silence_limit=0.1) as site:
-        async with asyncio.timeout(5):
+        async with within():
             refusal = await refused(site.both_ways("Attach").read())
         assert refusal.reason == "STREAM_PROTOCOL"
 

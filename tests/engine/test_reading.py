@@ -434,6 +434,26 @@ async def test_no_more_is_read_than_a_delivery_takes(open_slow_site: OpenSlowSit
     assert all(site.engine.reads[site.ids[name]] <= 20 for name in names)
 
 
+async def test_after_large_messages_many_clients_are_read_for_at_once_again(open_slow_site: OpenSlowSite) -> None:
+    """Large messages have few clients read for together; once there are none any more that is over."""
+    site = await open_slow_site(delivery_bytes=10_000)
+    large, small, later = ([f"{kind} {number}" for number in range(20)] for kind in ("large", "small", "later"))
+    await site.create(*large, *small, *later)
+    front = site.front_end()
+    for names, text in ((large, "x" * 3_000), (small, "1"), (later, "1")):
+        for name in names:
+            await site.queue_for(name, text)
+            await site.attach(name, front)
+        async with asyncio.timeout(30):
+            while names is not later and not all(front.got[name] for name in names):
+                front.send(await front.link.take())
+                front.receive()
+                await front.ack()
+    async with reading(site, front, later[0]):
+        await site.bench.settle()
+        assert [site.engine.reads[site.ids[name]] for name in later] == [1] * len(later)
+
+
 @pytest.mark.parametrize("slow", ["ann", "bob"], ids=["its own", "another's"])
 async def test_what_was_read_and_is_not_answered_is_given_up_with_its_subscription(site: SlowSite, slow: str) -> None:
     """A client unsubscribes while its link waits for what was read: nothing comes through that pattern any more."""

@@ -4,7 +4,8 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.mutants.faults import Fault, Key
+from tests.mutants.faults import Fault
+from tests.mutants.packages import Key
 
 __all__ = ["listed", "unmatched"]
 

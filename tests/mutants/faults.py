@@ -8,17 +8,15 @@ from itertools import takewhile
 from pathlib import Path
 from random import Random
 from textwrap import dedent
-from typing import Any, TypeAlias
+from typing import Any
 
 import libcst as cst
 import libcst.matchers as m
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators
+from tests.mutants.packages import Key
 
-__all__ = ["Fault", "Key", "drawn", "faults_of"]
-
-Key: TypeAlias = tuple[str, str, str, str]
-"""A file, a function in it, and the lines that differ, without the fault and with it."""
+__all__ = ["Fault", "drawn", "faults_of"]
 
 _TYPES = m.Call(func=m.Name("TypeVar") | m.Name("ParamSpec") | m.Name("NewType"))
 _LEFT_OUT = (

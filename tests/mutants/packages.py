@@ -3,9 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["PACKAGES", "Package", "Suite", "judges"]
+__all__ = ["PACKAGES", "Key", "Package", "Suite", "judges"]
+
+Key: TypeAlias = tuple[str, str, str, str]
+"""A file, a function in it, and the lines that differ, without the fault and with it."""
 
 
 class Suite(NamedTuple):

@@ -13,7 +13,7 @@ from tests.mutants.judging import KILLED, SURVIVED, TIMEOUT, UNJUDGED, Verdict
 if TYPE_CHECKING:
     # They need mutmut, which only those have who run this; the tests of this module do without.
     from tests.mutants import faults, stryker
-    from tests.mutants.faults import Key
+    from tests.mutants.packages import Key
 
 __all__ = ["Found", "Report", "print_report"]
 

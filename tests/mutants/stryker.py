@@ -14,9 +14,8 @@ from signal import SIGKILL
 from threading import Timer
 from typing import Any
 
-from tests.mutants.faults import Key
 from tests.mutants.judging import BUILD, KILLED, SURVIVED, TIMEOUT, Verdict
-from tests.mutants.packages import Suite
+from tests.mutants.packages import Key, Suite
 
 __all__ = ["Fault", "judged"]
 

@@ -226,7 +226,7 @@ export const BackendServiceService = {
   },
   /**
    * Takes a client's pending messages, oldest first; waits for some if asked to (a long poll). Counts as a ping, and
-   * takes the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
+   * takes the client over from its owner: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
    * CLIENT_UNKNOWN, FIELD_INVALID, TIMEOUT_OUT_OF_RANGE (wait), TAKEN_OVER.
    */
   dequeueFor: {
@@ -357,7 +357,7 @@ export interface BackendServiceServer extends UntypedServiceImplementation {
   queueFor: handleUnaryCall<QueueForRequest, QueueForResponse>;
   /**
    * Takes a client's pending messages, oldest first; waits for some if asked to (a long poll). Counts as a ping, and
-   * takes the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
+   * takes the client over from its owner: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
    * CLIENT_UNKNOWN, FIELD_INVALID, TIMEOUT_OUT_OF_RANGE (wait), TAKEN_OVER.
    */
   dequeueFor: handleUnaryCall<DequeueForRequest, DequeueForResponse>;
@@ -608,7 +608,7 @@ export interface BackendServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Takes a client's pending messages, oldest first; waits for some if asked to (a long poll). Counts as a ping, and
-   * takes the client over from whoever holds it: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
+   * takes the client over from its owner: a waiting call, a Deliver or an Attach ends with TAKEN_OVER. Errors:
    * CLIENT_UNKNOWN, FIELD_INVALID, TIMEOUT_OUT_OF_RANGE (wait), TAKEN_OVER.
    */
   dequeueFor(

@@ -1,16 +1,19 @@
 """Clients that go from one link to another in the midst of whatever else happens to them."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
-from tests.distributed.gate import gate, late_barriers, refusing
+from tests.distributed.gate import gate, late_barriers, not_asked, refusing
 from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 
 from pixied_server.delivery.events import DetachReason
+from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import Reason
 
 
@@ -324,6 +327,73 @@ async def test_a_claim_that_was_given_up_for_dead_goes_on(pair: Pair) -> None:
     assert [(name, reason) for name, reason, _ in front.detached] == [("bob", DetachReason.TAKEN_OVER)]
 
 
+async def test_a_claim_that_goes_on_is_confirmed_by_its_link(pair: Pair) -> None:
+    """What a link confirms after its pixied was given up, and went on, is known when that dies in the end."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    await pair.here.engine.upkeep.beat()  # type: ignore[attr-defined]
+    await pair.reap(pair.there, pair.here)
+    await pair.here.engine.upkeep.beat()  # type: ignore[attr-defined]
+    # From now on its link speaks for it.
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.settle()
+    await front.drain()
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "2")
+    await pair.settle()
+    await front.read()
+    await pair.die(pair.here)
+    await pair.reap(pair.there, pair.here)
+    last = pair.there.front_end("last")
+    await pair.there.attach("ann", last)
+    await last.read()
+    assert (front.texts("ann"), last.texts("ann"), last.marked("ann")) == (["1", "2"], ["2"], ["2"])
+
+
+async def test_a_notification_that_was_lost_is_made_up_for(pair: Pair) -> None:
+    """Unsubscribe is answered when the owner knows: it looks, and does not take it that it was notified."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a")
+    front = await _live(pair.here, pair)
+    with _unnotified(pair.here, "U"):
+        await pair.there.unsubscribe("ann", "/a")
+        await pair.there.publish("/a", "1")
+        await pair.read(front)
+    assert front.texts("ann") == []
+
+
+@contextmanager
+def _unnotified(site: Site, kind: str) -> Iterator[None]:
+    """Let a site receive no notification of a kind while the context lasts."""
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+    notified = engine.notified
+
+    def others(of: str, words: Sequence[str]) -> None:
+        if of != kind:
+            notified(of, words)
+
+    with patch.object(engine, "notified", others):
+        yield
+
+
+async def test_an_owner_knows_the_changes_that_it_makes_itself(pair: Pair) -> None:
+    """It does not read the client's record for them."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    with not_asked(pair.here, "look"):
+        await pair.here.subscribe("ann", "/b")
+        await pair.here.unsubscribe("ann", "/a")
+        await pair.here.subscribe("ann", "/c")
+        await pair.settle()
+    for channel in ("/a", "/b", "/c"):
+        await pair.there.publish(channel, channel)
+    await pair.read(front)
+    assert sorted(front.texts("ann")) == ["/b", "/c"]
+
+
 @pytest.mark.parametrize("by", ["here", "there"])
 async def test_what_was_published_before_a_subscribe_does_not_come(pair: Pair, by: str) -> None:
     """Though the owner receives it only later: it follows the channel for another client."""
@@ -366,7 +436,11 @@ async def test_a_further_subscription_brings_no_second_copy(pair: Pair, by: str)
     await pair.read(front)
     await pair.there.publish("/a", "3")
     await pair.read(front)
-    assert front.numbers("ann") == [1, 2, 3]
+    # It has to read once more.
+    await getattr(pair, by).subscribe("ann", "/c")
+    await pair.there.publish("/a", "4")
+    await pair.read(front)
+    assert front.numbers("ann") == [1, 2, 3, 4]
 
 
 async def _arrives(front: FrontEnd, text: str) -> None:

@@ -278,8 +278,7 @@ class Store:
             host, _, port = where.rpartition(":")
             self._topology.moved(int(slot), pointed_to(host, int(port), wire.endpoint))
         elif refusal.code == "READONLY":
-            # It was a master and is one no longer.
-            self._topology.doubt(wire.endpoint)
+            # It was a master and is one no longer, as it says to the next connection.
             wire.abort(f"{wire.endpoint} is a replica now")
         return True
 

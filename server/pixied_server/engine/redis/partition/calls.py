@@ -40,13 +40,13 @@ log."""
 class Totals:
     """What a partition held when it last answered."""
 
-    bytes: int = 0
-    messages: int = 0
-    subscriptions: int = 0
-    clients: int = 0
-    patterns: int = 0
-    namespaces: int = 0
-    keys: int = 0
+    bytes: int
+    messages: int
+    subscriptions: int
+    clients: int
+    patterns: int
+    namespaces: int
+    keys: int
 
 
 class _Operation:
@@ -79,7 +79,7 @@ class Calls:
         replicas: a change is answered only when so many replicas of its server have it.
 
     Attributes:
-        totals: what the partition held when it last answered.
+        totals: what the partition held when it last answered. Unset until it has.
         trouble: why the last call failed; "" if it did not.
         full: whether its server had no memory left when it was last asked to store something.
         replicated: whether enough replicas had the last change that they were waited for.
@@ -87,6 +87,7 @@ class Calls:
         make_room: takes old messages away for new ones. Set before anything else is called.
     """
 
+    totals: Totals
     known: Known
     make_room: MakeRoom
 
@@ -101,7 +102,6 @@ class Calls:
     ) -> None:
         self.base = base
         self.number = number
-        self.totals = Totals()
         self.trouble = ""
         self.full = False
         self.replicated = True

@@ -40,6 +40,8 @@ async def test_channels_that_nobody_follows_are_given_up() -> None:
     with single() as server:
         async with opened(server.url) as pair:
             own = len(server("PUBSUB", "SHARDCHANNELS"))
+            # One for each process and partition.
+            assert own == 2 * 4
             await pair.here.create("ann", "bob")
             for name in ("ann", "bob"):
                 await pair.here.subscribe(name, "/a")

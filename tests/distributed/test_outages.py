@@ -2,6 +2,7 @@
 
 import asyncio
 from itertools import count
+from time import monotonic
 
 import pytest
 from tests.distributed.gate import gate, refusing, watching
@@ -366,3 +367,39 @@ async def test_what_comes_before_a_late_subscription_is_not_lost(pair: Pair) -> 
         await pair.read(front)
     assert front.texts("ann") == ["1", "2"]
     assert not front.lost
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["away", "silent"])
+async def test_an_engine_that_is_closed_while_its_store_is_away_leaves_nothing(*, away: bool) -> None:
+    """No task goes on to look for the store."""
+    before = asyncio.all_tasks()
+    with single() as server:
+        async with opened(server.url) as pair:
+            if away:
+                await asyncio.to_thread(server.kill)
+                await until_away(pair.here)
+                await until_away(pair.there)
+            else:
+                pair.store.silence()
+        # Those that are cancelled are yet to end.
+        await until(lambda: not asyncio.all_tasks() - before)
+
+
+async def test_barriers_that_come_while_a_partition_is_read_are_all_passed(pair: Pair) -> None:
+    """None is forgotten over another: each waits until what was missed is read."""
+    subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/**")
+    async with pair.here.attached("ann"):
+        with gate(pair.here, "read") as read:
+            pair.store.cut()
+            await until(lambda: read.held > 0)
+            waiting = []
+            for _ in range(3):
+                asked_at = monotonic()
+                waiting.append(asyncio.create_task(subscriber.barrier((0,))))
+                await until(lambda asked_at=asked_at: 0 not in subscriber.silent(asked_at, 0.0))  # type: ignore[misc]
+            assert not any(task.done() for task in waiting)
+            read.open()
+            async with asyncio.timeout(TIMEOUT):
+                await asyncio.gather(*waiting)

@@ -135,6 +135,23 @@ async def test_of_two_that_claim_at_once_one_gets_the_client(pair: Pair) -> None
     assert (await pair.here.look_at("ann")).front_end == "last"
 
 
+async def test_of_two_links_of_one_pixied_the_later_one_gets_the_client(pair: Pair) -> None:
+    """Though the store's answer to it comes first: the earlier one is told that it was taken over."""
+    await _ann(pair)
+    first, last = pair.here.front_end("first"), pair.here.front_end("last")
+    with gate(pair.here, "claim", most=1) as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", first))
+        await _soon(claimed.reached.wait())
+        await _soon(pair.here.attach("ann", last))
+        claimed.open()
+        await _soon(attaching)
+    await pair.there.publish("/a", "1")
+    await pair.read(first, last)
+    assert first.failed["ann"].reason is Reason.TAKEN_OVER
+    assert (first.texts("ann"), last.texts("ann")) == ([], ["1"])
+    assert (await pair.there.look_at("ann")).front_end == "last"
+
+
 async def test_a_claim_that_was_taken_before_its_answer_came_is_void(pair: Pair) -> None:
     """However late the answer comes: the other one did not wait for ever."""
     await _ann(pair)

@@ -96,11 +96,11 @@ class Address:
 
     kind: Kind
     endpoints: tuple[Endpoint, ...]
-    db: int = 0
-    master_name: str = ""
-    credentials: Credentials = Credentials()
-    sentinel_credentials: Credentials = Credentials()
-    tls: Tls | None = None
+    db: int
+    master_name: str
+    credentials: Credentials
+    sentinel_credentials: Credentials
+    tls: Tls | None
 
     def __str__(self) -> str:
         scheme = self.kind.value if self.tls is None else self.kind.value.replace("redis", "rediss", 1)

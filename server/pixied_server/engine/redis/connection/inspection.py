@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from pixied_server.engine.redis.connection.wire import Command, Refusal
 
@@ -25,7 +25,7 @@ for _, name in ipairs(ARGV) do
 end
 return missing"""
 
-Ask = Callable[[Command], Awaitable[Any]]
+Ask: TypeAlias = Callable[[Command], Awaitable[Any]]
 
 
 class Severity(Enum):

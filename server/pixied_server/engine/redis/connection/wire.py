@@ -10,7 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self, cast
+from typing import Any, Self, TypeAlias, cast
 
 import hiredis
 
@@ -20,7 +20,7 @@ from pixied_server.engine.redis.connection.failures import StoreRefuses, StoreUn
 __all__ = ["Command", "Refusal", "Terms", "Wire"]
 
 # The words of a command.
-Command = tuple[bytes | int | str, ...]
+Command: TypeAlias = tuple[bytes | int | str, ...]
 
 # Its stub says one word; it accepts any number.
 _packed = cast("Callable[[Command], bytes]", hiredis.pack_command)

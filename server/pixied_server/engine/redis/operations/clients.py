@@ -1,6 +1,5 @@
 """Clients and namespaces: each is in one partition."""
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -87,7 +86,6 @@ class Clients:
                 log = (pattern, max(progress[partition], start.sequence))
                 by_partition.setdefault(partition, []).append(log)
         counts = [self._process.partitions[number].pending(_EXACT, logs) for number, logs in by_partition.items()]
-        await asyncio.gather(*[count.result for count in counts])
         return sum([await count for count in counts])
 
     def _confirmed(self, client_id: str, record: Record) -> Progress:
@@ -105,7 +103,6 @@ class Clients:
     async def ping_all(self, client_ids: Sequence[str]) -> dict[str, float | None]:
         """See `engine.abc.Engine`."""
         answers = {client_id: self._process.home(client_id).ping(client_id) for client_id in client_ids}
-        await asyncio.gather(*[answer.result for answer in answers.values()], return_exceptions=True)
         known: dict[str, float | None] = {}
         for client_id, answer in answers.items():
             with suppress(ClientUnknown):

@@ -119,7 +119,6 @@ def _held_by(partitions: Sequence[Partition]) -> int:
 async def _look(partitions: Sequence[Partition], *, at_once: bool = False) -> dict[Partition, int | None]:
     """Find the oldest message of each partition."""
     answers = {partition: partition.shrink(0, 0, at_once=at_once) for partition in partitions}
-    await asyncio.gather(*[answer.result for answer in answers.values()], return_exceptions=True)
     oldest: dict[Partition, int | None] = {}
     for partition, answer in answers.items():
         # One that does not answer keeps the others from nothing.

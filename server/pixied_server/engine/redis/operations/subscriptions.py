@@ -88,7 +88,6 @@ class Subscriptions:
             for partition in self._process.partitions
             if partition.number != home
         }
-        await asyncio.gather(*[answer.result for answer in declared.values()])
         return {number: await answer for number, answer in declared.items()}
 
     def _join_is_done(self, client_id: str, patterns: Sequence[str]) -> None:

@@ -81,7 +81,6 @@ class Checkpoints:
             client_id: self._process.home(client_id).release(client_id, settled)
             for client_id, settled in waiting.items()
         }
-        await asyncio.gather(*[answer.result for answer in answers.values()], return_exceptions=True)
         for client_id, answer in answers.items():
             await answer
             self.released(client_id, waiting[client_id])

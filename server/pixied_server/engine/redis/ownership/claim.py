@@ -26,7 +26,7 @@ sequence for a partition says how far a client is in all of its logs there. Two 
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.channels import logs_of
@@ -39,7 +39,7 @@ from pixied_server.engine.redis.partition.protocol import Partition, Read
 
 __all__ = ["OwningProcess", "RedisClaim", "Starts"]
 
-Starts = Mapping[LogName, Start]
+Starts: TypeAlias = Mapping[LogName, Start]
 """Where a client's subscriptions begin, for each log. The log with the pattern "" is its inbox."""
 
 

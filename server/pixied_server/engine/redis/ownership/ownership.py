@@ -69,7 +69,7 @@ class Ownership:
     # Claiming
 
     async def claim(
-        self, client_id: str, front_end: str, *, expires: bool, cursor: int = 0, checkpoint: Checkpoint | None = None
+        self, client_id: str, front_end: str, *, expires: bool, cursor: int, checkpoint: Checkpoint | None
     ) -> RedisClaim:
         """See `engine.abc.Engine`."""
         notified = self.notified.setdefault(client_id, Notified())

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -20,7 +20,7 @@ __all__ = ["Argument", "Calls", "Known", "MakeRoom", "Totals"]
 
 _log = structlog.get_logger(__name__)
 
-Argument = bytes | int | str
+Argument: TypeAlias = bytes | int | str
 
 # How many logs one call names to a server that has replaced another.
 _LOGS_AT_ONCE = 1_000
@@ -28,10 +28,10 @@ _LOGS_AT_ONCE = 1_000
 _WEIGHT = 200
 _BYTES = 1_000_000
 
-MakeRoom = Callable[[int, float], Awaitable[bool]]
+MakeRoom: TypeAlias = Callable[[int, float], Awaitable[bool]]
 """Makes room on a partition's server, unless that was done since a time of the loop. Returns whether there is room."""
 
-Known = Callable[[], tuple[int, Mapping[str, int]]]
+Known: TypeAlias = Callable[[], tuple[int, Mapping[str, int]]]
 """The highest sequence that was announced or answered, as far as this process knows, and the highest offset of each
 log."""
 
@@ -147,13 +147,13 @@ class Calls:
         """Ask for an operation that needs no room, ahead of all that wait.
 
         Raises:
-            EngineUnavailable: as with `ask`.
+            EngineUnavailable: the store does not answer. It may have executed the operation.
         """
         operation = _Operation(name, arguments, asyncio.get_running_loop().create_future())
         try:
             answer, wire = await self._run(FREEING, [operation])
         except StoreUnavailable as error:
-            raise EngineUnavailable(str(error), ambiguous=error.ambiguous) from None
+            raise EngineUnavailable(str(error)) from None
         self._answer([operation], answer, wire)
         return await operation.result
 

@@ -6,6 +6,7 @@ steps, and corrects the members.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 
@@ -24,7 +25,7 @@ _PAGE = 200
 _UNDER_WAY = 10.0
 _MOST_SUSPECTS = 100_000
 
-Member = tuple[str, str]
+Member: TypeAlias = tuple[str, str]
 """A pattern and a client."""
 
 

@@ -204,10 +204,13 @@ async def test_a_connection_that_is_silent_is_given_up() -> None:
             await pair.here.subscribe("ann", "/a")
             front = pair.here.front_end()
             await pair.here.attach("ann", front)
+            settled_after = monotonic()
             await pair.read(front)
             subscriber = pair.here.engine.subscriber  # type: ignore[attr-defined]
             pair.store.silence()
             await pair.there.publish("/a", "1")
+            assert subscriber.silent(settled_after + 14.9, 15.0) == []
+            assert subscriber.silent(monotonic() + 15.1, 15.0) == [0, 1, 2, 3]
             for number in subscriber.silent(float("inf"), 15.0):
                 subscriber.distrust(number)
             await restored(pair)
@@ -343,6 +346,21 @@ async def test_a_log_is_followed_though_its_channel_was_late(pair: Pair, late: s
     await pair.read(front)
     assert front.texts("ann") == ["1", "2"]
     assert not front.lost
+
+
+async def test_a_client_whose_messages_are_not_received_is_not_attached(pair: Pair) -> None:
+    """The front-end is told that the store does not answer, and not kept for ever."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    pair.here.engine.subscriber.barriers.timeout = 0.1  # type: ignore[attr-defined]
+    pair.store.silence()
+    front = pair.here.front_end()
+    async with asyncio.timeout(TIMEOUT):
+        await pair.here.attach("ann", front)
+    pair.store.resume()
+    await front.read()
+    assert front.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
+    assert (await pair.there.look_at("ann")).front_end == ""
 
 
 async def test_what_comes_before_a_late_subscription_is_not_lost(pair: Pair) -> None:

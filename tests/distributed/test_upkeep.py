@@ -164,6 +164,20 @@ async def test_who_was_away_itself_gives_the_others_time(pair: Pair, missed: flo
         assert await owner_after_beat(5.0 + missed + 5.0) == ""
 
 
+async def test_who_runs_is_not_given_up(pair: Pair) -> None:
+    """Its heartbeats come each second, whatever else it has to do."""
+    judge = _engine(pair.there).process.partitions[0]
+    name = _engine(pair.here).process.name
+    pair.here.clock.advance(6.0)
+    assert name in (await judge.beat(5.0, 0))[0]
+    async with _running(pair.here):
+
+        async def lives() -> bool:
+            return name not in (await judge.beat(5.0, 0))[0]
+
+        await until_it(lives)
+
+
 async def test_who_leaves_is_gone_at_once(store_url: str) -> None:
     """A pixied that stops is no process of the store any more: nobody waits for it, or reaps it."""
     async with opened(store_url) as pair:

@@ -271,3 +271,13 @@ async def test_a_caller_that_is_gone_is_told_of_nothing_more(site: Site) -> None
     assert not waiting.done()
     waiting.cancel()
     assert texts(await site.dequeue("ann")) == ["1"]
+
+
+async def test_no_more_is_taken_than_was_asked_for(site: Site) -> None:
+    """However many channels the messages are on, one at a time are one at a time."""
+    await site.create("ann")
+    await site.subscribe("ann", "/**")
+    for number in range(12):
+        await site.publish(f"/{number}", str(number))
+    taken = [texts(await site.dequeue("ann", 1)) for _ in range(12)]
+    assert sorted(taken) == sorted([str(number)] for number in range(12))

@@ -8,6 +8,7 @@ from tests.redis_store.scripts import COUNT, PUBLISH, keys_in
 from tests.support.redis_servers import Cluster
 
 from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
+from pixied_server.engine.redis.connection.topology import slot_of
 
 SLOTS = (0, 5_000, 6_000, 10_000, 12_000, 16_383)
 
@@ -23,6 +24,17 @@ async def test_each_key_where_it_is(a_cluster: Cluster, opened: Opened) -> None:
             assert pubsub.node == a_cluster.serving(slot).address
             await pubsub.close()
         assert set(await store.info()) == {one.address for one in a_cluster.masters}
+
+
+KEYS_AND_TAGS = (b"", b"a", b"{a}b", b"x{a}b", b"x{ab}{c}", b"{}a", b"a{}b{c}", b"{a", b"a}b", b"x{{a}}", b"}{a}")
+
+
+@pytest.mark.parametrize("key", KEYS_AND_TAGS)
+def test_the_slot_of_a_key(key: bytes) -> None:
+    """It is that of the key's hash tag, as the cluster's specification says."""
+    from redis.crc import key_slot  # noqa: PLC0415
+
+    assert slot_of(key) == key_slot(key)
 
 
 async def test_a_slot_that_moves(a_cluster: Cluster, opened: Opened) -> None:

@@ -61,6 +61,7 @@ async def test_the_servers_of_a_cluster_share_the_messages(a_cluster: Cluster, o
 async def test_a_master_behind_sentinels(trio: Trio, opened: Opened) -> None:
     """It alone is looked at, and it is as good as a server that has no Sentinels."""
     async with opened(trio.url) as store:
+        assert len(await store.inspect(KEYS[0], replicas=2)) == 1
         found = await store.inspect(KEYS[0], replicas=3)
     assert [one.severity for one in found] == [Severity.WARNING, Severity.WARNING]
     assert any("it has 2 replicas and 3 are wanted" in one.text for one in found)

@@ -1,11 +1,14 @@
 """A store behind Sentinels."""
 
 import asyncio
+from typing import cast
 
+import hiredis
 import pytest
 from tests.redis_store.conftest import Opened, found_at
 from tests.redis_store.scripts import COUNT, KEYS, PUBLISH
-from tests.support.redis_servers import Trio
+from tests.support.caller import until
+from tests.support.redis_servers import Server, Trio, single
 
 from pixied_server.engine.redis.connection.store import Store, StoreUnavailable
 
@@ -99,3 +102,44 @@ async def _surely_counted(store: Store) -> int:
                 raise
         else:
             return count
+
+
+class _Sentinel(asyncio.Protocol):
+    """Stands for a Sentinel: says what a test says."""
+
+    def __init__(self, master: list[Server]) -> None:
+        self._master = master
+        self._reader = hiredis.Reader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer HELLO, and where the master is."""
+        self._reader.feed(data)
+        while command := self._reader.gets():
+            port = str(self._master[0].port).encode()
+            answer = (b"role", b"sentinel") if command[0] == b"HELLO" else (b"127.0.0.1", port)
+            self._transport.write(hiredis.pack_command(answer))
+
+
+async def test_a_master_that_has_been_replaced_and_does_not_know(opened: Opened) -> None:
+    """One that is cut off from the Sentinels goes on answering: within seconds nobody asks it any more."""
+    with single() as former, single() as new:
+        master = [former]
+        sentinel = await asyncio.get_running_loop().create_server(lambda: _Sentinel(master), "127.0.0.1", 0)
+        port = sentinel.sockets[0].getsockname()[1]
+        async with opened(f"redis+sentinel://127.0.0.1:{port}/main") as store:
+            assert await store.run(KEYS, COUNT, []) == 1
+            master[0] = new
+
+            async def moved() -> bool:
+                await store.run(KEYS, COUNT, [])
+                return bool(new("EXISTS", KEYS[0]))
+
+            await until(moved)
+            before = former("GET", KEYS[0])
+            assert await store.run(KEYS, COUNT, []) == 2
+            assert former("GET", KEYS[0]) == before
+        sentinel.close()

@@ -55,6 +55,16 @@ async def test_a_store_of_which_no_server_answers(silent: Address, call: Callabl
     await store.close()
 
 
+async def test_a_single_server_that_never_answers_is_named(silent: Address) -> None:
+    """Whoever waits for it is told where it is."""
+    where = silent.endpoints[0]
+    store = Store(Address.parse(f"redis://{where}/0"), timeout=_TIMEOUT)
+    for failure in await asyncio.gather(*[store.run(KEYS, COUNT, []) for _ in range(3)], return_exceptions=True):
+        assert isinstance(failure, StoreUnavailable)
+        assert str(failure).startswith(f"{where} does not answer")
+    await store.close()
+
+
 @pytest.mark.parametrize(
     "call", [lambda store: store.info(), lambda store: store.inspect(KEYS[0])], ids=["info", "inspect"]
 )

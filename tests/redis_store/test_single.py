@@ -1,7 +1,9 @@
 """A store of one server."""
 
 import asyncio
+import socket
 import time
+from unittest.mock import patch
 
 import pytest
 from tests.redis_store.conftest import TIMEOUT, Opened
@@ -20,6 +22,7 @@ from pixied_server.engine.redis.connection.store import (
     StoreRefuses,
     StoreUnavailable,
 )
+from pixied_server.engine.redis.connection.wire import Wire
 
 
 async def test_calls_keep_their_order(server: Server, opened: Opened) -> None:
@@ -184,6 +187,21 @@ async def test_becomes_a_replica(server: Server, opened: Opened) -> None:
             await asyncio.wait_for(asyncio.shield(waiting), 0.2)
         server("REPLICAOF", "NO", "ONE")
         assert await waiting == 1
+
+
+async def test_a_server_whose_machine_is_gone_is_noticed(server: Server, opened: Opened) -> None:
+    """By TCP, within 25 seconds, also on a connection that only listens."""
+    with patch.object(Wire, "connection_made", autospec=True, side_effect=Wire.connection_made) as made:
+        async with opened(server.url) as store:
+            await store.run(KEYS, COUNT, [])
+            pubsub = await store.pubsub(KEYS[0])
+            for _, transport in [call.args for call in made.call_args_list]:
+                connected = transport.get_extra_info("socket")
+                assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                assert [connected.getsockopt(socket.IPPROTO_TCP, one) for one in options] == [10, 5, 3]
+            assert made.call_count == 2
+            await pubsub.close()
 
 
 async def test_unix_socket(server: Server, opened: Opened) -> None:

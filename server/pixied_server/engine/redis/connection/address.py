@@ -57,17 +57,17 @@ class Endpoint:
 class Credentials:
     """The user and password to log in with; some servers need neither."""
 
-    user: str = ""
-    password: str = field(default="", repr=False)
+    user: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
     """Authorities to trust and a certificate to show: paths of PEM files. "" is the system's authorities, or none."""
 
-    ca: str = ""
-    certificate: str = ""
-    key: str = field(default="", repr=False)
+    ca: str
+    certificate: str
+    key: str = field(repr=False)
 
     def context(self) -> ssl.SSLContext:
         """Read the files.

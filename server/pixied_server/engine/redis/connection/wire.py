@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, cast
 
 import hiredis
@@ -49,14 +49,12 @@ class Terms:
 
     Attributes:
         timeout: seconds of silence after which the connection to a server that owes a reply is cut.
-        name: the name of the connection in CLIENT LIST.
     """
 
     timeout: float
-    name: str = "pixied"
-    credentials: Credentials = field(default=Credentials())
-    db: int = 0
-    tls: ssl.SSLContext | None = None
+    credentials: Credentials
+    db: int
+    tls: ssl.SSLContext | None
 
 
 class Wire(asyncio.Protocol):
@@ -175,7 +173,7 @@ class Wire(asyncio.Protocol):
         who = terms.credentials
         login = ("AUTH", who.user or "default", who.password) if who.password else ()
         # RESP2: arrays are enough, and scripts' replies look as Redis's documentation shows them.
-        greeting = await self._greet(("HELLO", 2, *login, "SETNAME", terms.name))
+        greeting = await self._greet(("HELLO", 2, *login, "SETNAME", "pixied"))
         self.greeting = dict(zip(greeting[::2], greeting[1::2], strict=True))
         if terms.db:
             await self._greet(("SELECT", terms.db))

@@ -1,6 +1,6 @@
 """The Redis engine."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import TypeVar
@@ -95,7 +95,7 @@ class RedisEngine:
             partition.make_room = retention.make_room
         self._publishing = Publishing(self.process, self.subscriber, self._clients, self._events, retention)
         self._listing = Listing(layout, self.process.partitions)
-        self._cursors = count(1)
+        self._cursors: Iterator[int]
         self.repair = Repair(self.process, self._subscriptions)
         self.upkeep = Upkeep(
             self.process,

@@ -1,10 +1,13 @@
 """What is found about servers before they are relied on."""
 
+import pytest
 from tests.redis_store.conftest import Opened
 from tests.redis_store.scripts import KEYS
 from tests.support.redis_servers import Cluster, Server, Trio, single
 
+from pixied_server.engine.redis.connection.inspection import inspected
 from pixied_server.engine.redis.connection.store import Severity
+from pixied_server.engine.redis.connection.wire import Command, Refusal
 
 
 async def test_nothing_to_find(opened: Opened) -> None:
@@ -100,3 +103,59 @@ async def test_each_server_of_a_cluster(a_cluster: Cluster, opened: Opened) -> N
         found = await store.inspect(KEYS[0])
     assert len(found) == 3
     assert all("appendonly yes" in one.text for one in found)
+
+
+_GOOD = {
+    "redis_version": "7.0.0",
+    "role": "master",
+    "maxmemory": "0",
+    "maxmemory_policy": "noeviction",
+    "connected_slaves": "1",
+    "aof_enabled": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("info", "severity", "says"),
+    [
+        ({}, None, ""),
+        ({"redis_version": "10.1.2"}, None, ""),
+        ({"redis_version": "7.0"}, None, ""),
+        ({"redis_version": "6.2.14"}, Severity.ERROR, "its version is 6.2.14;"),
+        ({"redis_version": ""}, Severity.ERROR, "its version is unknown;"),
+        ({"role": "slave"}, Severity.ERROR, "it is a replica"),
+        ({"cluster_enabled": "1"}, Severity.ERROR, "redis+cluster://"),
+        ({"maxmemory_policy": None}, Severity.WARNING, "does not tell its maxmemory-policy"),
+        ({"maxmemory_policy": "volatile-lru"}, Severity.ERROR, "maxmemory-policy is volatile-lru"),
+        ({"maxmemory": "1000"}, None, ""),
+        ({"maxmemory": "999"}, Severity.WARNING, "its maxmemory is 999 bytes and it may have to hold 1,000"),
+        ({"connected_slaves": "0"}, Severity.WARNING, "it has 0 replicas and 1 are wanted"),
+        ({"connected_slaves": None}, Severity.WARNING, "it has 0 replicas and 1 are wanted"),
+        ({"aof_enabled": "0"}, Severity.WARNING, "appendonly yes"),
+        ({"aof_enabled": None}, Severity.WARNING, "appendonly yes"),
+    ],
+)
+async def test_what_a_server_says_of_itself(info: dict[str, str | None], severity: Severity | None, says: str) -> None:
+    """A server that is as it should be but for one thing is found wrong, or risky, for that alone."""
+    fields = {name: value for name, value in (_GOOD | info).items() if value is not None}
+    answers = {b"EVAL": [], b"INFO": "".join(f"{name}:{value}\r\n" for name, value in fields.items()).encode()}
+
+    async def ask(command: Command) -> object:
+        return answers.get(command[0], [b"appendfsync", b"everysec"])  # type: ignore[call-overload]
+
+    found = await inspected("node", ask, KEYS[0], has_key=True, cluster=False, replicas=1, room=1_000)
+    assert [one.severity for one in found] == ([severity] if severity else [])
+    for one in found:
+        assert one.text.startswith("node: ")
+        assert says in one.text
+
+
+async def test_what_a_server_does_not_say() -> None:
+    """Where it refuses to tell, that is what is found."""
+
+    async def ask(command: Command) -> object:
+        return [] if command[0] == b"EVAL" else Refusal("NOPERM no")
+
+    found = await inspected("node", ask, KEYS[0], has_key=True, cluster=False, replicas=0, room=0)
+    assert [one.severity for one in found] == [Severity.WARNING]
+    assert "INFO can't be read" in found[0].text

@@ -12,6 +12,7 @@ from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import single
 
 from pixied_server.delivery.events import DetachReason
+from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import EngineUnavailable, Reason
 
 
@@ -421,3 +422,22 @@ async def test_barriers_that_come_while_a_partition_is_read_are_all_passed(pair:
             read.open()
             async with asyncio.timeout(TIMEOUT):
                 await asyncio.gather(*waiting)
+
+
+async def test_what_is_remembered_of_messages_is_bounded(pair: Pair) -> None:
+    """A store that went back in time is told of the last 4,000 logs of a partition, and of all that are followed."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/**")
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    async with pair.here.attached("ann"):
+        await pair.there.publish("/a", "1")
+        await pair.settle()
+        home = engine.process.layout.of("/a")
+        for number in range(5_000):
+            engine.subscriber.appended(home, number, {f"/{number}": number})
+        engine.subscriber.appended(home, 5_000, {"/1000": 5_000})
+        engine.subscriber.appended(home, 5_001, {"/new": 5_001})
+        _, offsets = engine.process.partitions[home].known()
+        expected = {f"/{number}": number for number in range(1_002, 5_000)} | {"/1000": 5_000, "/new": 5_001}
+        assert offsets == expected | {"/**": offsets["/**"]}

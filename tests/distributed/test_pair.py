@@ -302,6 +302,22 @@ async def test_a_publish_that_comes_too_fast_takes_no_key(store_url: str) -> Non
         assert not (await pair.here.engine.publish([Message("/a", b"3", key="first")]))[0].duplicate
 
 
+async def test_limits_are_of_all(store_url: str) -> None:
+    """Whichever pixied they were reached by, and whichever has made room since."""
+    async with opened(store_url, Limits(clients=2, namespaces=1)) as pair:
+        await pair.here.create("ann")
+        await pair.there.create("bob")
+        # What a process has seen of the others is as old as its last answers.
+        await pair.here.engine.holdings()
+        assert await reason_of(pair.here.create("cid")) is Reason.LIMIT_CLIENTS
+        await pair.there.destroy("bob")
+        await pair.here.create("cid")
+        namespace = await pair.here.engine.generate_namespace(8)
+        assert await reason_of(pair.here.engine.generate_namespace(8)) is Reason.LIMIT_NAMESPACES
+        await pair.there.engine.release_namespace(namespace)
+        await pair.here.engine.generate_namespace(8)
+
+
 async def test_lists_are_of_all(pair: Pair) -> None:
     """Either lists the clients and channels of both."""
     await pair.here.create("ann")

@@ -40,7 +40,7 @@ async def test_a_member_that_does_not_subscribe_is_removed(pair: Pair) -> None:
     await pair.here.ping("ann")
     await _repaired(pair)
     assert (await pair.here.publish("/a", "1"))[0].matched == 1
-    pair.here.clock.advance(2.0)
+    pair.here.clock.advance(1.1)
     await _repaired(pair)
     assert (await pair.here.publish("/a", "2"))[0].matched == 0
     assert (await pair.here.engine.holdings()).channels == 0

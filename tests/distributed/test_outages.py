@@ -370,7 +370,8 @@ async def test_what_comes_before_a_late_subscription_is_not_lost(pair: Pair) -> 
     front = pair.here.front_end()
     await pair.here.attach("ann", front)
     await pair.read(front)
-    pair.here.engine.subscriber.barriers.timeout = 0.1  # type: ignore[attr-defined]
+    barriers = pair.here.engine.subscriber.barriers  # type: ignore[attr-defined]
+    barriers.timeout = 0.1
     with pair.store.late_subscriptions():
         await pair.here.subscribe("ann", "/a")
         await until(lambda: pair.store.unconfirmed)
@@ -380,6 +381,7 @@ async def test_what_comes_before_a_late_subscription_is_not_lost(pair: Pair) -> 
         while front.link.ready:
             front.send(await front.link.take())
         front.receive()
+    barriers.timeout = TIMEOUT
     await until(lambda: not pair.store.unconfirmed)
     await pair.there.publish("/a", "2")
     async with asyncio.timeout(TIMEOUT):

@@ -10,7 +10,7 @@ from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 from tests.support.memory import traced
 
-from pixied_server.delivery import link
+from pixied_server.delivery import catch_up, link
 from pixied_server.delivery.events import Attached, Delivery, DetachReason, Heartbeat
 from pixied_server.delivery.link import AttachTerms
 from pixied_server.errors import LimitClients, Reason, StreamProtocol
@@ -454,7 +454,7 @@ async def test_a_link_that_ends_gives_others_a_turn(site: Site, monkeypatch: pyt
 
 async def test_so_many_clients_catch_up_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery has messages of so many of the clients that are behind, and the next one those of others."""
-    monkeypatch.setattr(link, "_SLICE", 2)
+    monkeypatch.setattr(catch_up, "_SLICE", 2)
     names = ["ann", "bob", "cid", "dan", "eve"]
     await site.create(*names)
     front = site.front_end()

@@ -10,7 +10,7 @@ from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 from tests.engine.slow_store import LINK, SlowBench, claim_by, confirm_of, release_of
 
-from pixied_server.delivery import link
+from pixied_server.delivery import catch_up
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.link import AttachTerms
 from pixied_server.errors import LimitClients, Reason, StreamProtocol
@@ -72,7 +72,7 @@ async def test_more_clients_than_are_read_for_at_once_miss_nothing(
     site: SlowSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client whose turn comes with a later delivery gets what was published while others were read for."""
-    monkeypatch.setattr(link, "_SLICE", 2)
+    monkeypatch.setattr(catch_up, "_SLICE", 2)
     names = ["ann", "bob", "cid", "dan", "eve"]
     await site.create(*names)
     front = site.front_end()

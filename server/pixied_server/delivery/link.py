@@ -3,7 +3,7 @@
 A live message reaches a link as it is published and goes to those of the link's clients that subscribe, found without
 looking at each of them. Two can be behind that: a client, when it is attached with messages pending, and the whole
 link, when its front-end confirms slowly. Both then read the logs from where they are until nothing is left, and are
-live again.
+live again (`CatchUp`, `Outbox`).
 
 At that seam sequences decide. A client that has read its logs up to the hub's head joins the link's audiences with that
 progress. The link's older messages are not for this client, which has read them; all later ones are. So it misses none
@@ -12,16 +12,16 @@ and gets none twice, however far behind the link itself is.
 
 import asyncio
 import weakref
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import NOTHING, Progress
 from pixied_server.delivery.attachment import Attachment
 from pixied_server.delivery.audience import Audience, AudienceLimits, Audiences
+from pixied_server.delivery.catch_up import CatchUp, Pause
 from pixied_server.delivery.events import (
     Attached,
     AttachFailed,
@@ -37,23 +37,14 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.ledger import Ledger
 from pixied_server.delivery.losses import Losses
 from pixied_server.delivery.outbox import Outbox, OutboxLimits
-from pixied_server.engine.abc import Reading
 from pixied_server.errors import ClientUnknown, EngineUnavailable, LimitClients, PixiedError, StreamProtocol
 
 __all__ = ["AttachTerms", "Link", "LinkLimits"]
 
-# How many clients are released, or caught up, before others get a turn.
+# How many clients are released before others get a turn.
 _SLICE = 500
-# How many clients read their logs together, and the part of them that does where messages are too large for that.
-_AT_ONCE = 200
-_FEWER = 4
-# What one client that is behind reads at a time: all that are behind share a delivery.
-_CATCH_MESSAGES = 1_000
-_CATCH_BYTES = 100_000
 # A front-end that has so many unread answers may send no further commands.
 _NEWS = 10_000
-# Seconds until the next read where a store did not answer.
-_PAUSE = 0.1
 _HEARTBEAT = Heartbeat()
 # About how many bytes a handle takes in an encoded delivery.
 _HANDLE_BYTES = 3
@@ -115,21 +106,17 @@ class Link:
         self._attachments: dict[int, Attachment] = {}
         # Handles whose clients are being claimed.
         self._asked: set[int] = set()
-        # Clients that have to read their logs, in the order in which they are served.
-        self._behind: OrderedDict[Attachment, None] = OrderedDict()
-        # For how many of them is read together: fewer, while messages are large.
-        self._at_once = _AT_ONCE
         # The recipient of each queued entry; and the deliveries that had such entries, to trim inboxes.
         self._own: dict[Entry, Attachment] = {}
         self._own_sent: deque[tuple[int, Attachment]] = deque()
         self._explicit = 0
-        # Set after the store did not answer, until it is asked again.
-        self._pause: asyncio.TimerHandle | None = None
         # While a delivery is put together, its messages are in no delivery that has a number.
         self._building = False
         self._notices: list[LinkEvent] = []
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._pause = Pause(self._news)
+        self._catch_up = CatchUp(hub.engine, self.audiences, self._pause)
 
     def __len__(self) -> int:
         """How many clients are attached."""
@@ -191,7 +178,7 @@ class Link:
         attachment = Attachment(self, claim, handle, explicit=terms.explicit)
         self._attachments[handle] = attachment
         self._explicit += terms.explicit
-        self._behind[attachment] = None
+        self._catch_up.add(attachment)
         self.notify(Attached(handle))
         self._hub.own(client_id, attachment)
 
@@ -315,17 +302,8 @@ class Link:
             return True
         if not self.ledger.open:
             return False
-        to_read = bool(self._behind or self._outbox) and self._pause is None
+        to_read = bool(self._catch_up or self._outbox) and not self._pause
         return to_read or self._outbox.ready or bool(self._losses)
-
-    def _wait_for_store(self) -> None:
-        """Pause reads, as the store does not answer, and try again a moment later."""
-        if self._pause is None:
-            self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume)
-
-    def _resume(self) -> None:
-        self._pause = None
-        self._news.set()
 
     async def _delivery(self) -> list[LinkEvent]:
         # Stays true if this fails: then the link ends, and messages that were taken count as not delivered.
@@ -342,7 +320,7 @@ class Link:
         batches: list[Batch] = []
         losses: list[Lost] = []
         room = self._limits.delivery_bytes
-        room -= await self._catch_up(batches, losses, room)
+        room -= await self._catch_up.read(batches, losses, self.ledger.number + 1, room)
         caught_up = len(batches)
         await self._live_messages(batches, room)
         for batch in batches[caught_up:]:
@@ -358,64 +336,6 @@ class Link:
                 attachment = self._attachments.get(handle)
                 if attachment is not None and attachment.explicit:
                     attachment.got(batch.cursor, batch.reached)
-
-    async def _catch_up(self, batches: list[Batch], losses: list[Lost], room: int) -> int:
-        """Read for the clients that are behind, each a little. Return how many bytes that took."""
-        taken = 0
-        left = min(len(self._behind), _SLICE)
-        while left > 0 and taken < room and self._behind and self._pause is None:
-            readings = await self._read_for(list(islice(self._behind, min(self._at_once, left))), room - taken)
-            left -= len(readings)
-            for attachment, reading in readings:
-                losses += [Lost((attachment.handle,), loss.pattern, loss.count) for loss in reading.losses]
-                batches += attachment.caught(reading, self.ledger.number + 1)
-                taken += sum(entry.message.size for entry in reading.entries)
-                if reading.done and attachment not in self._behind:
-                    self._join(attachment, reading.upto)
-                else:
-                    self._behind[attachment] = None
-        return taken
-
-    async def _read_for(self, group: Sequence[Attachment], room: int) -> list[tuple[Attachment, Reading]]:
-        """Read for clients, as much as there is room for. Those whose messages are too large to share it come next."""
-        read_for = []
-        for attachment in group:
-            del self._behind[attachment]
-            patterns = attachment.claim.patterns()
-            for pattern in patterns:
-                self.audiences.expect(pattern, attachment.handle)
-            read_for.append((attachment, patterns))
-        size = min(_CATCH_BYTES, room // len(group) + 1)
-        # For several clients at once, each message has to fit: they would come to many times the room.
-        least = 1 if len(group) == 1 else 0
-        outcomes = await self._hub.engine.together(
-            attachment.claim.read(messages=_CATCH_MESSAGES, size=size, least=least) for attachment in group
-        )
-        readings, large = [], []
-        for (attachment, patterns), outcome in zip(read_for, outcomes, strict=True):
-            if not isinstance(outcome, Reading | EngineUnavailable):
-                raise outcome
-            if not self._has(attachment):
-                # The client's next owner does not know of this reading, and reads again.
-                continue
-            if isinstance(outcome, EngineUnavailable):
-                self._behind[attachment] = None
-                self._wait_for_store()
-                continue
-            if outcome.large and not least:
-                large.append(attachment)
-            if least or not outcome.large or outcome.entries or outcome.losses:
-                readings.append((attachment, _still_wanted(outcome, patterns, attachment.claim.patterns())))
-        for attachment in reversed(large):
-            self._behind[attachment] = None
-            self._behind.move_to_end(attachment, last=False)
-        self._at_once = max(1, len(group) // _FEWER) if large else min(_AT_ONCE, 2 * self._at_once)
-        return readings
-
-    def _join(self, attachment: Attachment, progress: Progress) -> None:
-        for pattern in attachment.claim.patterns():
-            self.audiences.add(pattern, attachment.handle, progress)
-        attachment.join(progress)
 
     async def _live_messages(self, batches: list[Batch], room: int) -> None:
         """Take live messages, joining those for the same audience."""
@@ -441,12 +361,12 @@ class Link:
 
     async def _read_on(self, room: int) -> Entry | None:
         """Read messages that did not fit into the outbox. Return the first of them."""
-        if self._pause is not None:
+        if self._pause:
             return None
         try:
             entry, losses = await self._outbox.take(room)
         except EngineUnavailable:
-            self._wait_for_store()
+            self._pause.begin()
             return None
         for loss in losses:
             self._losses.add(loss)
@@ -538,8 +458,8 @@ class Link:
         else:
             attachment.read_again()
         if self._has(attachment):
-            # A read that is under way may lack the new messages: another one has to follow.
-            self._behind[attachment] = None
+            # A read that is under way may lack the new messages.
+            self._catch_up.add(attachment)
         self._news.set()
 
     def on_unsubscribed(self, attachment: Attachment, pattern: str) -> None:
@@ -555,7 +475,7 @@ class Link:
     def _remove(self, attachment: Attachment) -> bool:
         if not self._has(attachment):
             return False
-        self._behind.pop(attachment, None)
+        self._catch_up.discard(attachment)
         del self._attachments[attachment.handle]
         self._explicit -= attachment.explicit
         self._losses.gone(attachment.handle)
@@ -576,16 +496,6 @@ def _weak(method: Callable[[str], None]) -> Callable[[str], None]:
             alive(pattern)
 
     return call
-
-
-def _still_wanted(reading: Reading, before: Sequence[str], now: Sequence[str]) -> Reading:
-    """What was read for a client, without what it has unsubscribed from meanwhile."""
-    if now != before:
-        others = set(now)
-        for pattern in before:
-            if pattern not in others:
-                reading = reading.without(pattern, others)
-    return reading
 
 
 def _just_before(entry: Entry, progress: Progress) -> Progress:

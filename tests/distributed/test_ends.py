@@ -1,10 +1,8 @@
 """Calls that end while the store is waited for: their clients are released all the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from inspect import CORO_CLOSED, getcoroutinestate
-from random import Random
-from typing import Any
 
 import pytest
 import structlog
@@ -12,19 +10,10 @@ from tests.distributed.gate import gate
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair
 from tests.engine.site import Site
+from tests.support.servicers import Call, attach, deliver
 
-from pixied.v1 import attach_pb2 as wire
-from pixied.v1 import operations_pb2 as ops
-from pixied_server.admin import Drain
-from pixied_server.core.channels import Grammar
 from pixied_server.delivery.hub import Hub
-from pixied_server.delivery.link import LinkLimits
 from pixied_server.delivery.owner import Follower
-from pixied_server.rpc.attach import AttachServicer, LinkTerms
-from pixied_server.rpc.checks import RequestLimits, Validator
-from pixied_server.rpc.deliver import DeliverServicer
-
-_VALID = Validator(Grammar(), RequestLimits(60.0, 0.1, 3_600.0, 1 << 20, 1_000, 300.0))
 
 
 class _Hub(Hub):
@@ -45,55 +34,22 @@ class _Hub(Hub):
         self.follows.discard((pattern, follower))
 
 
-class _Call:
-    """Stands for a call whose peer ends it: what is written goes nowhere, and nothing more comes once it is over."""
-
-    def __init__(self) -> None:
-        self.over = asyncio.Event()
-
-    async def write(self, frame: bytes) -> None:
-        """Take a frame."""
-
-    async def requests(self, frame: bytes) -> AsyncIterator[bytes]:
-        """One frame, and the end."""
-        yield frame
-        await self.over.wait()
-
-
-def _attach(site: Site, call: Any, client_id: str) -> Awaitable[None]:
-    commands = [
-        wire.AttachCommand(hello=wire.Hello(front_end="front")),
-        wire.AttachCommand(attach=wire.AttachClient(client_id=client_id, handle=1)),
-    ]
-    servicer = AttachServicer(site.hub, _VALID, _drain(), LinkTerms(60.0, 300.0, LinkLimits(), "1"))
-    return servicer.attach(call.requests(wire.AttachRequest(commands=commands).SerializeToString()), call)
-
-
-def _deliver(site: Site, call: Any, client_id: str) -> Awaitable[None]:
-    request = ops.DeliverRequest(client_id=client_id)
-    return DeliverServicer(site.hub, _VALID, _drain()).deliver(request.SerializeToString(), call)
-
-
-def _drain() -> Drain:
-    return Drain(1.0, lambda: None, Random(1))
-
-
-@pytest.mark.parametrize("begin", [_attach, _deliver])
+@pytest.mark.parametrize("begin", [attach, deliver])
 async def test_a_call_that_is_cancelled_while_it_ends_holds_nobody(
-    pair: Pair, begin: Callable[[Site, Any, str], Awaitable[None]]
+    pair: Pair, begin: Callable[[Site, Call, str], Awaitable[None]]
 ) -> None:
     """Nobody owns its client, whose session timeout runs, and nothing more is announced to it."""
     hub = pair.here.hub = _Hub(pair.here)
     await pair.here.create("ann")
     await pair.here.subscribe("ann", "/a")
-    call = _Call()
+    call = Call()
     serving = asyncio.ensure_future(begin(pair.here, call, pair.here.ids["ann"]))
     async with asyncio.timeout(10):
         await until(lambda: bool(hub.owned and hub.follows))
         assert (await pair.there.look_at("ann")).expires_at is None
         with gate(pair.here, "release") as released:
             call.over.set()
-            if begin is _deliver:
+            if begin is deliver:
                 serving.cancel()
             await released.reached.wait()
             # Its front-end is gone, and that is noticed a second time.

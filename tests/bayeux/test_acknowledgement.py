@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from tests.bayeux.site import POLLING, Browser, Reply, Visitor, opened, served
-from tests.sdk.servers import Server
+from tests.sdk.servers import Server, proxied
 
 from pixied_client import Backend
-from pixied_client.bayeux import Bayeux, BayeuxMessage, Request, Session
+from pixied_client.bayeux import Bayeux, BayeuxMessage, Request, Session, Timing
 
 ACK = {"ext": {"ack": True}}
 NOW = {"advice": {"timeout": 0}}
@@ -69,7 +69,7 @@ async def test_an_old_confirmation_takes_nothing_back(browser: Browser) -> None:
     assert (await _connect(visitor, batches[1], **NOW))[1] == []
 
 
-@pytest.mark.parametrize("batch", [1 << 52, 1 << 60])
+@pytest.mark.parametrize("batch", [1 << 52, 1 << 60, 1 << 64, 10**400])
 async def test_a_batch_that_nobody_sent_confirms_nothing(browser: Browser, batch: int) -> None:
     """It is refused, and the messages stay."""
     visitor = await _subscribed(browser, "/forged")
@@ -85,6 +85,19 @@ async def test_what_is_no_number_confirms_nothing(browser: Browser, batch: objec
     visitor = await _subscribed(browser, f"/odd{abs(hash(str(batch)))}")
     reply: Reply = (await visitor.connect(ext={"ack": batch}, **NOW))[0]
     assert reply["successful"]
+
+
+async def test_one_browsers_number_ends_nobody_elses_session(server: Server) -> None:
+    """After a break the front-end goes on with all sessions, whatever one of them has sent."""
+    async with proxied(server) as proxy:
+        bayeux = Bayeux(proxy.address, timing=Timing(timeout=0.2))
+        async with served(bayeux) as place, Browser(f"http://{place}/") as browser:
+            visitor = await _subscribed(browser, "/shared")
+            forger = await _subscribed(browser, "/forged")
+            await forger.connect(ext={"ack": 1 << 64}, **NOW)
+            await proxy.cut()
+            await browser.ask("/shared", data=1)
+            assert (await _connect(visitor, 0))[1] == [1]
 
 
 async def test_on_a_websocket_messages_come_with_the_replies_to_connects_alone(url: str, browser: Browser) -> None:

@@ -1,12 +1,13 @@
 """Cursors: what a client confirms by itself, on whichever link."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.sdk.servers import TIMEOUT, Server, proxied
 from tests.sdk.test_front_end import subscriber, until
 
-from pixied_client import Attachment, Backoff, Batch, Delivery, FieldInvalid, FrontEnd, Message
+from pixied_client import Attachment, Backoff, Batch, ClientUnknown, Delivery, FieldInvalid, FrontEnd, Message
 
 QUICK = Backoff(first=0.02, longest=0.1)
 
@@ -43,6 +44,50 @@ async def test_a_cursor_that_nobody_handed_out(server: Server, room: str) -> Non
         with pytest.raises(FieldInvalid, match="cursor"):
             await two.attach(attachment.client_id, ack_cursor=2**50)
         await one.publish_one(Message.of(room, 1))
+        assert [message.value for message in (await next_messages(attachment)).messages] == [1]
+
+
+@pytest.mark.parametrize("cursor", [-1, 2**53, 2**64, 10**400])
+async def test_a_cursor_that_no_server_hands_out(server: Server, room: str, cursor: int) -> None:
+    """It is refused, and nothing of it is left that could end the others' link when that is renewed."""
+    async with proxied(server) as proxy, FrontEnd(proxy.address, "test", backoff=QUICK) as front_end:
+        attachment = await subscriber(front_end, room)
+        other = (await front_end.create_client()).client_id
+        with pytest.raises(FieldInvalid, match="cursor") as refused:
+            await front_end.attach(other, explicit=True, ack_cursor=cursor)
+        assert refused.value.field == "ack_cursor"
+        with pytest.raises(FieldInvalid, match="cursor"):
+            attachment.ack_cursor = cursor
+        assert list(front_end.attachments.values()) == [attachment]
+        await proxy.cut()
+        await front_end.publish_one(Message.of(room, 1))
+        assert [message.value for message in (await next_messages(attachment)).messages] == [1]
+
+
+@pytest.mark.parametrize("cursor", [1.5, "1", None])
+async def test_a_cursor_that_is_no_number(server: Server, room: str, cursor: Any) -> None:
+    """It is an error of the program's, which ends nobody's link."""
+    async with proxied(server) as proxy, FrontEnd(proxy.address, "test", backoff=QUICK) as front_end:
+        attachment = await subscriber(front_end, room)
+        with pytest.raises(TypeError):
+            await front_end.attach(attachment.client_id, ack_cursor=cursor)
+        with pytest.raises(TypeError):
+            attachment.ack_cursor = cursor
+        with pytest.raises(TypeError):
+            attachment.confirm(cursor)
+        await proxy.cut()
+        await front_end.publish_one(Message.of(room, 1))
+        assert [message.value for message in (await next_messages(attachment)).messages] == [1]
+
+
+async def test_an_id_that_is_no_text(server: Server, room: str) -> None:
+    """Half of a surrogate pair can't be sent, so no client has such an id, and nobody else's link ends."""
+    async with proxied(server) as proxy, FrontEnd(proxy.address, "test", backoff=QUICK) as front_end:
+        attachment = await subscriber(front_end, room)
+        with pytest.raises(ClientUnknown):
+            await front_end.attach("\ud800")
+        await proxy.cut()
+        await front_end.publish_one(Message.of(room, 1))
         assert [message.value for message in (await next_messages(attachment)).messages] == [1]
 
 

@@ -5,9 +5,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
+from operator import index
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
+import grpc
+
+from pixied_client.errors import FieldInvalid
 from pixied_client.values import Delivery, Detached, Gap
 
 __all__ = ["Attachment", "AttachmentHost", "Standing"]
@@ -41,6 +45,9 @@ class AttachmentHost(Protocol):
 
 Item: TypeAlias = Delivery | Detached
 
+# Every cursor is below this.
+_CURSORS_END = 2**53
+
 # A client that confirms later than this many deliveries confirms them on their own link alone.
 _CURSORS = 1_024
 
@@ -58,8 +65,6 @@ class Attachment:
         handle: the number that stands for it in batches. It stays the same when the link is renewed.
         explicit: only `confirm` confirms.
         expires: the session timeout runs on while it is attached.
-        ack_cursor: the client itself has confirmed what came with this cursor. Named at each attach, so that a
-            confirmation outlives the link that it was sent on.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class Attachment:
         self.handle = handle
         self.explicit = explicit
         self.expires = expires
-        self.ack_cursor = ack_cursor
+        self._ack_cursor = _checked(ack_cursor)
         self.standing = Standing.ASKED
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
@@ -92,6 +97,21 @@ class Attachment:
     def detached(self) -> Detached | None:
         """Why the client is no longer attached; None while it is, or will be again when the link is renewed."""
         return self._detached
+
+    @property
+    def ack_cursor(self) -> int:
+        """The client itself has confirmed what came with this cursor; 0 for nothing.
+
+        Named at each attach, so that a confirmation outlives the link that it was sent on.
+
+        Raises:
+            FieldInvalid: when set to what no delivery can have.
+        """
+        return self._ack_cursor
+
+    @ack_cursor.setter
+    def ack_cursor(self, cursor: int) -> None:
+        self._ack_cursor = _checked(cursor)
 
     def __aiter__(self) -> Self:
         return self
@@ -162,7 +182,7 @@ class Attachment:
         self._host.confirm(self, number)
         while self._cursors and self._cursors[0][0] <= number:
             # The newer, not the larger: cursors of two links can't be compared.
-            self.ack_cursor = self._cursors.popleft()[1] or self.ack_cursor
+            self._ack_cursor = self._cursors.popleft()[1] or self._ack_cursor
 
     async def detach(self) -> None:
         """Give the client up, and wait until the server has done so. What was not dealt with will come again."""
@@ -234,3 +254,10 @@ class Attachment:
             raise StopAsyncIteration
         self._ended = True
         return detached
+
+
+def _checked(cursor: int) -> int:
+    if not 0 <= index(cursor) < _CURSORS_END:
+        message = "ack_cursor: no delivery has such a cursor; name one that came with a delivery"
+        raise FieldInvalid(message, code=grpc.StatusCode.INVALID_ARGUMENT, field="ack_cursor")
+    return cursor

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import count, islice
+from operator import index
 from typing import Any, Final
 
 import grpc
@@ -99,11 +100,13 @@ class Link(KeptStream):
         """
         if self._closed:
             raise closed()
-        if len(client_id.encode()) > _MAX_ID_BYTES:
-            raise ClientUnknown("no client id is longer than 255 bytes", code=grpc.StatusCode.NOT_FOUND)
-        attachment = Attachment(
-            self, client_id, self._new_handle(), explicit=explicit, expires=expires, ack_cursor=ack_cursor
-        )
+        _check_id(client_id)
+        handle = self._new_handle()
+        try:
+            attachment = Attachment(self, client_id, handle, explicit=explicit, expires=expires, ack_cursor=ack_cursor)
+        except (PixiedError, TypeError):
+            self._free(handle)
+            raise
         self.attachments[attachment.handle] = attachment
         if self.up:
             self._ask(attachment)
@@ -126,7 +129,7 @@ class Link(KeptStream):
 
     def confirm(self, attachment: Attachment, number: int) -> None:
         """Confirm a client's deliveries up to this number."""
-        if number > self._receipts.last:
+        if index(number) > self._receipts.last:
             raise ValueError(f"no delivery had the number {number} yet, the last one was {self._receipts.last}")
         on_link = self._receipts.on_link(number)
         if on_link > 0 and attachment.standing in {Standing.HELD, Standing.LEAVING}:
@@ -364,3 +367,17 @@ class Link(KeptStream):
             self.callback.call_after(lambda: self._free_handles.append(handle))
         else:
             self._free_handles.append(handle)
+
+
+def _check_id(client_id: str) -> None:
+    """Refuse what can't be a client's id before it is anywhere in the link, which all clients share.
+
+    Raises:
+        ClientUnknown.
+    """
+    try:
+        size = len(client_id.encode())
+    except UnicodeEncodeError as error:
+        raise ClientUnknown("no client id has half a surrogate pair", code=grpc.StatusCode.NOT_FOUND) from error
+    if size > _MAX_ID_BYTES:
+        raise ClientUnknown("no client id is longer than 255 bytes", code=grpc.StatusCode.NOT_FOUND)

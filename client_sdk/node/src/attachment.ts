@@ -115,8 +115,15 @@ export class Attachment {
     return oldest ? oldest.number - 1 : this.last;
   }
 
-  /** The client itself has confirmed everything up to this delivery. If the link breaks, the next attach says so again. */
+  /**
+   * The client itself has confirmed everything up to this delivery. If the link breaks, the next attach says so again.
+   *
+   * @throws TypeError if this came with no delivery.
+   */
   confirm(info: DeliveryInfo): void {
+    if (!isNatural(info.number) || !isNatural(info.cursor)) {
+      throw new TypeError('confirm takes what came with the messages');
+    }
     // Cursors of different streams can't be compared; the later stream's is the later one.
     const isNewer = info.stream > this.ackStream || (info.stream === this.ackStream && info.cursor > this.ackCursor);
     if (isNewer) [this.ackCursor, this.ackStream] = [info.cursor, info.stream];
@@ -185,4 +192,9 @@ export const DETACH_REASONS: Readonly<Record<DetachReason, Detached['reason']>> 
 /** The end of an attachment that never began. */
 export function failed(error: PixiedError): Detached {
   return { reason: 'failed', detail: error.message, error };
+}
+
+/** Whether this is a whole number that a frame can carry exactly. */
+export function isNatural(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

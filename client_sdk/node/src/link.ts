@@ -5,7 +5,7 @@ import { AttachCommand, type AttachEvent, type AttachResponse, type Delivery } f
 import type { AttachFailed, Batch, Detached as DetachedEvent, Welcome } from '../generated/pixied/v1/attach';
 import { BackendServiceService } from '../generated/pixied/v1/backend_service';
 import { AckMode, type Closing, type Gap } from '../generated/pixied/v1/message';
-import { Attachment, DETACH_REASONS, failed } from './attachment';
+import { Attachment, DETACH_REASONS, failed, isNatural } from './attachment';
 import type { AttachHandlers, AttachmentHost, AttachOptions, DeliveryInfo, Detached } from './attachment';
 import type { Batch as HandedOut } from './attachment';
 import { callOut } from './callout';
@@ -83,7 +83,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     const handle = this.freeHandles.pop() ?? (this.handles += 1);
     const attachment = new Attachment(this, clientId, handle, options, handlers);
     this.attachments.set(handle, attachment);
-    const refusal = this.isOver ? CLOSED : objectionTo(clientId);
+    const refusal = this.isOver ? CLOSED : objectionTo(clientId, attachment.ackCursor);
     if (refusal) process.nextTick(() => this.finish(attachment, refusal));
     else this.sendAttach(attachment);
     return attachment;
@@ -331,10 +331,16 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
   }
 }
 
-/** What pixied would take for a breach of the protocol, and end the whole link for. */
-function objectionTo(clientId: unknown): Detached | undefined {
+/** Why this can't be sent, or would end the whole link: pixied would take it for a breach of the protocol. */
+function objectionTo(clientId: unknown, ackCursor: number): Detached | undefined {
   const isFine = typeof clientId === 'string' && clientId !== '' && Buffer.byteLength(clientId) <= MAX_CLIENT_ID_BYTES;
-  if (isFine) return undefined;
-  const message = `a client id has 1 to ${MAX_CLIENT_ID_BYTES} bytes`;
-  return failed(new FieldInvalid('FIELD_INVALID', message, { code: Code.INVALID_ARGUMENT, field: 'client_id' }));
+  if (!isFine) return invalid('client_id', `a client id has 1 to ${MAX_CLIENT_ID_BYTES} bytes`);
+  if (!isNatural(ackCursor)) {
+    return invalid('ack_cursor', 'no delivery has such a cursor; name one that came with a delivery');
+  }
+  return undefined;
+}
+
+function invalid(field: string, message: string): Detached {
+  return failed(new FieldInvalid('FIELD_INVALID', message, { code: Code.INVALID_ARGUMENT, field }));
 }

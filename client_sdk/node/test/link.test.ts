@@ -531,6 +531,35 @@ describe('a link', () => {
     assert.deepEqual(commands(), ['attach 1', 'attach 2']);
   });
 
+  it('refuses cursors that no server hands out, and takes all others', async () => {
+    const good = [0, 2 ** 53 - 1].map((ackCursor) => attach('ann', undefined, { ackCursor }));
+    const bad = [-1, 1.5, NaN, Infinity, 2 ** 53, 2 ** 64, '7', 7n, true];
+    const refused = bad.map((ackCursor) => attach('bob', undefined, { ackCursor: ackCursor as number }));
+    assert(refused.every(({ ends }) => ends.length === 0));
+    await flush();
+    for (const { ends } of refused) {
+      const { reason, detail, error } = ends[0]!;
+      assert.deepEqual([reason, detail], ['failed', 'no delivery has such a cursor; name one that came with a delivery']);
+      assert(error instanceof FieldInvalid);
+      assert.deepEqual([error.reason, error.code, error.field], ['FIELD_INVALID', Code.INVALID_ARGUMENT, 'ack_cursor']);
+    }
+    assert(good.every(({ ends }) => ends.length === 0));
+    await renew();
+    assert.deepEqual(commands(2), ['attach 1', 'attach 2']);
+  });
+
+  it('takes nothing for a confirmation that came with no delivery', async () => {
+    const { attachment } = attach('ann', undefined, { ackMode: 'explicit' });
+    await say(attached(1), delivery(1, 1));
+    const info = { number: 1, stream: 1, cursor: 1, redelivered: false };
+    for (const forged of [{ cursor: 2 ** 64 }, { cursor: -1 }, { cursor: '1' }, { number: 0.5 }, { number: -1 }, { number: '1' }]) {
+      assert.throws(() => attachment.confirm({ ...info, ...forged } as DeliveryInfo), TypeError);
+    }
+    assert.equal(attachment.ackCursor, 0);
+    await renew();
+    assert.deepEqual(commands(2), ['attach 1']);
+  });
+
   it('is closed when the server has read what was to be confirmed, and has nothing to report then', async () => {
     const { attachment, ends } = attach('ann');
     const leaving = attach('bob');

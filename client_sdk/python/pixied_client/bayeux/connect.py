@@ -200,8 +200,8 @@ class Connects:
         advice = advice_of(client, self._timing)
         seconds = advice["timeout"] / 1_000
         asked = message.object("advice").get("timeout")
-        if isinstance(asked, int | float) and asked >= 0:
-            seconds = min(seconds, asked / 1_000)
+        if isinstance(asked, int | float) and 0 <= asked < 1_000 * seconds:
+            seconds = asked / 1_000
         if not may_wait or _is_first(client):
             seconds = 0.0
         return Terms(client.client_id, seconds, acknowledged(message), advice)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import DecodeError, Raw, ValidationError
 from msgspec import json as fast_json
 
-from pixied_client.bayeux.refusal import Malformed
+from pixied_client.bayeux.refusal import Malformed, Refusal
 from pixied_client.values import Message
 
 __all__ = ["BayeuxMessage", "Json", "bayeux_message_of", "delivered", "encoded", "parsed"]
@@ -25,6 +25,8 @@ _encoder: Final = fast_json.Encoder()
 # Members that a publisher can't put into what others get: they mean something to the clients that get it. A Faye client
 # obeys the advice of any message.
 _NOT_HANDED_ON: Final = frozenset({"channel", "data", "clientId", "advice", "error", "successful"})
+# Members that are sent to pixied as text, and not as the JSON that they were written in.
+_SENT_AS_TEXT: Final = frozenset({"channel", "clientId", "subscription", "connectionType"})
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _PLAIN_ID: Final = re.compile(rb'"[ !#-\[\]-~]{0,255}"')
 
@@ -175,16 +177,35 @@ def parsed(text: str | bytes, *, depth: int) -> list[BayeuxMessage]:
         Malformed: it is not JSON, too deep, or neither an object nor an array of objects.
     """
     _check_depth(text, depth)
+    leniently = False
     try:
         found = _decoder.decode(text)
     except ValidationError as error:
         raise Malformed("a message is a JSON object, and a request is one or an array of them") from error
     except (DecodeError, UnicodeError, RecursionError):
-        found = _parsed_leniently(text)
-    messages = found if isinstance(found, list) else [found]
-    for members in messages:
-        members.pop("error", None)  # extensions refuse by it; a client can't do that to itself
-    return [BayeuxMessage(members) for members in messages]
+        found, leniently = _parsed_leniently(text), True
+    messages = [BayeuxMessage(members) for members in (found if isinstance(found, list) else [found])]
+    for message in messages:
+        message.members.pop("error", None)  # extensions refuse by it; a client can't do that to itself
+        if leniently and (name := _unsendable(message)) is not None:
+            message["error"] = str(Refusal(400, "Half of a surrogate pair", name))
+    return messages
+
+
+def _unsendable(message: BayeuxMessage) -> str | None:
+    """Return which member has half of a surrogate pair where text is sent, which is UTF-8; None if there is none."""
+    for name in message.members:
+        if not _is_sendable(name) or (name in _SENT_AS_TEXT and not _is_sendable(message[name])):
+            return name
+    return None
+
+
+def _is_sendable(value: Json) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def delivered(message: Message) -> str:

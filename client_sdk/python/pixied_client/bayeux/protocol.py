@@ -143,7 +143,9 @@ class Protocol:
             return self._refused(passed or message, error)
 
     async def _mark_active(self, message: BayeuxMessage) -> None:
-        if self._timing.max_inactivity is not None and message.channel != CONNECT and message.client_id:
+        if self._timing.max_inactivity is None or message.error:
+            return
+        if message.channel != CONNECT and message.client_id:
             await self._activity.mark(await self._backing.front_end(), message.client_id)
 
     async def _guarded(self, answer: _Answer, message: BayeuxMessage, request: Request) -> BayeuxMessage:
@@ -160,7 +162,9 @@ class Protocol:
         reply["successful"] = False
         reply["error"] = str(refusal)
         if message.channel in _SUBSCRIBING and "subscription" in message:
-            reply["subscription"] = message["subscription"]  # the specification, section 4.5.2, wants it in any case
+            reply["subscription"] = message.members[
+                "subscription"
+            ]  # the specification, section 4.5.2, wants it in any case
         advice = getattr(refusal, "advice", None)
         if message.channel in {HANDSHAKE, CONNECT} or (advice and advice.get("reconnect") == "handshake"):
             reply["advice"] = {"reconnect": "handshake", **advice} if advice else {"reconnect": "none"}

@@ -1,13 +1,16 @@
 """What becomes of sessions: inactive clients, kicked clients, pixied away and back."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.bayeux.site import Browser, opened, served, until, until_held
+from tests.sdk.made_up import Frames, answer_of, link, server_of
 from tests.sdk.servers import Server, running_server
 
+from pixied.v1 import pipeline_pb2
 from pixied_client import Backend
-from pixied_client.bayeux import Bayeux, Session, Timing
+from pixied_client.bayeux import Bayeux, BayeuxMessage, Session, Timing
 
 
 async def test_a_client_that_only_connects_is_disconnected(server: Server) -> None:
@@ -102,3 +105,34 @@ async def test_a_front_end_leaves_no_task_behind(server: Server) -> None:
         await until_held(backend, client_id, "")
     await asyncio.gather(poll, return_exceptions=True)
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+@pytest.mark.parametrize("channel", ["/meta/subscribe", "/meta/unsubscribe", "/service/a"])
+async def test_a_request_waits_once_for_a_pixied_that_hangs(channel: str) -> None:
+    """The first message waits for its whole time, and the others are refused with it instead of one after the other."""
+    hangs = False
+    unanswered: list[pipeline_pb2.Operation] = []
+
+    async def pipeline(requests: Frames, _: Any) -> Frames:
+        async for request in requests:
+            if hangs:
+                unanswered.extend(request.operations)
+            else:
+                yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
+
+    async with server_of(link(), pipeline) as address:
+        bayeux = Bayeux(address, timing=Timing(backend=0.3))
+
+        @bayeux.service("/service/a")
+        async def ask(session: Session, message: BayeuxMessage) -> None:
+            del message
+            await session.deliver("/a", 1)
+
+        message = {"channel": channel, "clientId": "x", "subscription": "/a", "data": 1}
+        async with served(bayeux) as place, Browser(f"http://{place}/") as browser:
+            while not (await browser.post(message))[0]["successful"]:
+                pass  # not connected yet
+            hangs = True
+            replies = await browser.post(*8 * [message])
+    assert [reply["error"] for reply in replies] == 8 * ["503::Backend unavailable"]
+    assert len(unanswered) <= 1

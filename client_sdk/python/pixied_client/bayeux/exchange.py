@@ -15,6 +15,7 @@ class Exchange(AsyncExitStack):
         replies: in the order of the messages that they answer.
         messages: for the client, as JSON text, in order.
         cookies: values of `Set-Cookie` headers.
+        backend_hangs: a message has waited for pixied in vain; the others shall not wait as long, one by one.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class Exchange(AsyncExitStack):
         self.replies: list[BayeuxMessage] = []
         self.messages: list[str] = []
         self.cookies: list[str] = []
+        self.backend_hangs = False
         self._once_sent: list[Callable[[], None]] = []
 
     def answer(self, reply: BayeuxMessage | None) -> None:

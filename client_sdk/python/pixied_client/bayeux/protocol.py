@@ -19,7 +19,7 @@ from pixied_client.bayeux.refusal import Refusal, refusal_of
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, Session
 from pixied_client.bayeux.timed_sender import TimedSender
-from pixied_client.errors import PixiedError
+from pixied_client.errors import DeadlineExceeded, PixiedError, Unavailable
 from pixied_client.front_end import FrontEnd
 
 __all__ = ["CONNECT", "HANDSHAKE", "Protocol"]
@@ -88,7 +88,9 @@ class Protocol:
         for broadcasts, some in groupby(messages, self._is_simple_broadcast):
             run = list(some)
             if broadcasts:
-                for reply in await asyncio.gather(*(self._pass_through(self._publish, one, request) for one in run)):
+                for reply in await asyncio.gather(
+                    *(self._pass_through(self._publish, one, request, exchange) for one in run)
+                ):
                     exchange.answer(reply)
                 continue
             for message in run:
@@ -106,7 +108,7 @@ class Protocol:
                 return await self._connects.poll(front_end, passed, request, exchange, may_wait=True)
             return await self._connects.stream(front_end, passed, request, sender)
 
-        exchange.answer(await self._pass_through(hold, message, request))
+        exchange.answer(await self._pass_through(hold, message, request, exchange))
 
     async def stream(self, client_id: str, request: Request, sender: TimedSender) -> None:
         """Send a client's messages by an EventSource until it is no longer held here."""
@@ -127,33 +129,41 @@ class Protocol:
 
         special = {CONNECT: connect, HANDSHAKE: handshake}
         chosen = special.get(message.channel) or self._answers.get(message.channel, self._other)
-        exchange.answer(await self._pass_through(chosen, message, request))
+        exchange.answer(await self._pass_through(chosen, message, request, exchange))
 
-    async def _pass_through(self, answer: _Answer, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+    async def _pass_through(
+        self, answer: _Answer, message: BayeuxMessage, request: Request, exchange: Exchange
+    ) -> BayeuxMessage | None:
         """Answer a message between the extensions' looks at it and at its reply; None if one of them dropped it."""
         passed: BayeuxMessage | None = message
         try:
             passed = await self._extensions.incoming(message, request)
             if passed is None:
                 return None
-            await self._mark_active(passed)
-            reply = await self._guarded(answer, passed, request)
+            reply = await self._guarded(answer, passed, request, exchange)
             return await self._extensions.replying(reply, request)
         except Exception as error:  # noqa: BLE001 - an extension failed: that is one message's misfortune
             return self._refused(passed or message, error)
 
     async def _mark_active(self, message: BayeuxMessage) -> None:
-        if self._timing.max_inactivity is None or message.error:
-            return
-        if message.channel != CONNECT and message.client_id:
+        if self._timing.max_inactivity is not None and message.channel != CONNECT and message.client_id:
             await self._activity.mark(await self._backing.front_end(), message.client_id)
 
-    async def _guarded(self, answer: _Answer, message: BayeuxMessage, request: Request) -> BayeuxMessage:
+    async def _guarded(
+        self, answer: _Answer, message: BayeuxMessage, request: Request, exchange: Exchange
+    ) -> BayeuxMessage:
+        began = asyncio.get_running_loop().time()
         try:
             if message.error:
                 raise _Refused(message.error)
+            if exchange.backend_hangs:
+                raise Unavailable("pixied has just not answered another message of this request")
+            await self._mark_active(message)
             return await answer(message, request)
         except Exception as error:  # noqa: BLE001 - whatever a hook raises, its client gets an answer
+            waited = asyncio.get_running_loop().time() - began
+            if isinstance(error, Unavailable | DeadlineExceeded) and waited > self._timing.backend / 2:
+                exchange.backend_hangs = True
             return self._refused(message, error)
 
     def _refused(self, message: BayeuxMessage, error: Exception) -> BayeuxMessage:

@@ -12,6 +12,9 @@ __all__ = ["configure", "mask", "mask_secrets"]
 SECRET_KEYS = frozenset({"client_id", "client_ids", "token", "url"})
 """Keys whose values are secrets, or hold one."""
 
+OWN_LOGGERS = ("pixied", "pixied_client", "pixied_server")
+"""Loggers that obey every level. What libraries write for debugging has payloads and client ids: it is left out."""
+
 SHOWN = 4
 """How many characters of a secret are shown: enough to tell two lines apart, far too few to guess the rest."""
 
@@ -20,7 +23,7 @@ def configure(level: str, style: str, stream: TextIO) -> None:
     """Sends every log line of this process to one stream, those of the standard library's loggers too.
 
     Args:
-        level: The least severe level to write, such as `info`.
+        level: The least severe level to write, such as `info`. Libraries write nothing below `info`.
         style: `console`, `json`, or `auto`: console if the stream is a terminal.
         stream: Where lines go.
     """
@@ -55,7 +58,9 @@ def configure(level: str, style: str, stream: TextIO) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     logging.root.handlers[:] = [handler]
-    logging.root.setLevel(level.upper())
+    logging.root.setLevel(max(logging.getLevelNamesMapping()[level.upper()], logging.INFO))
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(level.upper())
 
 
 def mask(secret: str) -> str:

@@ -1,18 +1,23 @@
 """`pixied bayeux`."""
 
 import builtins
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.cli.conftest import logs_restored
 from tests.cli.stage import clean_environment, meanwhile, poll, run_command
-from tests.sdk.servers import Server
+from tests.sdk.servers import TIMEOUT, Server
+from websockets.sync.client import connect
 
 from pixied_server.cli.exits import ExitCode
 
@@ -65,6 +70,41 @@ def test_it_serves_until_it_is_told_to_stop(server: Server, free_port: int) -> N
     assert found["bayeux"][0]["advice"] == {"reconnect": "retry", "interval": 0, "timeout": 7_000}
     assert found["elsewhere"] == 404
     assert '"listening"' in result.stderr
+
+
+def test_no_secret_is_logged(server: Server, free_port: int, tmp_path: Path) -> None:
+    """Not even with every line there is: no client id and no payload, by whatever transport they came."""
+    flags = ["--listen", f"127.0.0.1:{free_port}", "--log-level", "debug"]
+    command = [sys.executable, "-m", "pixied_server", "--address", server.address, "bayeux", *flags]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, env=clean_environment())
+    try:
+        poll(lambda: _answers(free_port))
+        client_id = _visit(f"//127.0.0.1:{free_port}/bayeux", "private")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(TIMEOUT)
+    written = log.read_text()
+    assert '"listening"' in written
+    assert client_id[:8] not in written
+    assert "private" not in written
+
+
+def _visit(place: str, data: str) -> str:
+    """Publish by every transport there is; give the client's id."""
+    with connect(f"ws:{place}") as websocket:
+        handshake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["websocket"]}
+        websocket.send(json.dumps([handshake]))
+        client_id: str = json.loads(websocket.recv(TIMEOUT))[0]["clientId"]
+        publish = [{"channel": "/a", "clientId": client_id, "data": data}]
+        websocket.send(json.dumps(publish))
+        assert json.loads(websocket.recv(TIMEOUT))[0]["successful"]
+    assert httpx.get(f"http:{place}", params={"message": json.dumps(publish)}).status_code == 200
+    assert httpx.post(f"http:{place}", json=publish, headers={"cookie": f"id={client_id}"}).status_code == 200
+    with httpx.stream("GET", f"http:{place}/{client_id}", headers={"accept": "text/event-stream"}) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+    return client_id
 
 
 def _answers(port: int) -> bool:

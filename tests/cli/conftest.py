@@ -11,6 +11,7 @@ from tests.cli.stage import Run, Server, Start, clean_environment, run_command, 
 from typer.testing import Result
 
 from pixied_client import ClientUnknown, sync
+from pixied_server.telemetry import OWN_LOGGERS
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +72,10 @@ def alice(backend: sync.Backend) -> Iterator[str]:
 @pytest.fixture
 def logs_restored() -> Iterator[None]:
     """Undoes what a test makes of the process's logs."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+    handlers = logging.root.handlers[:]
+    levels = {logger: logger.level for logger in (logging.root, *map(logging.getLogger, OWN_LOGGERS))}
     yield
     logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    for logger, level in levels.items():
+        logger.setLevel(level)
     structlog.reset_defaults()

@@ -121,6 +121,7 @@ def test_a_switch_is_written_as_people_do(given: object, on: bool) -> None:  # n
         ("max_message_bytes", "1GiB", ["out of range", "1KiB to 256MiB"]),
         ("engine", "oracle", ["'oracle' is not known", "memory"]),
         ("engine", "redis2://u:secret@h/0", ["this address is not known", "redis://"]),
+        ("engine", "redis:u:secret@h", ["this address is not known", "redis://"]),
         ("log_level", "loud", ["debug, info, warning, error or critical"]),
         ("insecure", "perhaps", ["not a switch", "true or false"]),
         ("listen", "nonsense", ["'nonsense' is not an address", "host:port"]),
@@ -150,6 +151,15 @@ def test_a_wrong_value_is_named_with_what_would_be_right(name: str, given: objec
         ("rediss://:s3cret@h/0?ca=x", "rediss://:***@h/0?ca=x"),
         ("redis+sentinel://a:1,b:2/m/0?sentinel_password=s3cret", "redis+sentinel://a:1,b:2/m/0?sentinel_password=***"),
         ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://u:s3@cr@et@h:1/0", "redis://u:***@h:1/0"),
+        ("redis://:s3/c#r?et@h", "redis://:***@h"),
+        ("redis://s3cret@h", "redis://***@h"),
+        ("redis://s3@c:ret@h", "redis://***@h"),
+        ("redis+cluster://u:s3cret@a,v:s3cret@b", "redis+cluster://u:***@b"),
+        (
+            "redis+sentinel://u:s3cret@a:1/m?sentinel_password=s@3&cret",
+            "redis+sentinel://u:***@a:1/m?sentinel_password=***",
+        ),
     ],
 )
 def test_a_password_of_an_engine_is_not_shown(given: str, shown: str) -> None:

@@ -245,7 +245,7 @@ class Engine(Kind):
         """See `Kind.parse`; the error does not repeat what may hold a password."""
         value = self._read(given)
         if value is None:
-            shown = "this address" if "://" in str(given) else repr(given)
+            shown = "this address" if "://" in str(given) or "@" in str(given) else repr(given)
             raise ValueError(f"{shown} is not known; right would be {self.range()}")
         return value
 
@@ -261,8 +261,10 @@ class Engine(Kind):
         return text if known else None
 
     def _write(self, value: Any) -> str:
-        text = re.sub(r"(//[^@/]*:)[^@]*@", r"\1***@", str(value))
-        return re.sub(r"(password=)[^&]*", r"\1***", text)
+        # A password may hold what has to be escaped and was not: up to the last @ all may be one, and a user without
+        # a password may be.
+        text = re.sub(r"(password=).*", r"\1***", str(value), flags=re.DOTALL)
+        return re.sub(r"//([^:@]*:)?.*@", r"//\1***@", text, flags=re.DOTALL)
 
 
 @dataclass(frozen=True)

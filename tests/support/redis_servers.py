@@ -45,6 +45,9 @@ __all__ = [
 TIMEOUT = 120.0
 """Seconds after which a server or a group that is not ready has failed."""
 
+# Seconds that Sentinels may take for a failover before they are asked again.
+_FAILOVER = 15.0
+
 _SECRET = "only-for-tests"  # noqa: S105
 _USER = "pixied"
 _MASTER_NAME = "pixied"
@@ -245,8 +248,18 @@ class Trio:
         """Have the Sentinels make another server the master, as for maintenance, and wait until they did."""
         self.settle()
         before = self.master
-        self.sentinels[0]("SENTINEL", "FAILOVER", _MASTER_NAME)
-        self.await_failover(before)
+        asked = -_FAILOVER
+
+        def asked_for() -> bool:
+            # Sentinels give a failover up, and do not try again, when it takes them too long.
+            nonlocal asked
+            if time.monotonic() - asked > _FAILOVER and _facts_of(self.sentinels[0])[b"flags"] == b"master":
+                asked = time.monotonic()
+                with contextlib.suppress(redis.ResponseError):  # one of them has just begun another
+                    self.sentinels[0]("SENTINEL", "FAILOVER", _MASTER_NAME)
+            return self._has_other_master(before)
+
+        eventually(asked_for, "another master")
 
     def settle(self) -> None:
         """Wait until all servers replicate one master, and no Sentinel is busy with a failover."""
@@ -261,14 +274,13 @@ class Trio:
 
     def await_failover(self, before: Server) -> None:
         """Wait until another server than this one is the master of all Sentinels, and knows it."""
+        eventually(lambda: self._has_other_master(before), "another master")
 
-        def another() -> bool:
-            masters = {tuple(one("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _MASTER_NAME)) for one in self.sentinels}
-            if len(masters) > 1 or self.master is before:
-                return False
-            return bool(self.master.info("replication")["role"] == "master")
-
-        eventually(another, "another master")
+    def _has_other_master(self, before: Server) -> bool:
+        masters = {tuple(one("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _MASTER_NAME)) for one in self.sentinels}
+        if len(masters) > 1 or self.master is before:
+            return False
+        return bool(self.master.info("replication")["role"] == "master")
 
 
 class Cluster:

@@ -114,10 +114,20 @@ async def test_json_arrives_byte_for_byte_as_its_publisher_wrote_it(browser: Bro
 
 
 async def test_a_message_can_have_no_member_that_clients_obey(browser: Browser) -> None:
-    """A publisher can't send others advice, a client id or the look of a reply."""
+    """A publisher can't send others advice, a client id or the look of a reply: what Bayeux reserves is dropped."""
     visitor = await browser.handshake()
     await visitor.subscribe("/tricks")
-    tricks = {"advice": {"reconnect": "none"}, "successful": False, "error": "x", "clientId": visitor.client_id}
+    tricks = {
+        "advice": {"reconnect": "none"},
+        "successful": False,
+        "error": "x",
+        "subscription": "/tricks",
+        "connectionType": "x",
+        "version": "1.0",
+        "minimumVersion": "1.0",
+        "supportedConnectionTypes": [],
+        "clientId": visitor.client_id,
+    }
     assert (await browser.post({"channel": "/tricks", "data": 1, "mood": "good", "id": 5, **tricks}))[0][
         "successful"
     ] is True

@@ -98,6 +98,21 @@ def test_an_id_comes_out_as_it_went_in(written: str) -> None:
     assert (published.id is None) == (written not in {'"plain"', '""'})
 
 
+@pytest.mark.parametrize(
+    ("extra", "handed_on"),
+    [
+        ('{"advice":{"reconnect":"none"}, "mood" : "good" ,"successful":false}', ',"mood":"good"'),
+        (r'{"\u0061dvice":{"reconnect":"none"},"\u006dood":"\ud800"}', r',"mood":"\ud800"'),
+        (r'{"\ud800":1, "error":"x"}', r',"\ud800":1'),
+        ('{"subscription":"/a","version":"1.0"}', ""),
+        ('{"a":{"advice":1}}', ',"a":{"advice":1}'),
+    ],
+)
+def test_reserved_members_are_not_delivered(extra: str, handed_on: str) -> None:
+    """Whoever has set them, and however they are written."""
+    assert delivered(Message("/a", "1", extra=extra)) == f'{{"channel":"/a","data":1{handed_on}}}'
+
+
 def test_a_delivered_message_can_be_changed() -> None:
     """Extensions get members; those they leave alone keep their text."""
     message = bayeux_message_of(Message("/a", '{ "x":1.0 }', id="i", ext='{"e": 1}', extra=' { "mood" : "good" } '))

@@ -75,6 +75,24 @@ test("Faye's messages travel with every member as it was sent", () => {
   }
 });
 
+test('reserved members are not handed on, whoever has set them', () => {
+  const reserved = {
+    advice: { reconnect: 'none' },
+    successful: false,
+    error: '500::x',
+    subscription: '/a',
+    connectionType: 'x',
+    version: '1.0',
+    minimumVersion: '1.0',
+    supportedConnectionTypes: [],
+  };
+  const { extra } = toPixied({ channel: '/a', data: 1, mood: 'good', ...reserved } as never, true);
+  assert.equal(extra, '{"mood":"good"}');
+  assert.equal(toPixied({ channel: '/a', data: 1, ...reserved } as never, true).extra, undefined);
+  const others = JSON.stringify({ ...reserved, clientId: 'x', mood: 'good' });
+  assert.deepEqual(toFaye({ channel: '/a', data: '1', extra: others, ...wire }), { channel: '/a', data: 1, mood: 'good' });
+});
+
 test("Faye's ids travel as ids where pixied takes them, and among the other members where not", () => {
   const { id, extra } = toPixied({ channel: '/a', data: 1, id: 'x'.repeat(255) }, true);
   assert.deepEqual([id, extra], ['x'.repeat(255), undefined]);

@@ -8,14 +8,32 @@ import type { FayeMessage } from './server';
 const MAX_ID_BYTES = 255;
 
 /**
- * A message on its way to pixied: every member as it was sent.
+ * Members that Bayeux reserves, which a publisher can't put into what others get: they mean something to the clients that
+ * get it. A Faye client obeys the advice of any message, and takes what is successful, or not, for a reply.
+ */
+const RESERVED = [
+  'channel',
+  'data',
+  'clientId',
+  'advice',
+  'successful',
+  'error',
+  'subscription',
+  'connectionType',
+  'version',
+  'minimumVersion',
+  'supportedConnectionTypes',
+];
+
+/**
+ * A message on its way to pixied: every member as it was sent, but for reserved ones.
  *
  * @param deduplicate whether the same id of the same client with the same content is a retry, which Faye's clients send
  *   to whichever server answers, and is to be delivered once.
  */
 export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage {
-  const { channel, data, clientId, ...others } = message;
-  const { id, ext, ...extra } = others;
+  const { channel, data, clientId } = message;
+  const { id, ext, ...extra } = withoutReserved(message);
   const hasId = isPlainId(id);
   const rest = hasId || id === undefined ? extra : { ...extra, id };
   const text = {
@@ -35,7 +53,12 @@ export function toFaye({ channel, data, id, ext, extra }: Message): FayeMessage 
   const message: FayeMessage = { channel, data: JSON.parse(data) as unknown };
   if (id !== undefined) message.id = id;
   if (ext !== undefined) message.ext = JSON.parse(ext) as unknown;
-  return extra === undefined ? message : { ...message, ...(JSON.parse(extra) as object) };
+  // Who publishes without a front-end may have set reserved members.
+  return extra === undefined ? message : { ...message, ...withoutReserved(JSON.parse(extra) as object) };
+}
+
+function withoutReserved(members: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(members).filter(([name]) => !RESERVED.includes(name)));
 }
 
 /** Other ids travel among the other members, as JSON, which has room for everything. */

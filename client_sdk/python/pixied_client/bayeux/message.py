@@ -22,11 +22,27 @@ Json: TypeAlias = Any
 _decoder: Final = fast_json.Decoder(dict[str, Raw] | list[dict[str, Raw]])
 _encoder: Final = fast_json.Encoder()
 
-# Members that a publisher can't put into what others get: they mean something to the clients that get it. A Faye client
-# obeys the advice of any message.
-_NOT_HANDED_ON: Final = frozenset({"channel", "data", "clientId", "advice", "error", "successful"})
+# Members that Bayeux reserves, which a publisher can't put into what others get: they mean something to their clients.
+# Faye's obeys the advice of any message, and takes what is successful, or not, for a reply.
+_RESERVED: Final = frozenset(
+    {
+        "channel",
+        "data",
+        "clientId",
+        "advice",
+        "successful",
+        "error",
+        "subscription",
+        "connectionType",
+        "version",
+        "minimumVersion",
+        "supportedConnectionTypes",
+    }
+)
 # Members that are sent to pixied as text, and not as the JSON that they were written in.
 _SENT_AS_TEXT: Final = frozenset({"channel", "clientId", "subscription", "connectionType"})
+# A name may be written with escapes.
+_MAY_BE_RESERVED: Final = re.compile("|".join([r"\\", *(f'"{name}"' for name in sorted(_RESERVED))]))
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _PLAIN_ID: Final = re.compile(rb'"[ !#-\[\]-~]{0,255}"')
 
@@ -160,7 +176,7 @@ class BayeuxMessage:
         return written[1:-1].decode() if _PLAIN_ID.fullmatch(written) else None
 
     def _extra(self) -> dict[str, Json]:
-        return {name: value for name, value in self.members.items() if name not in _NOT_HANDED_ON | {"id", "ext"}}
+        return {name: value for name, value in self.members.items() if name not in _RESERVED | {"id", "ext"}}
 
 
 _ABSENT: Final = object()
@@ -215,9 +231,17 @@ def delivered(message: Message) -> str:
         parts.append(f'"id":{_quoted(message.id)}')
     if message.ext is not None:
         parts.append(f'"ext":{message.ext}')
-    if message.extra is not None and (extra := message.extra.strip()[1:-1].strip()):
+    if message.extra is not None and (extra := _handed_on(message.extra).strip()[1:-1].strip()):
         parts.append(extra)
     return ",".join(parts) + "}"
+
+
+def _handed_on(extra: str) -> str:
+    """Drop reserved members: who publishes without a front-end may have set some."""
+    if not _MAY_BE_RESERVED.search(extra):
+        return extra
+    kept = [(json.dumps(name), bytes(value).decode()) for name, value in _members(extra) if name not in _RESERVED]
+    return f"{{{','.join(f'{name}:{value}' for name, value in kept)}}}"
 
 
 def bayeux_message_of(message: Message) -> BayeuxMessage:
@@ -282,7 +306,7 @@ def _refused(constant: str) -> Json:
 _values: Final = json.JSONDecoder()
 
 
-def _members(text: str) -> Iterator[tuple[str, Json]]:
+def _members(text: str) -> Iterator[tuple[str, Raw]]:
     """The members of an object whose JSON is known to be right: names, and values as they are written."""
     at = _after_space(text, _after_space(text, 0) + 1)
     while text[at] != "}":

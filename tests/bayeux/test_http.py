@@ -108,31 +108,6 @@ async def test_one_message_too_large_for_pixied_is_refused_alone(server: Server)
         assert small["successful"]
 
 
-async def test_pages_of_all_origins_may_use_it_unless_some_are_named(server: Server, browser: Browser) -> None:
-    """The answer lets the page read it; where origins are named, others get no answer at all."""
-    ours, theirs = {"origin": "https://ours.example"}, {"origin": "https://theirs.example"}
-    response = await browser.http.post(browser.url, json=[], headers=theirs)
-    assert response.headers["access-control-allow-origin"] == "https://theirs.example"
-    assert response.headers["access-control-allow-credentials"] == "true"
-    async with served(Bayeux(server.address, origins=["https://ours.example"])) as place:
-        url = f"http://{place}/bayeux"
-        response = await browser.http.post(url, json=[], headers=ours)
-        assert response.headers["access-control-allow-origin"] == "https://ours.example"
-        response = await browser.http.post(url, json=[], headers=theirs)
-        assert (response.status_code, response.json()[0]["error"]) == (403, "403::Origin denied")
-        assert "access-control-allow-origin" not in response.headers
-        assert (await browser.http.post(url, json=[], headers={"origin": f"http://{place}"})).status_code == 200
-
-
-async def test_a_browser_may_ask_before_it_asks(browser: Browser) -> None:
-    """A preflight is answered with what may be sent."""
-    asked = {"origin": "https://any.example", "access-control-request-method": "POST"}
-    response = await browser.http.options(browser.url, headers=asked)
-    assert response.status_code == 204
-    assert "Content-Type" in response.headers["access-control-allow-headers"]
-    assert response.headers["access-control-allow-methods"] == "GET, POST"
-
-
 async def test_a_browser_keeps_its_cookie(browser: Browser) -> None:
     """It gets one with its first handshake, and no other with the second."""
     handshake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]}

@@ -6,7 +6,7 @@ import socket
 import pytest
 from tests.bayeux.site import Browser, Reply, Socket, opened, served, until_held
 from tests.sdk.servers import Server
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from pixied_client import Backend
 from pixied_client.bayeux import Bayeux, Limits, Timing
@@ -149,17 +149,6 @@ async def test_a_planned_stop_answers_connects_and_closes_the_socket(
         with pytest.raises(ConnectionClosed):
             await socket.receive()
         assert socket.connection.close_code == 1001
-
-
-async def test_other_origins_are_kept_out(server: Server) -> None:
-    """A page of another origin opens no WebSocket where origins are named."""
-    async with served(Bayeux(server.address, origins=["https://ours.example"])) as place:
-        url = f"http://{place}/bayeux"
-        async with opened(url, origin="https://ours.example") as socket:
-            await socket.handshake()
-        with pytest.raises(InvalidStatus):
-            async with opened(url, origin="https://theirs.example"):
-                pass
 
 
 async def test_a_subprotocol_that_is_asked_for_is_granted(url: str) -> None:

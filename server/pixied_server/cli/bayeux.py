@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from pixied_client.bayeux import Timing
 
 __all__ = ["bayeux"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Which web pages may connect; see `Bayeux`."""
+
+    origins: list[str]
+    hosts: list[str]
+    jsonp: bool | None
+
 
 _GRACE = 5  # seconds that a stop waits for responses under way
 _NOT_HERE = b"This is pixied's Bayeux front-end: Bayeux clients connect at another path.\n"
@@ -37,6 +48,17 @@ def bayeux(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="A web origin that may connect; may be repeated.  [default: all]"),
     ] = None,
+    own_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="A name of this front-end, as browsers write it, whose pages may connect too; may be repeated.",
+        ),
+    ] = None,
+    jsonp: Annotated[
+        bool | None,
+        typer.Option(help="Whether there is callback-polling.  [default: only where all origins may connect]"),
+    ] = None,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, console or json.")] = "auto",
     address: ServerAddress = None,
@@ -53,7 +75,8 @@ def bayeux(
         fail(ExitCode.USAGE, f"--path {path}: it has to begin with a slash and not to end with one")
     listener = _listener(listen)
     telemetry.configure(log_level, log_format, sys.stderr)
-    _serve(listener, path, str(address), name, Timing(timeout, interval, max_interval), origin or ["*"])
+    pages = Pages(origin or ["*"], own_host or [], jsonp)
+    _serve(listener, path, str(address), name, Timing(timeout, interval, max_interval), pages)
 
 
 def _listener(listen: str) -> socket.socket:
@@ -68,13 +91,13 @@ def _listener(listen: str) -> socket.socket:
         fail(ExitCode.REFUSED, f"can't listen on {listen}: {error.strerror}")
 
 
-def _serve(listener: socket.socket, path: str, address: str, name: str, timing: "Timing", origins: list[str]) -> None:
+def _serve(listener: socket.socket, path: str, address: str, name: str, timing: "Timing", pages: Pages) -> None:
     import structlog  # noqa: PLC0415 - beside what follows
     import uvicorn  # noqa: PLC0415 - an extra
 
     from pixied_client.bayeux import Bayeux, cometd  # noqa: PLC0415 - an extra
 
-    application = Bayeux(address, name=name, timing=timing, origins=origins, extensions=[cometd.TimeSync()])
+    application = Bayeux(address, name=name, timing=timing, **asdict(pages), extensions=[cometd.TimeSync()])
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -51,7 +51,9 @@ class Bayeux:
         name: this front-end's name, 1 to 255 bytes; operators of pixied see it.
         timing: when things happen.
         limits: how much clients may ask for.
-        origins: the web pages that may use it; see `Origins`.
+        origins: the web pages that may use it, such as `https://example.org`; see docs/bayeux.md.
+        hosts: names of this front-end itself, as browsers write them (`chat.example.org:8443`), whose pages may too.
+        jsonp: whether there is callback-polling; by default only where all pages may use it.
         extensions: what sees all messages; the first is the outermost.
         deliver_during_handshake: what the application has sent to a session by then comes with its handshake's reply.
             CometD's servers call it `allowMessageDeliveryDuringHandshake`.
@@ -66,6 +68,8 @@ class Bayeux:
         timing: Timing = DEFAULT_TIMING,
         limits: Limits = DEFAULT_LIMITS,
         origins: Iterable[str] = ("*",),
+        hosts: Iterable[str] = (),
+        jsonp: bool | None = None,
         extensions: Iterable[Extension] = (),
         deliver_during_handshake: bool = False,
         channel: grpc.aio.Channel | None = None,
@@ -80,6 +84,7 @@ class Bayeux:
         self._holds = Holds()
         activity = Activity(timing.max_inactivity)
         connects = Connects(timing, limits, self._holds, Writer(self._extensions), activity, self._notify_lost)
+        allowed = Origins(origins, hosts, jsonp=jsonp)
         protocol = Protocol(
             self._backing,
             connects,
@@ -89,8 +94,8 @@ class Bayeux:
             timing,
             limits,
             deliver_during_handshake=deliver_during_handshake,
+            jsonp=allowed.jsonp,
         )
-        allowed = Origins(origins)
         event_sources = EventSources(protocol, timing)
         browsers = Browsers(limits.polls_per_browser)
         self._http = HttpTransport(protocol, allowed, browsers, event_sources, limits, timing)

@@ -80,12 +80,12 @@ class HttpTransport:
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request to its end."""
         request = Request.of(scope)
-        if not self._origins.admits(request.headers):
+        if not self._origins.admits(request):
             await self._respond(request, send, 403, _explained(Refusal(403, "Origin denied")))
         elif scope["method"] == "OPTIONS":
-            await _send_all(send, 204, self._origins.preflight(request.headers), b"")
+            await _send_all(send, 204, self._origins.preflight(request), b"")
         elif "text/event-stream" in request.headers.get("accept", ""):
-            allowed = self._origins.headers(request.headers)
+            allowed = self._origins.headers(request)
             with contextlib.suppress(_Gone):
                 await _while_there(receive, self._event_sources.serve(request, send, allowed))
         elif scope["method"] in {"GET", "POST"}:
@@ -137,6 +137,10 @@ class HttpTransport:
         """
         query = _form(request.scope.get("query_string", b""))
         if request.scope["method"] == "GET":
+            if not self._origins.jsonp:
+                raise Refusal(403, "callback-polling is switched off")
+            if not self._origins.admits_script(request):
+                raise Refusal(403, "Origin denied")
             return _asked_by_form(query, default=_DEFAULT_CALLBACK)
         body = await self._body(receive)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -181,7 +185,7 @@ class HttpTransport:
         kind: str = "application/json",
     ) -> None:
         own = [("content-type", f"{kind}; charset=utf-8"), *_FIXED]
-        everything = [*own, *self._origins.headers(request.headers), *headers]
+        everything = [*own, *self._origins.headers(request), *headers]
         await _send_all(send, status, everything, text.encode(errors="surrogatepass"))
 
 

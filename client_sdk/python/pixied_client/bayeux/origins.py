@@ -1,7 +1,17 @@
-"""Which web pages may use this front-end: CORS for requests, and the same rule for WebSockets."""
+"""Which web pages may use this front-end: CORS for requests, and the same rule for WebSockets.
+
+A page can make a browser send requests of three kinds. Those of scripts (fetch, WebSocket, EventSource elsewhere) and
+all POSTs have an `Origin`. Those of elements (`<script>`, `<img>`) and of an EventSource at home have none, but a
+`Sec-Fetch-Site`, where the connection is trusted, and a `Referer`, unless the page has switched that off: so nothing
+but callback-polling obeys a GET, and that wants to see one of them. A page whose name was made to lead here has an
+`Origin` that equals `Host`: so `Host` counts only where it is a name that the operator has given.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
+
+from pixied_client.bayeux.request import Request
 
 __all__ = ["Origins"]
 
@@ -13,25 +23,42 @@ _PREFLIGHT: Final = (
 
 
 class Origins:
-    """Decides by a request's `Origin`.
+    """Decides whose requests come in. See the module.
 
     Args:
         allowed: such as `https://example.org`; `*` for all. A session's secret is its client id and no cookie, so that
             another page gains nothing by reaching this one, unless hooks look at cookies: then name your pages.
+        hosts: names of this front-end itself, as browsers write them (`chat.example.org:8443`), whose pages may
+            use it too. Those of the allowed origins need not be named.
+        jsonp: whether there is callback-polling; None: only where all pages are allowed.
     """
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], hosts: Iterable[str] = (), *, jsonp: bool | None = None) -> None:
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._all = "*" in self._allowed
+        self._own = self._hosts | {origin.partition("://")[2] for origin in self._allowed}
+        self.jsonp = self._all if jsonp is None else jsonp
 
-    def admits(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a request may come in: none has an origin but those of browsers, and of those only some."""
-        origin = headers.get("origin")
-        return origin is None or self._allows(origin) or _is_same(origin, headers.get("host", ""))
+    def admits(self, request: Request) -> bool:
+        """Return whether a request may come in."""
+        if self._all:
+            return True
+        origins = sum(name.lower() == b"origin" for name, _ in request.scope["headers"])
+        if origins:
+            return origins == 1 and self._is_ours(request.headers["origin"], request.headers)
+        shown = self._shown(request.headers)
+        return shown is None or shown
 
-    def headers(self, request_headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    def admits_script(self, request: Request) -> bool:
+        """Return whether a request by callback-polling, which has come in, may do something."""
+        from_user = request.headers.get("sec-fetch-site") == "none"
+        return self._all or (self._shown(request.headers) is True and not from_user)
+
+    def headers(self, request: Request) -> list[tuple[str, str]]:
         """The response's headers that let the page read it."""
-        origin = request_headers.get("origin")
-        if origin is None or not self._allows(origin):
+        origin = request.headers.get("origin")
+        if origin is None or not self._allows(origin) or not self.admits(request):
             return []
         return [
             ("access-control-allow-origin", origin),
@@ -39,15 +66,34 @@ class Origins:
             ("vary", "Origin"),
         ]
 
-    def preflight(self, request_headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    def preflight(self, request: Request) -> list[tuple[str, str]]:
         """The headers that answer whether a request may be made."""
-        allowed = self.headers(request_headers)
+        allowed = self.headers(request)
         return [*allowed, *_PREFLIGHT] if allowed else []
 
+    def _shown(self, headers: Mapping[str, str]) -> bool | None:
+        """Return whether a request without an Origin comes from a page that may; None if nothing shows where from."""
+        if "referer" in headers:
+            return self._is_ours(_origin_of(headers["referer"]), headers)
+        match headers.get("sec-fetch-site"):
+            case None:
+                return None
+            case "same-origin":
+                return headers.get("host", "").lower() in self._own
+            case site:
+                return site == "none"
+
+    def _is_ours(self, origin: str, headers: Mapping[str, str]) -> bool:
+        host = headers.get("host", "").lower()
+        return self._allows(origin) or (host in self._hosts and origin.lower().partition("://")[2] == host)
+
     def _allows(self, origin: str) -> bool:
-        return "*" in self._allowed or origin.lower() in self._allowed
+        return self._all or origin.lower() in self._allowed
 
 
-def _is_same(origin: str, host: str) -> bool:
-    _, _, rest = origin.partition("://")
-    return bool(host) and rest.lower() == host.lower()
+def _origin_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}"

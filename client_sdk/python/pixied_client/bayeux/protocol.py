@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from random import random
 from typing import Final
@@ -45,6 +45,7 @@ class Protocol:
         timing: for the advice.
         limits: how much one request may have.
         deliver_during_handshake: messages may come with a handshake's reply.
+        jsonp: there is callback-polling.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Protocol:
         limits: Limits,
         *,
         deliver_during_handshake: bool,
+        jsonp: bool,
     ) -> None:
         self._backing = backing
         self._connects = connects
@@ -67,6 +69,7 @@ class Protocol:
         self._timing = timing
         self._limits = limits
         self._deliver_during_handshake = deliver_during_handshake
+        self._connection_types = [kind for kind in CONNECTION_TYPES if jsonp or kind != "callback-polling"]
         self._answers: dict[str, _Answer] = {
             "/meta/subscribe": self._subscribe,
             "/meta/unsubscribe": self._unsubscribe,
@@ -179,7 +182,7 @@ class Protocol:
         if message.channel in {HANDSHAKE, CONNECT} or (advice and advice.get("reconnect") == "handshake"):
             reply["advice"] = {"reconnect": "handshake", **advice} if advice else {"reconnect": "none"}
         if message.channel == HANDSHAKE:
-            reply["supportedConnectionTypes"] = list(CONNECTION_TYPES)
+            reply["supportedConnectionTypes"] = list(self._connection_types)
             if reply["advice"]["reconnect"] == "retry":
                 reply["advice"] = {**reply["advice"], "reconnect": "handshake"}
         return reply
@@ -201,7 +204,7 @@ class Protocol:
     # The protocol's own channels
 
     async def _handshake(self, message: BayeuxMessage, request: Request, exchange: Exchange) -> BayeuxMessage:
-        _check_handshake(message)
+        _check_handshake(message, self._connection_types)
         front_end = await self._backing.front_end()
         handshake = Handshake(message, request, self._timing.timeout, self._timing.interval)
         if not await self._hooks.can_handshake(handshake):
@@ -214,7 +217,7 @@ class Protocol:
         reply["successful"] = True
         reply["clientId"] = client.client_id
         reply["version"] = reply["minimumVersion"] = "1.0"
-        reply["supportedConnectionTypes"] = list(CONNECTION_TYPES)
+        reply["supportedConnectionTypes"] = list(self._connection_types)
         reply["advice"] = advice_of(client, self._timing)
         if message.ext.get("ack") is True:
             reply.extend("ack", True)  # noqa: FBT003 - the protocol's value
@@ -238,7 +241,7 @@ class Protocol:
         kind = message.text("connectionType")
         if kind is None:
             raise Refusal(400, "Missing required parameter", "connectionType", advice={"reconnect": "handshake"})
-        if kind not in CONNECTION_TYPES:
+        if kind not in self._connection_types:
             raise Refusal(301, "Connection types not supported", kind, advice={"reconnect": "handshake"})
         return await self._backing.front_end()
 
@@ -353,7 +356,7 @@ def _published_reply(message: BayeuxMessage) -> BayeuxMessage:
     return reply
 
 
-def _check_handshake(message: BayeuxMessage) -> None:
+def _check_handshake(message: BayeuxMessage, connection_types: Sequence[str]) -> None:
     version = message.text("version")
     if version is None:
         raise Refusal(400, "Missing required parameter", "version")
@@ -362,7 +365,7 @@ def _check_handshake(message: BayeuxMessage) -> None:
     offered = message.get("supportedConnectionTypes")
     if not isinstance(offered, list):
         raise Refusal(400, "Missing required parameter", "supportedConnectionTypes")
-    if not any(kind in CONNECTION_TYPES for kind in offered):
+    if not any(kind in connection_types for kind in offered):
         raise Refusal(301, "Connection types not supported", *map(str, offered))
 
 

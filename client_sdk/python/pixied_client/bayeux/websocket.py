@@ -49,7 +49,7 @@ class SocketTransport:
         """Serve one socket to its end."""
         request = Request.of(scope)
         await receive()  # `websocket.connect`
-        if not self._origins.admits(request.headers):
+        if not self._origins.admits(request):
             await send({"type": "websocket.close", "code": _POLICY})
             return
         # A browser that asks for subprotocols closes a socket that gets none of them.

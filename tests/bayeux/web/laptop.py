@@ -27,6 +27,8 @@ _FLAGS = (
     # Containers have a small one.
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
+    # Whoever made such a name could make it lead here.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 )
 
 

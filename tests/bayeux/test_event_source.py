@@ -48,6 +48,19 @@ async def _first(response: httpx.Response) -> AsyncIterator[list[dict[str, objec
         return
 
 
+async def test_only_a_get_opens_a_stream(browser: Browser) -> None:
+    """A POST brings messages, whatever else its client would accept."""
+    headers = {"accept": "application/json, text/event-stream"}
+    response = await browser.http.post(browser.url, json={"channel": "/a", "data": 1}, headers=headers)
+    assert response.json() == [{"channel": "/a", "successful": True}]
+
+
+async def test_the_stream_of_nobody_is_not_found(browser: Browser) -> None:
+    """A browser whose stream ended with 200 comes back every few seconds; this it does not ask for again."""
+    response = await browser.http.get(f"{browser.url}/nobody", headers=EVENTS)
+    assert response.status_code == 404
+
+
 async def test_the_stream_of_a_session_that_ends_ends(browser: Browser, backend: Backend) -> None:
     """A disconnect closes it."""
     visitor = await browser.handshake()

@@ -21,6 +21,8 @@ TAKEN = [
     ("a form", FORM_TYPE, urlencode({"message": PUBLISH})),
     ("Faye's cross-origin-long-polling", {"content-type": "text/plain;charset=UTF-8"}, "message=" + quote(PUBLISH)),
     ("no type at all", {}, "message=" + quote(PUBLISH)),
+    ("JSON without a type", {}, f" \n{PUBLISH}"),
+    ("JSON as text", {"content-type": "text/plain"}, f"[{PUBLISH}]"),
 ]
 
 
@@ -33,6 +35,38 @@ async def test_messages_come_in_every_form_that_clients_use(
     assert (response.status_code, response.json()) == (200, ANSWER)
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert "no-store" in response.headers["cache-control"]
+
+
+@pytest.mark.parametrize("in_query", [["1"], ["1", "[2,3]"], []])
+@pytest.mark.parametrize("in_body", [["4"], ["[4]", "5", "[6,7]"], []])
+async def test_all_messages_of_a_form_are_carried_out(
+    browser: Browser, in_query: list[str], in_body: list[str]
+) -> None:
+    """Those of the query first, single or in arrays, each parameter in its order, and answered in this order."""
+
+    def messages(numbers: str) -> str:
+        return re.sub(r"\d", r'{"channel":"/a","data":\g<0>,"id":\g<0>}', numbers)
+
+    visitor = await browser.handshake()
+    await visitor.subscribe("/a")
+    query = urlencode({"message": [messages(one) for one in in_query]}, doseq=True)
+    body = urlencode({"message": [messages(one) for one in in_body]}, doseq=True)
+    response = await browser.http.post(f"{browser.url}?{query}", content=body, headers=FORM_TYPE)
+    expected = [int(one) for one in re.findall(r"\d", "".join([*in_query, *in_body]))]
+    if not expected:
+        assert response.status_code == 400
+        return
+    assert [(reply["id"], reply["successful"]) for reply in response.json()] == [(one, True) for one in expected]
+    assert await visitor.data() == expected
+
+
+async def test_all_messages_of_a_script_are_carried_out(browser: Browser) -> None:
+    """Callback-polling may have several parameters too."""
+    query = urlencode(
+        {"message": ['{"channel":"/a","data":1,"id":1}', '[{"channel":"/a","data":2,"id":2}]']}, doseq=True
+    )
+    response = await browser.http.get(f"{browser.url}?{query}")
+    assert [int(one) for one in re.findall(r'"id":(\d)', response.text)] == [1, 2]
 
 
 async def test_callback_polling_answers_with_a_script(browser: Browser) -> None:

@@ -142,7 +142,13 @@ class Connects:
         return self._ended(detached, terms, reply)
 
     async def pump(
-        self, front_end: FrontEnd, client_id: str, request: Request, sender: TimedSender, until: float
+        self,
+        front_end: FrontEnd,
+        client_id: str,
+        request: Request,
+        sender: TimedSender,
+        until: float,
+        on_held: Callable[[], None] = lambda: None,
     ) -> Detached | None:
         """Send a client's messages as they come. Returns why that ended before its time, or None.
 
@@ -153,6 +159,7 @@ class Connects:
         with self._noted(client_id):
             while True:
                 attachment = await front_end.attach(client_id, ack_cursor=cursor)
+                on_held()
                 async with attachment:
                     item, cursor = await self._send_on(attachment, request, sender, until)
                 if not isinstance(item, Detached) or item.reason is not DetachReason.REQUESTED:

@@ -33,7 +33,7 @@ class EventSources:
     async def serve(self, request: Request, send: _Send, headers: Sequence[tuple[str, str]]) -> None:
         """Stream a client's messages until its session is over, another holds it, or it goes."""
         client_id = request.path.rstrip("/").rpartition("/")[2]
-        begun = asyncio.Event()
+        begun, held = asyncio.Event(), asyncio.Event()
 
         async def write(text: str) -> None:
             if not begun.is_set():
@@ -46,9 +46,9 @@ class EventSources:
             lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
             await write("".join(f"data: {line}\n" for line in lines) + "\n")
 
-        breathing = asyncio.create_task(self._breathe(write))
+        breathing = asyncio.create_task(self._breathe(held, write))
         sender = TimedSender(event, self._timing, lambda: _end(streaming))
-        streaming = asyncio.create_task(self._protocol.stream(client_id, request, sender))
+        streaming = asyncio.create_task(self._protocol.stream(client_id, request, sender, held.set))
         try:
             await streaming
         except ClientUnknown:
@@ -62,7 +62,9 @@ class EventSources:
         if begun.is_set():
             await send({"type": "http.response.body", "body": b""})
 
-    async def _breathe(self, write: Callable[[str], Awaitable[None]]) -> None:
+    async def _breathe(self, held: asyncio.Event, write: Callable[[str], Awaitable[None]]) -> None:
+        # A stream that has begun can't be refused any more.
+        await held.wait()
         # The first one opens the stream, on which the client waits before it uses it.
         while True:
             await write(":\r\n\r\n")

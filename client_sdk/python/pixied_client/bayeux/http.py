@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from pixied_client.bayeux.browsers import Browsers
 from pixied_client.bayeux.event_source import EventSources
@@ -28,7 +28,8 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _CALLBACK: Final = re.compile(r"[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*", re.ASCII)
 _DEFAULT_CALLBACK: Final = "jsonpcallback"
 _JSON: Final = re.compile(r"(?:application|text)/(?:[\w.-]+\+)?json")
-_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "text/plain", ""})
+_UNTYPED: Final = frozenset({"text/plain", ""})
+_FORMS: Final = _UNTYPED | {"application/x-www-form-urlencoded"}
 _FIXED: Final = (("cache-control", "no-cache, no-store"), ("x-content-type-options", "nosniff"))
 
 
@@ -41,11 +42,11 @@ class _Asked:
     """What a request brought.
 
     Attributes:
-        text: the messages' JSON.
+        texts: the messages' JSON, in one piece or several.
         callback: the JavaScript function that the response shall call, or None.
     """
 
-    text: str | bytes
+    texts: Sequence[str | bytes]
     callback: str | None
 
 
@@ -84,7 +85,7 @@ class HttpTransport:
             await self._respond(request, send, 403, _explained(Refusal(403, "Origin denied")))
         elif scope["method"] == "OPTIONS":
             await _send_all(send, 204, self._origins.preflight(request), b"")
-        elif "text/event-stream" in request.headers.get("accept", ""):
+        elif scope["method"] == "GET" and "text/event-stream" in request.headers.get("accept", ""):
             allowed = self._origins.headers(request)
             with contextlib.suppress(_Gone):
                 await _while_there(receive, self._event_sources.serve(request, send, allowed))
@@ -98,7 +99,7 @@ class HttpTransport:
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         try:
             asked = await self._asked(request, receive)
-            messages = parsed(asked.text, depth=self._limits.depth)
+            messages = [message for text in asked.texts for message in parsed(text, depth=self._limits.depth)]
         except Refusal as refusal:
             await self._respond(request, send, _status(refusal), _explained(refusal))
             return
@@ -135,7 +136,7 @@ class HttpTransport:
         Raises:
             Refusal: it is too large, or brings no messages.
         """
-        query = _form(request.scope.get("query_string", b""))
+        query = _fields(request.scope.get("query_string", b""))
         if request.scope["method"] == "GET":
             if not self._origins.jsonp:
                 raise Refusal(403, "callback-polling is switched off")
@@ -144,11 +145,12 @@ class HttpTransport:
             return _asked_by_form(query, default=_DEFAULT_CALLBACK)
         body = await self._body(receive)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if _JSON.fullmatch(kind):
-            return _Asked(body, _callback(query, None))
+        # What has no type of its own may be either; a form does not begin so.
+        if _JSON.fullmatch(kind) or (kind in _UNTYPED and body.lstrip()[:1] in {b"[", b"{"}):
+            return _Asked([body], _callback(query, None))
         if kind not in _FORMS:
             raise Refusal(415, "Send application/json, or a form with the field message", kind)
-        return _asked_by_form(query | _form(body), default=None)
+        return _asked_by_form([*query, *_fields(body)], default=None)
 
     async def _body(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -220,25 +222,25 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _asked_by_form(form: dict[str, str], *, default: str | None) -> _Asked:
-    if "message" not in form:
+def _asked_by_form(fields: list[tuple[str, str]], *, default: str | None) -> _Asked:
+    texts = [value for name, value in fields if name == "message"]
+    if not texts:
         raise Malformed("there is no message")
-    return _Asked(form["message"], _callback(form, default))
+    return _Asked(texts, _callback(fields, default))
 
 
-def _callback(form: dict[str, str], default: str | None) -> str | None:
-    name = form.get("jsonp", default)
+def _callback(fields: list[tuple[str, str]], default: str | None) -> str | None:
+    name = dict(fields).get("jsonp", default)
     if name is not None and not _CALLBACK.fullmatch(name):
         raise Malformed("jsonp is not the name of a function")
     return name
 
 
-def _form(text: bytes) -> dict[str, str]:
+def _fields(text: bytes) -> list[tuple[str, str]]:
     try:
-        fields = parse_qs(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=100)
+        return parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=1_000)
     except ValueError as error:
         raise Malformed("it is not a form in UTF-8") from error
-    return {name: values[-1] for name, values in fields.items()}
 
 
 def _explained(refusal: Refusal) -> str:

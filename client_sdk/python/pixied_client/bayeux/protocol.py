@@ -113,10 +113,10 @@ class Protocol:
 
         exchange.answer(await self._pass_through(hold, message, request, exchange))
 
-    async def stream(self, client_id: str, request: Request, sender: TimedSender) -> None:
-        """Send a client's messages by an EventSource until it is no longer held here."""
+    async def stream(self, client_id: str, request: Request, sender: TimedSender, on_held: Callable[[], None]) -> None:
+        """Send a client's messages by an EventSource until it is no longer held here; say when it is."""
         front_end = await self._backing.front_end()
-        await self._connects.pump(front_end, client_id, request, sender, float("inf"))
+        await self._connects.pump(front_end, client_id, request, sender, float("inf"), on_held)
 
     # One message
 

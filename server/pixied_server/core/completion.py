@@ -16,14 +16,15 @@ async def completed(work: Coroutine[Any, Any, T]) -> T:
         CancelledError: the caller was cancelled; the work is done, or has failed.
     """
     task = asyncio.get_running_loop().create_task(work)
-    cancelled: asyncio.CancelledError | None = None
+    cancelled = False
     while not task.done():
         try:
             await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
+        except asyncio.CancelledError:
+            cancelled = True
     try:
         return task.result()
     finally:
-        if cancelled is not None:
-            raise cancelled
+        del task  # it holds its exception, whose trace holds this frame
+        if cancelled:
+            raise asyncio.CancelledError

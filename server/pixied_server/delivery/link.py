@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import NOTHING, Progress
+from pixied_server.core.traces import without_traces
 from pixied_server.delivery.attachment import Attachment
 from pixied_server.delivery.audience import Audience, AudienceLimits, Audiences
 from pixied_server.delivery.catch_up import CatchUp, Pause
@@ -171,6 +172,7 @@ class Link:
                 client_id, self.front_end, expires=terms.expires, cursor=terms.cursor, checkpoint=checkpoint
             )
         except PixiedError as error:
+            without_traces(error)  # they hold the link, which keeps the event
             self.notify(AttachFailed(handle, error))
             return
         finally:

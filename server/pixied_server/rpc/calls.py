@@ -15,8 +15,9 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 from google.rpc.status_pb2 import Status
 
+from pixied_server.core.traces import without_traces
 from pixied_server.errors import FieldInvalid, PixiedError
-from pixied_server.rpc.status import abort, internal_status, status_of
+from pixied_server.rpc.status import end, internal_status, status_of
 
 __all__ = ["Context", "decode", "decoded", "first_of", "method_name", "status_for", "stream_call", "unary_call"]
 
@@ -45,11 +46,18 @@ def decode(kind: type[M], raw: bytes) -> M:
 
 
 def status_for(error: Exception, rpc: str) -> Status:
-    """The status that answers an exception. What is not the domain's own is logged with its trace."""
+    """The status that answers an exception. What is not the domain's own is logged with its trace.
+
+    The trace is given up then: it holds the frames that the exception came through, and with them the request, and a
+    frame may hold the exception. The garbage collector, which looks for such cycles, hardly ever looks at old objects.
+    """
     if isinstance(error, PixiedError):
-        return status_of(error)
-    _log.error("unforeseen failure", rpc=rpc, exc_info=error)
-    return internal_status()
+        status = status_of(error)
+    else:
+        _log.error("unforeseen failure", rpc=rpc, exc_info=error)
+        status = internal_status()
+    without_traces(error)
+    return status
 
 
 def unary_call(
@@ -61,7 +69,8 @@ def unary_call(
         try:
             return (await method(decode(kind, raw))).SerializeToString()
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and the log the rest
-            await abort(context, status_for(error, rpc))
+            end(context, status_for(error, rpc))
+        return b""
 
     return handle
 
@@ -78,7 +87,7 @@ def stream_call(
         try:
             await method(requests, context)
         except Exception as error:  # noqa: BLE001 - as above
-            await abort(context, status_for(error, rpc))
+            end(context, status_for(error, rpc))
 
     return handle
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -12,7 +11,7 @@ from google.rpc.status_pb2 import Status
 from pixied_server.errors import PixiedError, Reason
 from pixied_server.rpc.convert import duration_out
 
-__all__ = ["CODES", "DOMAIN", "INTERNAL_TEXT", "abort", "internal_status", "status_of"]
+__all__ = ["CODES", "DOMAIN", "INTERNAL_TEXT", "end", "internal_status", "status_of"]
 
 DOMAIN = "pixied"
 INTERNAL_TEXT = "internal error; the server's log has the details"
@@ -66,11 +65,14 @@ def internal_status() -> Status:
     return _status(Reason.INTERNAL, INTERNAL_TEXT)
 
 
-async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", status: Status) -> NoReturn:
-    """End a call with a status."""
+def end(context: "grpc.aio.ServicerContext[bytes, bytes]", status: Status) -> None:
+    """Let a call end with a status when its handler returns.
+
+    `abort` would do so by an exception that the call itself keeps, in a cycle with everything that it has come by.
+    """
     context.set_trailing_metadata(((_DETAILS_KEY, status.SerializeToString()),))
-    await context.abort(_CODE_OF[status.code], status.message)
-    raise AssertionError("abort returned")
+    context.set_code(_CODE_OF[status.code])
+    context.set_details(status.message)
 
 
 _CODE_OF = {code.value[0]: code for code in grpc.StatusCode}

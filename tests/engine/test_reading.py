@@ -206,6 +206,28 @@ async def test_what_is_queued_for_a_client_while_its_link_reads_on_arrives(open_
         assert front.marked("ann") == []
 
 
+@pytest.mark.parametrize("confirmed", [1, 2])
+async def test_what_is_in_hand_when_a_client_falls_back_is_confirmed_with_its_delivery(
+    open_slow_site: OpenSlowSite, confirmed: int
+) -> None:
+    """A message in a delivery that is being put together is confirmed by that delivery's number, and by none before."""
+    site = await open_slow_site(outbox=1)
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    await site.subscribe("bob", "/b")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/a", "0")
+        await front.drain()
+        await site.publish("/a", "1")
+        await site.publish("/b", "2")
+        async with reading(site, front):
+            await site.subscribe("ann", "/c")
+        await front.read()
+        assert (front.texts("ann"), front.texts("bob")) == (["0", "1"], ["2"])
+        await front.ack(confirmed)
+    assert texts(await site.dequeue("ann")) == ["1"][confirmed - 1 :]
+
+
 async def test_what_is_in_hand_when_a_client_leaves_is_not_confirmed(open_slow_site: OpenSlowSite) -> None:
     """A message in a delivery that is being put together comes again, marked, and what the link had yet to read not."""
     site = await open_slow_site(outbox=1)

@@ -263,6 +263,23 @@ async def test_a_backlog_is_confirmed_piece_by_piece(open_site: OpenSite) -> Non
     assert (texts(taken), taken.redelivered) == ([*"2345"], 2)
 
 
+async def test_what_was_confirmed_stays_confirmed_while_a_client_catches_up(open_site: OpenSite) -> None:
+    """What a stream has confirmed does not come again, though further pieces of the backlog were sent since."""
+    site = await open_site(delivery_bytes=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    await site.publish("/a", *"012345")
+    front = site.front_end(window=2)
+    await site.attach("ann", front)
+    await front.read()
+    await front.ack()
+    await front.read()
+    assert front.texts("ann") == [*"0123"]
+    await front.lose()
+    taken = await site.dequeue("ann")
+    assert (texts(taken), taken.redelivered) == ([*"2345"], 2)
+
+
 async def test_a_log_that_is_cut_under_a_client_that_is_away(open_site: OpenSite) -> None:
     """A client that comes back too late is told, by pattern, how many messages it has lost, and gets the rest."""
     site = await open_site(Limits(log_messages=3))

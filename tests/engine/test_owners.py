@@ -62,6 +62,32 @@ async def test_a_cursor_stands_for_what_was_sent_up_to_its_batch(site: Site) -> 
             assert [entry.is_beyond(progress) for entry in entries] == [False] * (number + 1) + [True] * (3 - number)
 
 
+async def test_a_live_cursor_stands_for_what_was_read_before_it(open_site: OpenSite) -> None:
+    """It names all that the client got, also where the link has yet to read some of that."""
+    site = await open_site(outbox=1, delivery_bytes=60_000)
+    await site.create("bob", "eve")
+    for name in ("bob", "eve"):
+        await site.subscribe(name, "/long", "/short")
+    async with site.attached("bob", window=1) as front, site.attached() as other:
+        await site.publish("/short", "fills the window")
+        await front.read()
+        await site.publish("/long", *["x" * 500] * 150)
+        await site.attach("eve", front, explicit=True)
+        while len(front.texts("eve")) < 151:
+            await front.ack()
+            assert await front.take()
+            front.receive()
+        assert len(front.texts("bob")) < 151
+        # Where the two channels are in different partitions, the link reads on in both of them, a part of each.
+        await site.publish("/short", "live")
+        await front.drain()
+        assert (front.texts("eve")[-1], front.marked("eve")) == ("live", [])
+        live = [batch for batch in batches(front) if batch.entries[-1].message.body == b"live"]
+        await site.attach("eve", other, explicit=True, cursor=live[-1].cursor)
+        await other.read()
+        assert other.texts("eve") == []
+
+
 async def test_a_cursor_of_marked_messages_stands_for_them_alone(site: Site) -> None:
     """What comes again and what comes for the first time are two batches, each with its cursor."""
     await site.create("eve")

@@ -11,6 +11,7 @@ from tests.engine.site import Site
 from pixied_server.core.backlog import Loss
 from pixied_server.delivery import losses, outbox
 from pixied_server.delivery.audience import AudienceLimits, Audiences
+from pixied_server.delivery.events import Delivery, Lost
 from pixied_server.delivery.losses import Losses
 
 
@@ -68,6 +69,23 @@ async def test_losses_are_told_once(open_site: OpenSite) -> None:
             front.lost.clear()
             await front.drain()
             assert front.lost == {"ann": lost}
+
+
+async def test_a_loss_comes_just_before_the_delivery_that_confirms_it(open_site: OpenSite) -> None:
+    """A link that finds one announces it at once, ahead of the messages that come after it."""
+    site = await open_site(Limits(log_messages=2), outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", *"12345")
+        await site.bench.settle()
+        await front.ack()
+        assert [type(event) for event in await front.take()] == [Lost, Delivery]
+        front.receive()
+        assert front.texts("ann") == [*"0145"]
+        assert front.lost == {"ann": {"/a": 2}}
 
 
 async def test_a_client_that_left_takes_nothing_from_the_others(open_site: OpenSite) -> None:
@@ -137,6 +155,22 @@ async def test_a_loss_that_no_delivery_has_announced_is_announced_to_the_next_ow
     async with site.attached("ann") as front:
         assert front.lost == {"ann": {"/a": 2}}
         assert front.texts("ann") == ["4"]
+
+
+async def test_a_loss_is_announced_when_the_window_opens() -> None:
+    """Also where nothing else is to be sent then."""
+    site = Site(MemoryBench(Limits()))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        await site.publish("/a", "1")
+        await front.read()
+        site.hub.missed(Loss("/a", 2, sequence=site.engine.head[0] + 1))
+        await front.read()
+        assert front.lost == {}
+        await front.ack()
+        await front.read()
+        assert front.lost == {"ann": {"/a": 2}}
 
 
 def test_a_loss_is_for_those_who_had_subscribed_by_then() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,6 +193,23 @@ async def test_what_an_engine_could_not_announce_is_told_at_once(site: Site) -> 
         await front.read()
         assert front.lost == {"ann": {"/a": 4}}
         assert site.hub.counters.lost == 4
+
+
+async def test_what_a_link_will_find_out_by_itself_is_told_once(open_site: OpenSite) -> None:
+    """A loss that an engine announces of a log that the link has yet to read is told when it has been read."""
+    site = await open_site(Limits(log_messages=2), outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    async with site.attached("ann", window=1) as front:
+        loss = await _loss(site, front, 2)
+        await site.publish("/a", "0")
+        await front.read()
+        await site.publish("/a", *"12345")
+        await site.bench.settle()
+        site.hub.missed(replace(loss, sequence=loss.sequence + 4))
+        await front.drain()
+        assert front.texts("ann") == [*"10145"]
+        assert front.lost == {"ann": {"/a": 2}}
 
 
 async def _loss(site: Site, front: FrontEnd, count: int) -> Loss:

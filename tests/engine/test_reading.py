@@ -228,6 +228,32 @@ async def test_what_is_in_hand_when_a_client_falls_back_is_confirmed_with_its_de
     assert texts(await site.dequeue("ann")) == ["1"][confirmed - 1 :]
 
 
+async def test_a_pattern_that_is_subscribed_again_while_a_link_reads_on_begins_anew(
+    open_slow_site: OpenSlowSite,
+) -> None:
+    """Its new messages arrive, all of them: the link has forgotten where it was in what the pattern had before."""
+    site = await open_slow_site(outbox=1, delivery_bytes=1)
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    await site.subscribe("bob", "/b")
+    async with site.attached("ann", "bob") as front:
+        await site.publish("/b", "0")
+        await site.publish("/a", "1", "2")
+        await site.publish("/b", *"34567")
+        await site.bench.settle()
+        await front.take()
+        async with reading(site, front):
+            await site.unsubscribe("ann", "/a")
+            await site.subscribe("ann", "/a")
+        await front.take()
+        assert front.link.behind
+        await site.publish("/a", "8", "9")
+        await front.drain()
+        assert front.texts("ann") == ["8", "9"]
+        assert front.texts("bob") == [*"034567"]
+        assert not front.lost
+
+
 async def test_what_is_in_hand_when_a_client_leaves_is_not_confirmed(open_slow_site: OpenSlowSite) -> None:
     """A message in a delivery that is being put together comes again, marked, and what the link had yet to read not."""
     site = await open_slow_site(outbox=1)

@@ -135,7 +135,9 @@ async def test_draining_twice_is_draining_once(site: Site) -> None:
         await _drain(site)
         await _drain(site)
         await link.next("closing")
-        await link.end()
+        await link.call.done_writing()
+        with pytest.raises(EOFError):
+            await link.event()
     async with within():
         await asyncio.wait((site.ended,))
 

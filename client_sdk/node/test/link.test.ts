@@ -48,6 +48,8 @@ describe('a link', () => {
   let link: Link;
   let now: number;
   let isClosed: boolean;
+  /** What its owner does when it comes up. */
+  let onUp: () => void;
   /** What the link's listener received, and what its clients did. */
   let news: unknown[];
 
@@ -58,6 +60,7 @@ describe('a link', () => {
     // The shortest of the pauses that chance may choose.
     mock.method(Math, 'random', () => 0);
     isClosed = false;
+    onUp = () => undefined;
     await begin();
     await say(WELCOME);
     news.length = 0;
@@ -71,7 +74,10 @@ describe('a link', () => {
     scripted = new ScriptedConnection();
     news = [];
     link = new Link(scripted.connection, { name: 'under test', window: 7, onBatch }, {
-      up: ({ serverVersion }) => void news.push(`up ${serverVersion}`),
+      up: ({ serverVersion }) => {
+        news.push(`up ${serverVersion}`);
+        onUp();
+      },
       down: ({ message }) => void news.push(`down: ${message}`),
       gap: (clientId, { lost }) => void news.push(`${clientId} lost ${lost}`),
       detached: (clientId, { reason }) => void news.push(`${clientId} ${reason}`),
@@ -432,6 +438,24 @@ describe('a link', () => {
     assert.deepEqual(commands(), ['attach 1', 'detach 1']);
   });
 
+  it('attaches a client once that its owner attaches as soon as it is up', async () => {
+    attach('ann');
+    onUp = () => void attach('bob');
+    await renew();
+    assert.deepEqual(commands(), ['attach 1', 'attach 2']);
+  });
+
+  it('confirms nothing on the next stream for work of the last one that fails', async () => {
+    const failing: ((error: Error) => void)[] = [];
+    attach('ann', (_, { number }) => (number === 3 ? new Promise((_, reject) => failing.push(reject)) : undefined));
+    await say(attached(1), delivery(1, 1), delivery(2, 1), delivery(3, 1));
+    await renew();
+    await say(attached(1));
+    failing[0]!(new Error('no'));
+    await flush();
+    assert.deepEqual(commands(), ['attach 1', 'detach 1']);
+  });
+
   it('ends what a client wants to end at once while there is no stream', async () => {
     const { attachment, ends } = attach('ann');
     await say(attached(1));
@@ -558,6 +582,19 @@ describe('a link', () => {
     assert.equal(attachment.ackCursor, 0);
     await renew();
     assert.deepEqual(commands(2), ['attach 1']);
+  });
+
+  it('ends a client once that is given up before its id is refused, and gives its handle to one other', async () => {
+    scripted.call.break(Code.UNAVAILABLE);
+    const { attachment, ends } = attach('');
+    attachment.detach();
+    await pass(5_000);
+    assert.deepEqual(ends.map(({ reason }) => reason), ['requested']);
+    await say(WELCOME);
+    attach('ann');
+    attach('bob');
+    await flush();
+    assert.deepEqual(commands(), ['attach 1', 'attach 2']);
   });
 
   it('is closed when the server has read what was to be confirmed, and has nothing to report then', async () => {

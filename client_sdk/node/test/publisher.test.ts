@@ -151,3 +151,16 @@ test('a refusal that passes is tried again though it asks for no delay, and anyt
   answers.push(defect);
   await assert.rejects(publisher.publish(message(1)), defect);
 });
+
+test('a publisher that was disposed of keeps no process alive', async () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+  const { publisher, answers } = stage();
+  answers.push(new EngineUnavailable('ENGINE_UNAVAILABLE', 'no store', { code: Code.UNAVAILABLE, retryAfterMs: 60_000 }));
+  const before = timers();
+  const published = publisher.publish(message(1));
+  await turn();
+  assert.equal(timers(), before + 1);
+  publisher.dispose();
+  assert.equal(timers(), before);
+  await assert.rejects(published, EngineUnavailable);
+});

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 
-import { Backend, ClientUnknown, FrontEnd, jsonMessage, TooManyOperations, Unavailable, valueOf } from '../src';
-import type { Attachment, AttachOptions, DeliveryInfo, Detached, Message } from '../src';
+import { Backend, ClientUnknown, EventKind, FrontEnd, jsonMessage, TooManyOperations, Unavailable, valueOf } from '../src';
+import type { Attachment, AttachOptions, DeliveryInfo, Detached, Event, Message } from '../src';
 import { Cable } from './cable';
 import { until, untilEqual } from './until';
 import { Pixied } from './pixied';
@@ -417,6 +417,32 @@ describe('a front-end', () => {
     const clock = new Inbox(frontEnd, await subscribed('/n', 2500), { expires: true });
     await untilEqual(() => clock.reasons, ['expired']);
     assert.deepEqual([events, inbox.reasons], [['up'], []]);
+  });
+
+  it('says once that pixied is away, however often it has tried', async ({ mock }) => {
+    mock.method(Math, 'random', () => 0);
+    await untilEqual(() => events, ['up']);
+    await cable.unplug();
+    const whatIsWrong = (): Promise<string> =>
+      frontEnd.subscribedTo('anyone', { timeoutMs: 20 }).then(String, (error: Error) => error.message);
+    await until('it has tried in vain', async () => (await whatIsWrong()).includes('nothing answers there'));
+    await cable.plugIn();
+    await until('it is back', () => frontEnd.isUp);
+    assert.deepEqual(events, ['up', 'down', 'up']);
+  });
+
+  it('hears of nothing any more when it is closed', async () => {
+    const seen: Record<string, string[]> = { closed: [], open: [] };
+    for (const name of ['closed', 'open']) {
+      const watching = begin({ address: pixied.address });
+      const happened = ({ channel }: Event): void => void seen[name]!.push(channel);
+      await watching.watch([EventKind.PUBLISHED], { happened, uncertain: () => undefined });
+      if (name === 'closed') await watching.close();
+    }
+    await send('/watched', 1);
+    await untilEqual(() => seen['open'], ['/watched']);
+    await backend.subscribedTo(await subscribed('/w'));
+    assert.deepEqual(seen['closed'], []);
   });
 
   it('hands its confirmations over when it closes', async () => {

@@ -12,10 +12,11 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.sdk.made_up import Frames, front_end_of, link, server_of, silent, sound_pipeline
+from tests.sdk.made_up import Event, Frames, attached, front_end_of, link, server_of, silent, sound_pipeline, welcome
 from tests.sdk.servers import TIMEOUT, Server
 from tests.sdk.test_front_end import until, until_polled
 
+from pixied.v1 import attach_pb2, message_pb2
 from pixied_client import Backend, FrontEnd, Message, PixiedError, Unavailable, sync
 
 
@@ -63,6 +64,35 @@ async def test_attach_while_closing() -> None:
         with pytest.raises(Unavailable, match="closed"):
             async with asyncio.timeout(TIMEOUT / 3):
                 await late
+
+
+async def test_a_stopping_server_is_left_when_what_came_is_confirmed() -> None:
+    """What a consumer has in hand when the server announces its stop is confirmed before this side ends the link."""
+    received: list[str | None] = []
+    ended = asyncio.Event()
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        frames = aiter(requests)
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        await anext(frames)
+        await anext(frames)
+        closing = Event(closing=message_pb2.Closing(reconnect_after_ms=60_000))
+        batch = attach_pb2.Batch(messages=[message_pb2.Message(channel="/a", data="1")], handles=[0])
+        brought = attach_pb2.Delivery(number=1, batches=[batch])
+        beat = Event(heartbeat=attach_pb2.Heartbeat())
+        yield attach_pb2.AttachResponse(events=[attached(0), Event(delivery=brought), closing, beat])
+        async for frame in frames:
+            received.extend(command.WhichOneof("command") for command in frame.commands)
+        ended.set()
+
+    async with front_end_of(attach) as front_end:
+        attachment = await front_end.attach("ann")
+        async with asyncio.timeout(TIMEOUT):
+            await anext(attachment)
+            await until(lambda: "heartbeat" in received)
+            attachment.done()
+            await ended.wait()
+    assert received == ["heartbeat", "ack"]
 
 
 async def test_operations_without_room_while_closing() -> None:

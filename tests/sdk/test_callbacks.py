@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.sdk.made_up import Event, Frames, attached, front_end_of, welcome
+from tests.sdk.made_up import Event, Frames, attached, front_end_of, link, welcome
 from tests.sdk.servers import TIMEOUT, Server
 from tests.sdk.test_front_end import subscriber, until
 
@@ -110,6 +110,20 @@ async def test_failing_callback_while_detaching(server: Server, room: str) -> No
     assert not limit.expired()
     assert caught.group_contains(ZeroDivisionError)
     assert held[0].detached
+
+
+async def test_an_attachment_is_over_when_its_end_is_announced() -> None:
+    """Whoever is told that a client is no longer attached finds the same reason at the attachment."""
+    announced: list[tuple[Detached | None, Detached]] = []
+
+    def note(attachment: Attachment, detached: Detached) -> None:
+        announced.append((attachment.detached, detached))
+
+    async with front_end_of(link(attach=attached), on_detached=note) as front_end:
+        async with await front_end.attach("ann"):
+            pass
+        ((found, told),) = announced
+        assert found == told
 
 
 async def test_all_are_called_at_the_end(server: Server) -> None:

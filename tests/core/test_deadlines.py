@@ -63,6 +63,7 @@ def test_what_is_not_wanted_any_more_is_forgotten(deadlines: list[float], wanted
     left = wanted & set(range(len(deadlines)))
     assert len(due) == len(left)
     while (look := due.next()) is not None:
+        assert look <= min(deadlines[thing] for thing in left) + GRAIN + 1e-6
         for thing in due.pop(look, 3):
             assert deadlines[thing] <= look
             left.remove(thing)

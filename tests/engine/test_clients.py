@@ -242,6 +242,17 @@ async def test_no_more_clients_a_second_than_the_limit(open_site: OpenSite) -> N
     await site.create("cid")
 
 
+async def test_a_client_for_which_there_is_no_room_does_not_count_for_the_rate(open_site: OpenSite) -> None:
+    """Who was refused for another reason may create a client as soon as that is past."""
+    site = await open_site(Limits(clients=1, creates_per_second=2.0))
+    await site.create("ann")
+    for _ in range(2):
+        with pytest.raises(LimitClients):
+            await site.create("bob")
+    await site.destroy("ann")
+    await site.create("bob")
+
+
 async def test_namespaces_are_reserved_until_released(site: Site) -> None:
     """A namespace has its length and alphabet, is held, and can be released once."""
     namespace = await site.engine.generate_namespace(40)

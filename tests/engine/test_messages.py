@@ -250,6 +250,17 @@ async def test_no_more_publishes_a_second_than_the_limit(open_site: OpenSite) ->
     assert texts(await site.dequeue("ann")) == ["1", "4", "5"]
 
 
+async def test_what_is_too_large_does_not_count_for_the_rate(open_site: OpenSite) -> None:
+    """Who was refused for the size of a request may publish smaller ones at once."""
+    site = await open_site(Limits(total_bytes=2_000, log_bytes=2_000, publishes_per_second=2.0))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    with pytest.raises(LimitMemory):
+        await site.publish("/a", "x" * 1_000, "x" * 1_000)
+    await site.publish("/a", "1", "2")
+    assert texts(await site.dequeue("ann")) == ["1", "2"]
+
+
 async def test_what_is_too_large_is_named(open_site: OpenSite) -> None:
     """The refusal says which field it is about."""
     site = await open_site(Limits(total_bytes=2_000, log_bytes=2_000))

@@ -1,12 +1,12 @@
-"""A call of Attach that is cancelled while its link releases its clients: it releases all of them."""
+"""Calls that are cancelled in the middle of something: what they hold is released, and nothing of it confirmed."""
 
 import asyncio
 
 import pytest
 from tests.engine.benches import Limits, MemoryBench
-from tests.engine.site import Site
+from tests.engine.site import Site, texts
 from tests.support.caller import within
-from tests.support.servicers import Call, attach
+from tests.support.servicers import Call, attach, deliver
 
 # More than are released before others get a turn.
 _MANY = 900
@@ -36,3 +36,37 @@ async def test_a_call_that_is_cancelled_while_its_link_closes_releases_all_clien
             await serving
     assert site.hub.owned == 0
     assert {(await site.look_at(name)).front_end for name in names} == {""}
+
+
+class _UnreadCall(Call):
+    """A call whose peer reads nothing.
+
+    Attributes:
+        writing: set when a frame waits to be read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing = asyncio.Event()
+
+    async def write(self, frame: bytes) -> None:
+        """Wait for ever."""
+        del frame
+        self.writing.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_deliver_that_is_cancelled_while_it_writes_confirms_nothing_of_that() -> None:
+    """Messages whose reader is gone before they were written come again, marked."""
+    site = Site(MemoryBench(Limits()))
+    await site.create("ann")
+    await site.queue_for("ann", "1")
+    call = _UnreadCall()
+    serving = asyncio.ensure_future(deliver(site, call, site.ids["ann"]))
+    async with within():
+        await call.writing.wait()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+    taken = await site.dequeue("ann")
+    assert (texts(taken), taken.redelivered) == (["1"], 1)

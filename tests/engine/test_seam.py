@@ -1,5 +1,7 @@
 """The seam between what is read from logs and what comes live: where a hole or a repeat would hide."""
 
+import asyncio
+
 import pytest
 from tests.engine.benches import Limits
 from tests.engine.conftest import OpenSite
@@ -278,6 +280,36 @@ async def test_what_was_confirmed_stays_confirmed_while_a_client_catches_up(open
     await front.lose()
     taken = await site.dequeue("ann")
     assert (texts(taken), taken.redelivered) == ([*"2345"], 2)
+
+
+async def test_a_stream_that_breaks_while_its_link_reads_loses_nothing(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that were taken for a delivery which never went out come to the client's next owner."""
+    site = await open_site(outbox=1)
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    front = site.front_end()
+    await site.attach("ann", front)
+    await site.publish("/a", "0")
+    await front.drain()
+    await site.publish("/a", "1", "2")
+    await site.bench.settle()
+    reached = asyncio.Event()
+
+    async def unanswered(*_: object, **__: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(site.engine, "read", unanswered)
+        taking = asyncio.ensure_future(front.link.take())
+        async with asyncio.timeout(30):
+            await reached.wait()
+        taking.cancel()
+        await asyncio.wait([taking])
+    await front.lose()
+    assert texts(await site.dequeue("ann")) == ["1", "2"]
 
 
 async def test_a_log_that_is_cut_under_a_client_that_is_away(open_site: OpenSite) -> None:

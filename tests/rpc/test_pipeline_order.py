@@ -175,3 +175,48 @@ async def test_others_have_their_turns_while_a_large_frame_is_carried_out() -> N
     await _served(_Operations(turns=0), [_PUBLISH] * _MOST, _memory())
     taking.cancel()
     assert turns >= _MOST / 100
+
+
+class _SlowContext:
+    """Where frames wait until they may go.
+
+    Attributes:
+        begun: how many were begun.
+        gone: those that have gone.
+        open: set when they may go.
+    """
+
+    def __init__(self) -> None:
+        self.begun: asyncio.Queue[None] = asyncio.Queue()
+        self.gone: list[wire.PipelineResponse] = []
+        self.open = asyncio.Event()
+
+    async def write(self, frame: bytes) -> None:
+        self.begun.put_nowait(None)
+        await self.open.wait()
+        self.gone.append(wire.PipelineResponse.FromString(frame))
+
+
+async def test_the_news_of_a_stop_waits_for_a_frame_that_is_being_written() -> None:
+    """Two frames at once are more than gRPC takes."""
+    context: Any = _SlowContext()
+    drain = Drain(1.0, lambda: None, Random(1))
+    servicer = PipelineServicer(_Operations(turns=0), _Waits(), drain, _MOST)  # type: ignore[arg-type]
+    over = asyncio.Event()
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield wire.PipelineRequest(operations=[_PUBLISH]).SerializeToString()
+        await over.wait()
+
+    serving = asyncio.ensure_future(servicer.pipeline(requests(), context))
+    async with within():
+        await context.begun.get()
+        drain.begin()
+        for _ in range(20):  # more turns than it takes to begin the next frame
+            await asyncio.sleep(0)
+        assert context.begun.empty()
+        context.open.set()
+        await context.begun.get()
+        over.set()
+        await serving
+    assert [(len(one.results), one.HasField("closing")) for one in context.gone] == [(1, False), (0, True)]

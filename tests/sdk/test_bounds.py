@@ -27,7 +27,16 @@ from tests.sdk.test_errors import status_of
 from tests.sdk.test_front_end import until
 
 from pixied.v1 import attach_pb2, message_pb2, pipeline_pb2
-from pixied_client import Backoff, Batch, ClientUnknown, DeadlineExceeded, Delivery, FrontEnd, Message
+from pixied_client import (
+    Backoff,
+    Batch,
+    ClientUnknown,
+    DeadlineExceeded,
+    Delivery,
+    FrontEnd,
+    Message,
+    Unavailable,
+)
 
 AN_HOUR = 3_600.0
 SPREAD = 0.5
@@ -129,6 +138,55 @@ async def test_operations_that_wait_for_room_fail_in_time() -> None:
         async with asyncio.timeout(TIMEOUT):
             outcomes = await asyncio.gather(*(front_end.subscribed_to("a") for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 5
+
+
+async def test_nobody_slips_in_before_who_waits_for_room() -> None:
+    """An operation that is asked for when room is given to an earlier one is carried out after that."""
+    order: list[str] = []
+
+    async def pipeline(requests: Frames, _: Any) -> Frames:
+        async for request in requests:
+            order.extend(operation.subscribed_to.client_id for operation in request.operations)
+            yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
+
+    async def first_and_third(front_end: FrontEnd) -> None:
+        await front_end.subscribed_to("first")
+        await front_end.subscribed_to("third")
+
+    async with front_end_of(link(), pipeline, max_pending=1) as front_end:
+        async with asyncio.timeout(TIMEOUT):
+            await asyncio.gather(first_and_third(front_end), front_end.subscribed_to("second"))
+    assert order == ["first", "second", "third"]
+
+
+async def test_who_waits_for_room_gets_that_of_what_a_break_has_failed() -> None:
+    """An operation that can't be sent again leaves its room to the next one, which goes out on the next stream."""
+    streams = 0
+
+    async def pipeline(requests: Frames, _: Any) -> Frames:
+        nonlocal streams
+        streams += 1
+        async for request in requests:
+            if streams == 1:
+                return
+            yield pipeline_pb2.PipelineResponse(results=map(answer_of, request.operations))
+
+    async with front_end_of(link(), pipeline, max_pending=1) as front_end:
+        calls = front_end.destroy_client("ann"), front_end.subscribed_to("bob")
+        async with asyncio.timeout(TIMEOUT / 2):
+            broken, answered = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(broken, Unavailable)
+    assert answered == []
+
+
+async def test_each_operation_fails_with_an_error_of_its_own() -> None:
+    """What several callers raise is not one object, which would collect the traces of all."""
+    async with front_end_of(link(), silent) as front_end:
+        calls = [asyncio.create_task(front_end.subscribed_to("ann")) for _ in range(3)]
+        await until(lambda: front_end.connected)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    assert len({id(outcome) for outcome in outcomes}) == 3
 
 
 async def test_each_operation_fails_in_its_own_time() -> None:

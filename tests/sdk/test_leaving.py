@@ -17,7 +17,7 @@ from tests.sdk.servers import TIMEOUT, Server
 from tests.sdk.test_front_end import until, until_polled
 
 from pixied.v1 import attach_pb2, message_pb2
-from pixied_client import Backend, FrontEnd, Message, PixiedError, Unavailable, sync
+from pixied_client import Backend, FrontEnd, Message, PixiedError, Unavailable, kept_stream, sync
 
 
 async def unanswering(requests: Frames, context: Any) -> Frames:
@@ -52,6 +52,14 @@ async def test_nothing_of_a_front_end_that_was_left_is_kept() -> None:
         del chance, front_end
         gc.collect()
         assert kept() is None
+
+
+async def test_leaving_takes_no_longer_than_the_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A front-end is left as soon as its streams have ended, and not after the time that they are given for it."""
+    monkeypatch.setattr(kept_stream, "_FAREWELL", 10 * TIMEOUT)
+    async with asyncio.timeout(TIMEOUT):
+        async with front_end_of(link()) as front_end:
+            await until(lambda: front_end.connected)
 
 
 async def test_attach_while_closing() -> None:

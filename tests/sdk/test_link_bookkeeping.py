@@ -156,6 +156,35 @@ async def test_a_confirmation_that_waits_when_its_client_goes() -> None:
     assert [kind for kind in sent if kind != "ack"] == ["attach", "detach"]
 
 
+async def test_a_client_that_confirms_by_itself_is_given_up_without_a_confirmation() -> None:
+    """What it took and did not confirm is not confirmed for it, though the link as a whole is held up by others."""
+    sent: list[str | None] = []
+
+    async def attach(requests: Frames, _: Any) -> Frames:
+        frames = aiter(requests)
+        await anext(frames)  # the hello
+        yield attach_pb2.AttachResponse(events=[welcome()])
+        handles: list[int] = []
+        while len(handles) < 2:
+            handles += [command.attach.handle for command in (await anext(frames)).commands]
+        batch = attach_pb2.Batch(messages=[message_pb2.Message(channel="/a", data="1")], handles=handles)
+        brought = Event(delivery=attach_pb2.Delivery(number=1, batches=[batch]))
+        yield attach_pb2.AttachResponse(events=[*map(attached, handles), brought])
+        async for frame in frames:
+            for command in frame.commands:
+                sent.append(command.WhichOneof("command"))
+                if command.HasField("detach"):
+                    yield attach_pb2.AttachResponse(events=[detached(command.detach.handle)])
+
+    async with front_end_of(attach) as front_end:
+        explicit, _slow = await asyncio.gather(front_end.attach("ann", explicit=True), front_end.attach("bob"))
+        async with asyncio.timeout(TIMEOUT):
+            await anext(explicit)
+            explicit.done()
+            await explicit.detach()
+        assert sent == ["detach"]
+
+
 def test_frames_have_room() -> None:
     """No frame has more commands than the server takes."""
     writer = FrameWriter()

@@ -219,7 +219,9 @@ async def test_what_is_in_hand_when_a_client_falls_back_is_confirmed_with_its_de
         await site.publish("/a", "0")
         await front.drain()
         await site.publish("/a", "1")
+        await site.bench.settle()
         await site.publish("/b", "2")
+        await site.bench.settle()
         async with reading(site, front):
             await site.subscribe("ann", "/c")
         await front.read()
@@ -237,10 +239,9 @@ async def test_a_pattern_that_is_subscribed_again_while_a_link_reads_on_begins_a
     await site.subscribe("ann", "/a")
     await site.subscribe("bob", "/b")
     async with site.attached("ann", "bob") as front:
-        await site.publish("/b", "0")
-        await site.publish("/a", "1", "2")
-        await site.publish("/b", *"34567")
-        await site.bench.settle()
+        for channel, messages in (("/b", "0"), ("/a", "12"), ("/b", "34567")):
+            await site.publish(channel, *messages)
+            await site.bench.settle()
         await front.take()
         async with reading(site, front):
             await site.unsubscribe("ann", "/a")

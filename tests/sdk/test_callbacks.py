@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.sdk.made_up import Event, Frames, attached, front_end_of, link, welcome
-from tests.sdk.servers import TIMEOUT, Server
+from tests.sdk.made_up import QUICK, Event, Frames, attached, front_end_of, link, welcome
+from tests.sdk.servers import TIMEOUT, Server, proxied
 from tests.sdk.test_front_end import subscriber, until
 
 from pixied.v1 import attach_pb2, message_pb2
@@ -38,6 +38,31 @@ async def test_handles_wait_for_their_messages(server: Server, room: str) -> Non
         while not {old.handle, new.handle} <= again and len(again) < 100:
             again.add((await subscriber(front_end, room)).handle)
         assert {old.handle, new.handle} <= again
+
+
+async def test_handles_are_free_again_after_a_break(server: Server, room: str) -> None:
+    """Also one whose client was given up while the callback was busy and before the link broke."""
+    begun = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def take(batch: Batch) -> None:
+        del batch
+        begun.set()
+        await go_on.wait()
+
+    async with proxied(server) as proxy, FrontEnd(proxy.address, "slow", backoff=QUICK, on_batch=take) as front_end:
+        old = await subscriber(front_end, room)
+        await front_end.publish_one(Message.of(room, 1))
+        await begun.wait()
+        await old.detach()
+        await proxy.cut()
+        await until(lambda: not front_end.connected)
+        await until(lambda: front_end.connected)
+        go_on.set()
+        handles = set[int]()
+        while old.handle not in handles and len(handles) < 100:
+            handles.add((await subscriber(front_end, room)).handle)
+        assert old.handle in handles
 
 
 def _delivery(number: int, *, redelivered: bool) -> Event:

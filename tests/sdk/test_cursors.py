@@ -108,6 +108,20 @@ async def test_a_confirmation_outlives_its_link(server: Server, room: str) -> No
         assert [message.value for message in (await next_messages(attachment)).messages] == [1]
 
 
+async def test_a_client_that_is_being_given_up_may_still_confirm(server: Server, room: str) -> None:
+    """What it confirms before the server has let go of it does not come again."""
+    async with FrontEnd(server.address, "test") as front_end:
+        client_id = (await front_end.create_client()).client_id
+        attachment = await front_end.attach(client_id, explicit=True)
+        await front_end.queue_for(client_id, [Message.of(room, 1)])
+        received = await next_messages(attachment)
+        leaving = asyncio.create_task(attachment.detach())
+        await asyncio.sleep(0)
+        attachment.confirm(received.number)
+        await leaving
+        assert (await front_end.get_client(client_id)).pending == 0
+
+
 async def test_batches_have_cursors(server: Server, room: str) -> None:
     """A callback gets the cursor too, the same for all who get the batch."""
     batches: list[Batch] = []

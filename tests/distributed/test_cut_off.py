@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
-from tests.distributed.gate import gate
+from tests.distributed.gate import gate, refusing
 from tests.distributed.pair import Pair
 from tests.engine.site import reason_of, texts
 
 from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.redis.connection.store import Script
+from pixied_server.errors import EngineUnavailable
 
 
 async def _later(pair: Pair, seconds: float) -> None:
@@ -137,3 +139,73 @@ async def test_what_is_under_way_here_is_not_undone(pair: Pair, *, before: bool)
     if leaving:
         await leaving
     assert (await pair.here.publish("/a", "2"))[0].matched == 1
+
+
+@pytest.mark.parametrize("pattern", ["/a", "/a/*"])
+async def test_a_subscribe_that_was_taken_for_cut_off_counts_when_it_is_answered(pair: Pair, pattern: str) -> None:
+    """A process that was paused in the middle of it goes on, after another one has undone what it had begun."""
+    await pair.here.create("ann", timeout=60.0)
+    with gate(pair.here, "join") as joined:
+        subscribing = asyncio.create_task(pair.here.subscribe("ann", pattern))
+        async with asyncio.timeout(10):
+            await joined.reached.wait()
+        await _later(pair, 4.0)
+        await asyncio.sleep(1.1)  # for a Subscribe that takes so long may have been undone
+    assert await subscribing == [pattern]
+    for number in range(10):
+        channel = pattern.replace("*", str(number))
+        assert (await pair.there.publish(channel, str(number)))[0].matched == 1
+    taken = await pair.there.dequeue("ann")
+    assert sorted(texts(taken)) == [str(number) for number in range(10)]
+
+
+async def test_a_subscribe_that_is_done_while_it_is_undone_counts(pair: Pair) -> None:
+    """Who undoes what seems cut off looks again, and makes the client a member that has come to subscribe."""
+    await pair.here.create("ann", timeout=60.0)
+    with gate(pair.here, "join", most=1) as joined, gate(pair.there, "subscribes", most=1) as looked:
+        subscribing = asyncio.create_task(pair.here.subscribe("ann", "/a"))
+        async with asyncio.timeout(10):
+            await joined.reached.wait()
+        undoing = asyncio.create_task(_later(pair, 4.0))
+        async with asyncio.timeout(10):
+            await looked.reached.wait()
+        joined.open()
+        assert await subscribing == ["/a"]
+        looked.open()
+        await undoing
+    assert (await pair.there.publish("/a", "1"))[0].matched == 1
+    assert texts(await pair.there.dequeue("ann")) == ["1"]
+
+
+async def test_an_unsubscribe_that_died_half_way_ends_the_pattern_in_all_partitions(pair: Pair) -> None:
+    """Where the members' partition knows of it and others do not yet, these keep no log for nobody."""
+    await pair.here.create("ann", timeout=60.0)
+    await pair.here.subscribe("ann", "/a/*")
+    with refusing(pair.here, "declare"), pytest.raises(EngineUnavailable):
+        await pair.here.unsubscribe("ann", "/a/*")
+    await pair.die(pair.here)
+    with refusing(pair.there, "declare"), pytest.raises(EngineUnavailable):
+        await _later(pair, 4.0)
+    await _later(pair, 4.0)
+    assert [(await pair.there.publish(f"/a/{number}", "1"))[0].matched for number in range(20)] == [0] * 20
+
+
+async def test_a_pattern_ends_though_redis_has_lost_its_last_changes(pair: Pair) -> None:
+    """Other partitions know a later change of it than a server that came after a failover: the next one is later."""
+    await pair.here.create("ann", "bob", timeout=60.0)
+    await pair.here.subscribe("ann", "/a/*")
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    home = engine.process.home("/a/*")
+    lost = await home.join("/a/*", pair.here.ids["bob"], wild=True)
+    for partition in engine.process.partitions:
+        if partition is not home:
+            await partition.declare("/a/*", lost.version, lost.members)
+    script = Script(
+        "#!lua\nlocal base = string.sub(KEYS[1], 1, -5)\n"
+        "redis.call('ZREM', base .. 'members:/a/*', ARGV[1])\n"
+        "redis.call('HINCRBY', KEYS[1], 'version', -1)"
+    )
+    await pair.store.run([home.key], script, [pair.here.ids["bob"]])
+    await pair.here.unsubscribe("ann", "/a/*")
+    assert [(await pair.there.publish(f"/a/{number}", "1"))[0].matched for number in range(20)] == [0] * 20

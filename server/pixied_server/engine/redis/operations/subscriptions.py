@@ -14,12 +14,16 @@ from pixied_server.engine.abc import EventKind
 from pixied_server.engine.redis.operations.events import Events
 from pixied_server.engine.redis.operations.locks import KeyedLock
 from pixied_server.engine.redis.ownership.ownership import Ownership
+from pixied_server.engine.redis.partition.clock import elapsed
 from pixied_server.engine.redis.partition.codec import Start
 from pixied_server.engine.redis.partition.protocol import Joined
 from pixied_server.engine.redis.process import Process
 from pixied_server.errors import ClientUnknown, LimitSubscriptions
 
 __all__ = ["Subscriptions"]
+
+# A Subscribe that takes longer than so many seconds may be undone meanwhile: that begins after 3 s.
+_SLOW = 1.0
 
 
 class Subscriptions:
@@ -48,6 +52,7 @@ class Subscriptions:
 
     async def _subscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
         async with self.locks.of(client_id):
+            began = elapsed()
             joining = [self._join(client_id, pattern) for pattern in wanted]
             # Most calls name one pattern: that needs no task of its own.
             joined = [await joining[0]] if len(joining) == 1 else await asyncio.gather(*joining)
@@ -61,8 +66,10 @@ class Subscriptions:
                 raise
             self._join_is_done(client_id, added)
             new = [pattern for pattern, is_new in zip(wanted, are_new, strict=True) if is_new]
-            if doubtful := [pattern for pattern in new if pattern not in added]:
-                # It was a member of what it did not subscribe to: another process may be about to end that.
+            # It was a member of what it did not subscribe to, or this took so long that it looks cut off: another process
+            # may be about to end that, or has.
+            late = elapsed() - began > _SLOW
+            if doubtful := [pattern for pattern in new if late or pattern not in added]:
                 await self._make_sure(client_id, doubtful)
             first = {pattern for pattern, (one, _) in zip(wanted, joined, strict=True) if one.first}
             self._show_joined(client_id, new, first)
@@ -137,8 +144,10 @@ class Subscriptions:
         """End a client's membership. Return whether it was the pattern's last member."""
         wild = is_pattern(pattern)
         parted = await self._process.home(pattern).part(pattern, client_id, wild=wild)
-        if wild and parted.removed:
+        if wild:
+            # Though it was a member no longer: whoever ended that may have died before other partitions knew.
             await self._declare(pattern, parted.version, parted.members)
+            await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
         return parted.last
 
     async def _part_all(self, client_id: str, patterns: Sequence[str]) -> None:
@@ -172,8 +181,9 @@ class Subscriptions:
         async with self.locks.of(client_id):
             if await self._not_subscribed(client_id, [pattern]):
                 await self.part(client_id, pattern)
-            else:
-                await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
+            if not await self._not_subscribed(client_id, [pattern]):
+                # The Subscribe was only slow, or what made the client a member again was cut off.
+                await self.rejoin(client_id, pattern)
 
     async def _not_subscribed(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """Return the patterns to which a client does not subscribe; all of them if its session is over."""

@@ -16,7 +16,8 @@
 --   logs               hash    log or inbox -> its state, packed (see `logs.lua`)
 --   ages               zset    logs by the sequence of their oldest message
 --   members:<pattern>  zset    the clients that subscribe
---   joins              zset    "pattern\0id" by time: members whose records may not have the subscription yet
+--   joins              zset    "pattern\0id" by time: members whose records may not have the subscription yet, and wildcards' members whose
+--                              end may not be known in all partitions
 --   leaving            hash    client -> time and patterns that may still have it as a member
 --   clients, patterns  zset    for lists; deadlines: sessions that run out
 --   keys, keys-age             idempotency keys: hash, and zset by time

@@ -3,6 +3,14 @@
 
 local function head_of(state) return int(meta.sequence) .. ':' .. int(state.offset) end
 
+-- Numbers the changes of this partition's wildcard patterns: higher than all before, even those that Redis has lost, for other
+-- partitions may know them.
+local function next_version()
+  local version = math.max(tonumber(redis.call('HGET', META, 'version') or 0) + 1, MICRO)
+  redis.call('HSET', META, 'version', int(version))
+  return version
+end
+
 -- pattern, id, whether it ends in a wildcard. Comes before `subscribe`: from the answer on the log has everything that is published.
 -- Returns whether the client is the pattern's first member, the pattern's version, its members, the end of the log (sequence and
 -- offset), and whether the client is a new member.
@@ -14,7 +22,7 @@ function operations.join(a)
   if added == 1 then
     redis.call('ZADD', JOINS, num(NOW), pattern .. '\0' .. id)
     local version = state and state.version or 0
-    if wild then version = redis.call('HINCRBY', META, 'version', 1) end
+    if wild then version = next_version() end
     if first then
       redis.call('ZADD', PATTERNS, 0, pattern)
       state = begin_log(pattern, 0, 0)
@@ -45,15 +53,17 @@ function operations.declare(a)
 end
 
 -- pattern, id, whether it ends in a wildcard. Returns whether that was the last member, the version, how many members are left, and
--- whether the client was a member.
+-- whether the client was a member. A wildcard stays in `joins` until the caller has declared it: another one may have to do that.
 function operations.part(a)
   local pattern, id, wild = ARGV[a], ARGV[a + 1], ARGV[a + 2] == '1'
-  redis.call('ZREM', JOINS, pattern .. '\0' .. id)
-  if redis.call('ZREM', members_key(pattern), id) == 0 then return {1, 0, '0', 0, 0} end
-  set_meta('subscriptions', meta.subscriptions - 1)
+  local note = pattern .. '\0' .. id
+  if wild then redis.call('ZADD', JOINS, num(NOW), note) else redis.call('ZREM', JOINS, note) end
+  local removed = redis.call('ZREM', members_key(pattern), id)
+  if removed == 0 and not wild then return {1, 0, '0', 0, 0} end
+  set_meta('subscriptions', meta.subscriptions - removed)
   local count = redis.call('ZCARD', members_key(pattern))
   local state = state_of(pattern)
-  local version = wild and redis.call('HINCRBY', META, 'version', 1) or 0
+  local version = wild and next_version() or 0
   if count == 0 then
     redis.call('ZREM', PATTERNS, pattern)
     drop_log(pattern)
@@ -61,10 +71,10 @@ function operations.part(a)
     state.subscribers, state.version = count, version
     touch(pattern)
   end
-  return {1, count == 0 and 1 or 0, int(version), count, 1}
+  return {1, count == 0 and removed or 0, int(version), count, removed}
 end
 
--- how many, pattern and id of each. The clients' records have these subscriptions, or never will.
+-- how many, pattern and id of each. Nothing is left to be done for these members: their records have the subscriptions, or never will.
 function operations.joined(a)
   for index = a + 1, a + 2 * tonumber(ARGV[a]), 2 do redis.call('ZREM', JOINS, ARGV[index] .. '\0' .. ARGV[index + 1]) end
   return {1}

@@ -1,7 +1,7 @@
 """What a site asks its store for, seen, refused, or answered late: then a test can have things happen in between."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +13,7 @@ from pixied_server.errors import EngineUnavailable
 
 Ask = Callable[..., "asyncio.Future[Any]"]
 
-__all__ = ["Gate", "failing", "gate", "late_barriers", "not_asked", "refusal", "refusing", "watching"]
+__all__ = ["Gate", "failing", "gate", "late_barriers", "not_asked", "refusal", "refusing", "unnotified", "watching"]
 
 
 class Gate:
@@ -120,6 +120,21 @@ def refusal(error: Exception | None = None) -> "asyncio.Future[Any]":
     refused.set_exception(error or EngineUnavailable("it is away"))
     refused.exception()
     return refused
+
+
+@contextmanager
+def unnotified(site: Site, kind: str) -> Iterator[None]:
+    """Let a site receive no notification of a kind while the context lasts."""
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+    notified = engine.notified
+
+    def others(of: str, words: Sequence[str]) -> None:
+        if of != kind:
+            notified(of, words)
+
+    with patch.object(engine, "notified", others):
+        yield
 
 
 @contextmanager

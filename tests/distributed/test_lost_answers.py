@@ -4,15 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.distributed.gate import not_asked, refusing
+from tests.distributed.gate import failing, not_asked, refusing, unnotified
 from tests.distributed.pair import Pair
 from tests.engine.benches import Clock, Limits, open_redis
-from tests.engine.site import Site
+from tests.engine.front_end import FrontEnd
+from tests.engine.site import Site, reason_of
 from tests.support.redis_servers import single
 from tests.support.store_proxy import StoreProxy, proxied_store
 
 from pixied_server.delivery.events import DetachReason
 from pixied_server.errors import EngineUnavailable, Reason
+
+_AWAY = EngineUnavailable("it is away")
 
 
 @pytest.fixture
@@ -185,3 +188,116 @@ async def test_what_could_not_be_confirmed_is_confirmed_later(pair: Pair) -> Non
     assert (await pair.there.engine.holdings()).messages == 2
     await pair.here.elapse(0.0)
     assert (await pair.there.engine.holdings()).messages == 0
+
+
+async def _attached(pair: Pair, *, expires: bool = False) -> FrontEnd:
+    """The client ann is attached at `here`."""
+    await pair.here.create("ann", timeout=5.0)
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front, expires=expires)
+    await pair.read(front)
+    return front
+
+
+async def test_a_subscribe_whose_answer_was_lost_reaches_the_owner(proxied: tuple[Pair, StoreProxy]) -> None:
+    """A second one finds that there is nothing to do; the client gets what is published all the same."""
+    pair, proxy = proxied
+    front = await _attached(pair)
+    proxy.lose_answer(b"subscribe")
+    assert await reason_of(pair.here.subscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+    assert await pair.here.subscribe("ann", "/a") == []
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]
+
+
+async def test_an_unsubscribe_whose_answer_was_lost_reaches_the_owner(proxied: tuple[Pair, StoreProxy]) -> None:
+    """The client gets nothing more, though others of its link do."""
+    pair, proxy = proxied
+    front = await _attached(pair)
+    await pair.here.create("bob")
+    await pair.here.attach("bob", front)
+    for name in ("ann", "bob"):
+        await pair.here.subscribe(name, "/a")
+    await pair.read(front)
+    proxy.lose_answer(b"unsubscribe")
+    assert await reason_of(pair.here.unsubscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
+    assert (front.texts("ann"), front.texts("bob")) == ([], ["1"])
+
+
+async def test_the_owner_learns_of_an_end_whose_answer_was_lost(proxied: tuple[Pair, StoreProxy]) -> None:
+    """No link keeps a client whose session it has destroyed itself."""
+    pair, proxy = proxied
+    front = await _attached(pair)
+    proxy.lose_answer(b"destroy")
+    assert await reason_of(pair.here.destroy("ann")) is Reason.ENGINE_UNAVAILABLE
+    await pair.here.elapse(0.0)
+    await pair.read(front)
+    assert [name for name, *_ in front.detached] == ["ann"]
+
+
+async def test_the_owner_learns_of_ended_sessions_whose_names_were_lost(proxied: tuple[Pair, StoreProxy]) -> None:
+    """No link keeps a client whose session it has seen run out itself."""
+    pair, proxy = proxied
+    front = await _attached(pair, expires=True)
+    proxy.lose_answer(b"expire")
+    assert await reason_of(pair.here.elapse(6.0)) is Reason.ENGINE_UNAVAILABLE
+    await pair.here.elapse(0.0)
+    await pair.read(front)
+    assert [name for name, *_ in front.detached] == ["ann"]
+
+
+async def test_a_change_is_looked_at_until_the_store_answers(pair: Pair) -> None:
+    """An owner that is notified of a subscription, and can't read it at that moment, reads it later."""
+    front = await _attached(pair)
+    with failing(pair.here, "look", [_AWAY]):
+        await pair.there.subscribe("ann", "/a")
+        await pair.settle()
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]
+
+
+async def test_changes_that_were_missed_are_looked_at_until_the_store_answers(pair: Pair) -> None:
+    """An owner that received nothing for a while reads its clients' records, if not at once then later."""
+    front = await _attached(pair)
+    pair.store.silence()
+    await pair.there.subscribe("ann", "/a")
+    with failing(pair.here, "look", [_AWAY]):
+        await pair.cut()
+        await pair.settle()
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]
+
+
+async def test_a_process_that_was_given_up_takes_its_clients_up_when_the_store_answers(pair: Pair) -> None:
+    """It is told once; clients whose records it can't read at that moment it takes up later."""
+    front = await _attached(pair)
+    await pair.beat()
+    await pair.reap(pair.there, pair.here)
+    with failing(pair.here, "look", [_AWAY]):
+        await pair.beat()
+    await pair.here.elapse(0.0)
+    client = await pair.there.look_at("ann")
+    assert (client.front_end, client.expires_at) == ("front", None)
+    await pair.there.queue_for("ann", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]
+
+
+async def test_an_owner_that_can_not_look_does_not_say_that_it_knows(pair: Pair) -> None:
+    """An Unsubscribe through another process is refused until the owner has read it."""
+    front = await _attached(pair)
+    await pair.here.subscribe("ann", "/a")
+    await pair.read(front)
+    with refusing(pair.here, "look"), unnotified(pair.here, "U"):
+        assert await reason_of(pair.there.unsubscribe("ann", "/a")) is Reason.ENGINE_UNAVAILABLE
+    await pair.here.elapse(0.0)
+    await pair.there.unsubscribe("ann", "/a")

@@ -1,19 +1,16 @@
 """Clients that go from one link to another in the midst of whatever else happens to them."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
-from unittest.mock import patch
+from collections.abc import Awaitable
 
 import pytest
-from tests.distributed.gate import gate, late_barriers, not_asked, refusing
+from tests.distributed.gate import gate, late_barriers, not_asked, refusing, unnotified
 from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 
 from pixied_server.delivery.events import DetachReason
-from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import Reason
 
 
@@ -374,26 +371,11 @@ async def test_a_notification_that_was_lost_is_made_up_for(pair: Pair) -> None:
     await pair.here.create("bob")
     await pair.here.subscribe("bob", "/a")
     front = await _live(pair.here, pair)
-    with _unnotified(pair.here, "U"):
+    with unnotified(pair.here, "U"):
         await pair.there.unsubscribe("ann", "/a")
         await pair.there.publish("/a", "1")
         await pair.read(front)
     assert front.texts("ann") == []
-
-
-@contextmanager
-def _unnotified(site: Site, kind: str) -> Iterator[None]:
-    """Let a site receive no notification of a kind while the context lasts."""
-    engine = site.engine
-    assert isinstance(engine, RedisEngine)
-    notified = engine.notified
-
-    def others(of: str, words: Sequence[str]) -> None:
-        if of != kind:
-            notified(of, words)
-
-    with patch.object(engine, "notified", others):
-        yield
 
 
 async def test_an_owner_knows_the_changes_that_it_makes_itself(pair: Pair) -> None:

@@ -14,7 +14,7 @@ from pixied_server.engine.redis.ownership.ownership import Ownership
 from pixied_server.engine.redis.partition.codec import progress_in
 from pixied_server.engine.redis.partition.protocol import Record
 from pixied_server.engine.redis.process import Process
-from pixied_server.errors import ClientUnknown, LimitClients, LimitNamespaces, RateLimited
+from pixied_server.errors import ClientUnknown, EngineUnavailable, LimitClients, LimitNamespaces, RateLimited
 
 __all__ = ["Clients"]
 
@@ -111,7 +111,11 @@ class Clients:
 
     async def destroy(self, client_id: str, reason: str) -> None:
         """See `engine.abc.Engine`."""
-        patterns, owner = await self._process.home(client_id).destroy(client_id, reason)
+        try:
+            patterns, owner = await self._process.home(client_id).destroy(client_id, reason)
+        except EngineUnavailable as error:
+            self._ownership.changes.failed(client_id, error)
+            raise
         self._process.counters.clients_destroyed += 1
         self._ownership.gone(client_id, EndReason.DESTROYED, reason)
         await self._subscriptions.leave(client_id, patterns, reason)

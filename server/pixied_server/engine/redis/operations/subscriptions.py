@@ -18,7 +18,7 @@ from pixied_server.engine.redis.partition.clock import elapsed
 from pixied_server.engine.redis.partition.codec import Start
 from pixied_server.engine.redis.partition.protocol import Joined
 from pixied_server.engine.redis.process import Process
-from pixied_server.errors import ClientUnknown, LimitSubscriptions
+from pixied_server.errors import ClientUnknown, EngineUnavailable, LimitSubscriptions
 
 __all__ = ["Subscriptions"]
 
@@ -64,10 +64,13 @@ class Subscriptions:
             except (ClientUnknown, LimitSubscriptions):
                 await asyncio.gather(*[self.part(client_id, pattern) for pattern in added])
                 raise
+            except EngineUnavailable as error:
+                self._ownership.changes.failed(client_id, error)
+                raise
             self._join_is_done(client_id, added)
             new = [pattern for pattern, is_new in zip(wanted, are_new, strict=True) if is_new]
-            # It was a member of what it did not subscribe to, or this took so long that it looks cut off: another process
-            # may be about to end that, or has.
+            # It was a member of what it did not subscribe to, or this took so long that it looked cut off: another
+            # process may be about to end that, or has.
             late = elapsed() - began > _SLOW
             if doubtful := [pattern for pattern in new if late or pattern not in added]:
                 await self._make_sure(client_id, doubtful)
@@ -132,7 +135,11 @@ class Subscriptions:
 
     async def _unsubscribe(self, client_id: str, wanted: Sequence[str]) -> list[str]:
         async with self.locks.of(client_id):
-            had, change, owner = await self._process.home(client_id).unsubscribe(client_id, wanted)
+            try:
+                had, change, owner = await self._process.home(client_id).unsubscribe(client_id, wanted)
+            except EngineUnavailable as error:
+                self._ownership.changes.failed(client_id, error)
+                raise
             removed = [pattern for pattern, was in zip(wanted, had, strict=True) if was]
             self._ownership.changes.unsubscribed(client_id, change, wanted, known=not removed)
             if removed:

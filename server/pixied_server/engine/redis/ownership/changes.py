@@ -4,7 +4,8 @@ Each change of a client has a number, one more than the last change's: an owner 
 reads the client's record.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,9 @@ from pixied_server.engine.redis.requests import Requests
 from pixied_server.errors import ClientUnknown, EngineUnavailable
 
 __all__ = ["Changes", "Notified", "Owned", "starts_of"]
+
+# How many claims are looked at together.
+_AT_ONCE = 200
 
 
 @dataclass(slots=True)
@@ -79,6 +83,8 @@ class Changes:
         self._follows = follows
         self._checkpoints = checkpoints
         self._requests = requests
+        # Claims that have to be refreshed, because the store did not answer.
+        self._doubtful: dict[str, RedisClaim] = {}
 
     def subscribed(self, client_id: str, change: int, starts: Starts) -> None:
         """Read further logs for a client that this process has subscribed, if it owns the client."""
@@ -88,7 +94,7 @@ class Changes:
             claim.changes = change
             self._follows.read(claim, starts)
         else:
-            self._process.spawn(self.refresh(claim))
+            self._process.spawn(self.look((claim,)))
 
     def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str], *, known: bool = False) -> None:
         """Stop reading some patterns' logs for a client, if this process owns it.
@@ -105,12 +111,12 @@ class Changes:
         if change == claim.changes + 1 and not known:
             claim.changes = change
         else:
-            self._process.spawn(self.refresh(claim))
+            self._process.spawn(self.look((claim,)))
 
     def on_subscribed(self, client_id: str, change: str) -> None:
         """Refresh a client that is owned here: another process has subscribed it."""
         if (claim := self._concerned(client_id, int(change))) is not None:
-            self._process.spawn(self.refresh(claim))
+            self._process.spawn(self.look((claim,)))
 
     def on_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
         """Do as `unsubscribed`: another process has unsubscribed a client that is owned here."""
@@ -132,8 +138,9 @@ class Changes:
 
         async def answer() -> None:
             if (claim := self._concerned(client_id, int(change))) is not None:
-                await self.refresh(claim)
-            await self._requests.answer(process, name)
+                await self.look((claim,))
+            if claim is None or claim.client_id not in self._doubtful:
+                await self._requests.answer(process, name)
 
         self._process.spawn(answer())
 
@@ -143,6 +150,33 @@ class Changes:
             notified.changed = True
         claim = self._clients.owned.get(client_id)
         return claim if claim is not None and claim.changes < change else None
+
+    def failed(self, client_id: str, error: EngineUnavailable) -> None:
+        """Refresh the claim on a client later, if there is one: what has failed may have been done."""
+        claim = self._clients.owned.get(client_id)
+        if claim is not None and error.ambiguous:
+            self.doubt(claim)
+
+    def doubt(self, claim: RedisClaim) -> None:
+        """Refresh a claim later."""
+        self._doubtful[claim.client_id] = claim
+
+    async def look(self, claims: Iterable[RedisClaim]) -> None:
+        """Refresh claims; if the store does not answer, later."""
+        waiting = list(claims)
+        for begin in range(0, len(waiting), _AT_ONCE):
+            await asyncio.gather(*[self._look(claim) for claim in waiting[begin : begin + _AT_ONCE] if not claim.lost])
+
+    async def look_again(self) -> None:
+        """Refresh the claims for which the store did not answer."""
+        doubtful, self._doubtful = self._doubtful, {}
+        await self.look(doubtful.values())
+
+    async def _look(self, claim: RedisClaim) -> None:
+        try:
+            await self.refresh(claim)
+        except EngineUnavailable:
+            self.doubt(claim)
 
     async def refresh(self, claim: RedisClaim) -> None:
         """Read from the store whether a claim still holds, and what the client subscribes to.

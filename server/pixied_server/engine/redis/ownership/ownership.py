@@ -1,6 +1,7 @@
 """Ownership of clients: how this process claims, yields and loses them. See `claim` for their states."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
@@ -263,6 +264,12 @@ class Ownership:
         self._forget(client_id)
         self._process.listener.gone(client_id, reason, detail)
 
+    def doubt_ends(self, partitions: Collection[int]) -> None:
+        """Look later which sessions of these partitions are over: the answers that name them were lost."""
+        for claim in self.owned.values():
+            if claim.expires and self._process.layout.of(claim.client_id) in partitions:
+                self.changes.doubt(claim)
+
     async def confirm(self, claim: Claim, progress: Progress) -> None:
         """See `engine.abc.Engine`."""
         mine = self.owned.get(claim.client_id)
@@ -361,10 +368,7 @@ class Ownership:
         mine = [claim for claim in self.owned.values() if self._process.layout.of(claim.client_id) == partition]
         for claim in mine:
             self._checkpoints.note(claim)
-        for begin in range(0, len(mine), _AT_ONCE):
-            await asyncio.gather(
-                *[self.changes.refresh(claim) for claim in mine[begin : begin + _AT_ONCE] if not claim.lost]
-            )
+        await self.changes.look(mine)
 
 
 def _settled(claim: RedisClaim, delivered: Delivered) -> Settled:

@@ -20,7 +20,7 @@ from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.subscriber.subscriber import Subscriber
 from pixied_server.engine.redis.upkeep.repair import Repair
-from pixied_server.errors import PixiedError
+from pixied_server.errors import EngineUnavailable, PixiedError
 
 __all__ = ["Upkeep"]
 
@@ -93,6 +93,7 @@ class Upkeep:
                 (self._look_for_replicas, _SECOND),
                 (self._look_for_room, _SECOND),
                 (self._ownership.give_back_unknown, _SECOND),
+                (self._ownership.changes.look_again, _SECOND),
                 (self._probe, _PROBE),
             ):
                 tasks.create_task(self._repeat(work, pause))
@@ -115,6 +116,7 @@ class Upkeep:
         await self._sweep()
         await self._checkpoints.write()
         await self._ownership.give_back_unknown()
+        await self._ownership.changes.look_again()
 
     async def _lead(self) -> float:
         await self._leads.wait()
@@ -185,8 +187,11 @@ class Upkeep:
         answers = [partition.expire(_SLICE) for partition in self._process.partitions]
         results = await asyncio.gather(*[answer.result for answer in answers], return_exceptions=True)
         nexts: list[float] = []
-        for answer, result in zip(answers, results, strict=True):
+        unknown = set()
+        for partition, answer, result in zip(self._process.partitions, answers, results, strict=True):
             if isinstance(result, BaseException):
+                if isinstance(result, EngineUnavailable) and result.ambiguous:
+                    unknown.add(partition.number)
                 continue
             next_one, ended = await answer
             nexts += [] if next_one is None else [max(0.0, next_one)]
@@ -194,6 +199,8 @@ class Upkeep:
                 self._process.counters.clients_expired += 1
                 self._ownership.gone(one.client_id, EndReason.EXPIRED, "timed out")
                 self._process.spawn(self._subscriptions.leave(one.client_id, one.patterns, "timed out"))
+        if unknown:
+            self._ownership.doubt_ends(unknown)
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +14,18 @@ from pixied_server.errors import EngineUnavailable
 
 Ask = Callable[..., "asyncio.Future[Any]"]
 
-__all__ = ["Gate", "failing", "gate", "late_barriers", "not_asked", "refusal", "refusing", "unnotified", "watching"]
+__all__ = [
+    "Gate",
+    "failing",
+    "gate",
+    "late_barriers",
+    "late_requests",
+    "not_asked",
+    "refusal",
+    "refusing",
+    "unnotified",
+    "watching",
+]
 
 
 class Gate:
@@ -21,16 +33,18 @@ class Gate:
 
     Args:
         most: so many answers are held back, and those after them are not; None for all.
+        first: so many pass before that.
 
     Attributes:
         reached: set when an answer was held back: what was asked for has been done.
         held: how many were.
     """
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, first: int = 0) -> None:
         self.reached = asyncio.Event()
         self.held = 0
         self._most = most
+        self._first = first
         self._open = asyncio.Event()
 
     def open(self) -> None:
@@ -40,12 +54,22 @@ class Gate:
     async def passing(self, asked: "asyncio.Future[Any]") -> Any:
         """An answer, when it may pass."""
         answer = await asked
+        if self._first:
+            self._first -= 1
+            return answer
         if self.held == self._most:
             return answer
         self.held += 1
         self.reached.set()
         await self._open.wait()
         return answer
+
+    async def asking(self, ask: Callable[[], "asyncio.Future[Any]"]) -> Any:
+        """An answer to what is only asked for when it may pass."""
+        self.held += 1
+        self.reached.set()
+        await self._open.wait()
+        return await ask()
 
 
 @contextmanager
@@ -66,12 +90,26 @@ def late_barriers(site: Site) -> Iterator[Gate]:
 
 
 @contextmanager
-def gate(site: Site, operation: str, most: int | None = None) -> Iterator[Gate]:
-    """Hold back the answers, or so many, to an operation of the script that a site asks for in the context."""
-    stop = Gate(most)
+def gate(site: Site, operation: str, most: int | None = None, first: int = 0) -> Iterator[Gate]:
+    """Hold back the answers, or so many after the first few, to an operation that a site asks for in the context."""
+    stop = Gate(most, first)
 
     def held_back(ask: Ask, *words: Any) -> "asyncio.Future[Any]":
         return asyncio.ensure_future(stop.passing(ask(operation, *words)))
+
+    with ExitStack() as stack:
+        stack.callback(stop.open)
+        stack.enter_context(_asking(site, operation, held_back))
+        yield stop
+
+
+@contextmanager
+def late_requests(site: Site, operation: str) -> Iterator[Gate]:
+    """Hold back the requests for an operation of the script: it is not done before the gate is opened."""
+    stop = Gate()
+
+    def held_back(ask: Ask, *words: Any) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(stop.asking(partial(ask, operation, *words)))
 
     with ExitStack() as stack:
         stack.callback(stop.open)

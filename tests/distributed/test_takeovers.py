@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
-from tests.distributed.gate import gate, late_barriers, not_asked, refusing, unnotified
+from tests.distributed.gate import gate, late_barriers, late_requests, not_asked, refusing, unnotified
 from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
 from tests.engine.site import Site, reason_of, texts
 
 from pixied_server.delivery.events import DetachReason
+from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import Reason
 
 
@@ -185,8 +186,8 @@ async def test_a_claim_that_is_lost_while_it_begins_to_follow_says_so(pair: Pair
     assert last.texts("ann") == ["1"]
 
 
-@pytest.mark.parametrize("stage", ["checkpoints", "barrier"])
-async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, stage: str) -> None:
+@pytest.mark.parametrize(("stage", "owner"), [("checkpoints", "front"), ("barrier", "")])
+async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, stage: str, owner: str) -> None:
     """What a dead pixied may have sent comes marked, though the first attempt to go on from there failed."""
     await _ann(pair)
     old = await _live(pair.here, pair)
@@ -202,7 +203,7 @@ async def test_a_claim_that_fails_half_way_leaves_nothing_behind(pair: Pair, sta
     await new.read()
     assert new.failed["ann"].reason is Reason.ENGINE_UNAVAILABLE
     await pair.there.elapse(0.0)
-    assert (await pair.there.look_at("ann")).front_end == ""
+    assert (await pair.there.look_at("ann")).front_end == owner
     await pair.there.attach("ann", new)
     await new.read()
     assert new.texts("ann") == new.marked("ann") == ["1"]
@@ -576,3 +577,87 @@ def _complete(front: FrontEnd) -> bool:
         elif not one.redelivered:
             return False
     return [text[-1] for text in seen] == list("0123456789")
+
+
+async def _ann_and_bob(pair: Pair) -> FrontEnd:
+    """Both subscribe to /a, and the same link has them: the store knows that it confirms for them."""
+    await pair.here.create("ann", "bob")
+    for name in ("ann", "bob"):
+        await pair.here.subscribe(name, "/a")
+    front = pair.here.front_end("old")
+    for name in ("ann", "bob"):
+        await pair.here.attach(name, front)
+    await pair.read(front)
+    await front.drain()
+    for _ in range(2):
+        await pair.here.elapse(0.0)
+    return front
+
+
+async def _taken(pair: Pair, front: FrontEnd) -> None:
+    """`here` puts what it has received into deliveries, and its front-end confirms them."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    await engine.subscriber.barrier()
+    while front.link.ready:
+        front.send(await front.link.take())
+        front.receive()
+    await front.ack()
+
+
+async def test_what_a_link_confirms_without_a_client_says_nothing_of_the_client(pair: Pair) -> None:
+    """Its owner was too slow to yield it, and goes on with others before the new one knows how far the client is."""
+    old, new = await _ann_and_bob(pair), pair.there.front_end("new")
+    pair.store.silence()
+    with gate(pair.there, "claim", first=1) as claimed:
+        attaching = asyncio.create_task(pair.there.attach("ann", new))
+        async with asyncio.timeout(TIMEOUT):
+            await claimed.reached.wait()
+        pair.store.resume()
+        await pair.here.bench.settle()
+        await pair.there.publish("/a", "1")
+        await _taken(pair, old)
+        await pair.here.elapse(0.0)
+    await attaching
+    await pair.read(new)
+    assert (old.texts("bob"), old.texts("ann"), new.texts("ann")) == (["1"], [], ["1"])
+
+
+async def test_a_link_confirms_nothing_for_a_client_whose_release_is_under_way(pair: Pair) -> None:
+    """The store does not know yet that it has left: what others of the link confirm would count for it too."""
+    old, new = await _ann_and_bob(pair), pair.there.front_end("new")
+    with late_requests(pair.here, "release") as released:
+        attaching = asyncio.create_task(pair.there.attach("ann", new))
+        async with asyncio.timeout(TIMEOUT):
+            await released.reached.wait()
+        await pair.there.publish("/a", "1")
+        await _taken(pair, old)
+        writing = asyncio.create_task(pair.here.elapse(0.0))
+        await attaching
+    await writing
+    await pair.read(new)
+    assert (old.texts("bob"), old.texts("ann"), new.texts("ann")) == (["1"], [], ["1"])
+
+
+async def test_who_was_given_up_confirms_nothing_of_a_subscription_that_it_does_not_know(pair: Pair) -> None:
+    """It goes on where it was, and releases a client that another process has subscribed meanwhile."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    of = engine.process.layout.of
+    same = next(name for name in (f"/{number}" for number in range(100)) if of(name) == of("/b"))
+    await pair.here.create("ann", "bob")
+    await pair.here.subscribe("bob", same)
+    front = pair.here.front_end()
+    for name in ("ann", "bob"):
+        await pair.here.attach(name, front)
+    await pair.read(front)
+    await pair.reap(pair.there, pair.here)
+    pair.store.silence()
+    await pair.there.subscribe("ann", "/b")
+    await pair.there.publish("/b", "1")
+    await pair.there.publish(same, "2")
+    pair.store.resume()
+    await _taken(pair, front)
+    assert front.texts("bob") == ["2"]
+    await front.lose()
+    assert texts(await pair.there.dequeue("ann")) == ["1"]

@@ -1,9 +1,10 @@
 """Ownership of clients: how this process claims, yields and loses them. See `claim` for their states."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeAlias
 
 from pixied_server.core.progress import NOTHING, Progress, later
 from pixied_server.engine.abc import Checkpoint, Claim, Delivered, EndReason
@@ -22,6 +23,9 @@ __all__ = ["Ownership"]
 
 # How many claims are checked at once.
 _AT_ONCE = 200
+
+_LinkName: TypeAlias = tuple[str, str]
+"""A process, and the name of one of its links."""
 
 
 class Ownership:
@@ -119,7 +123,7 @@ class Ownership:
         checkpoint: Checkpoint | None,
     ) -> RedisClaim:
         try:
-            claimed = await self._ask(client_id, front_end, cursor, expires=expires, checkpoint=checkpoint)
+            claimed, checkpoints = await self._ask(client_id, front_end, cursor, expires=expires, checkpoint=checkpoint)
         except EngineUnavailable as error:
             if error.ambiguous:
                 self._doubtful.add(client_id)
@@ -133,7 +137,9 @@ class Ownership:
             self._forget(client_id)
         self._check(claim)
         try:
-            await self._catch_on(claim, claimed.record, notified)
+            if claim.unsettled:
+                claim.advance(self._inherited(claimed.record, checkpoints))
+            await self._catch_on(claim, notified)
         except PixiedError:
             self._check(claim)
             await self.release(claim, Delivered())
@@ -143,11 +149,16 @@ class Ownership:
 
     async def _ask(
         self, client_id: str, front_end: str, cursor: int, *, expires: bool, checkpoint: Checkpoint | None
-    ) -> Claimed:
-        """Claim a client in the store; if another process owns it, that one has until the timeout to yield it."""
+    ) -> tuple[Claimed, Mapping[_LinkName, str]]:
+        """Claim a client in the store; if another process owns it, that one has until the timeout to yield it.
+
+        Returns:
+            The claim, and the checkpoints of a process that has not yielded the client.
+        """
         yielded = asyncio.Event()
         waiting = self._yielded.setdefault(client_id, set())
         waiting.add(yielded)
+        checkpoints: Mapping[_LinkName, str] = {}
         try:
             for force in (False, True):
                 settled = self._settled(client_id)
@@ -162,12 +173,16 @@ class Ownership:
                 )
                 if isinstance(answer, Claimed):
                     self._checkpoints.released(client_id, settled)
-                    return answer
+                    return answer, checkpoints
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._timeout):
                         await yielded.wait()
+                if not yielded.is_set():
+                    # Now, for what its link confirms once it has lost the client says nothing of that.
+                    links = await self._process.home(answer.process).checkpoints(answer.process)
+                    checkpoints = {(answer.process, link): text for link, text in links.items()}
             assert not isinstance(answer, Wanted)  # noqa: S101 - a forced claim is never refused
-            return answer
+            return answer, checkpoints
         finally:
             waiting.discard(yielded)
             if not waiting:
@@ -216,14 +231,12 @@ class Ownership:
         self._follows.follow_inbox(claim, claimed.inbox)
         return claim
 
-    async def _catch_on(self, claim: RedisClaim, record: Record, notified: Notified) -> None:
-        """Settle how far the client is, and begin to receive its messages.
+    async def _catch_on(self, claim: RedisClaim, notified: Notified) -> None:
+        """Begin to receive a client's messages, and settle what was sent of them.
 
         Raises:
             ClientUnknown, TakenOver, EngineUnavailable.
         """
-        if claim.unsettled:
-            claim.advance(await self._inherited(record))
         await self._follows.follow(claim, claim.logs)
         self._check(claim)
         home = self._process.layout.of(claim.client_id)
@@ -236,13 +249,12 @@ class Ownership:
             await self._process.home(claim.client_id).settle(claim.client_id, claim.number, claim.sent)
             claim.unsettled = False
 
-    async def _inherited(self, record: Record) -> Progress:
-        """Return the checkpoint of the client's link at the last owner, which has died."""
-        process = record.fields.get("process")
-        if not process or record.fields.get("joined") != "1":
+    def _inherited(self, record: Record, checkpoints: Mapping[_LinkName, str]) -> Progress:
+        """Return the checkpoint of the client's link at its former owner, which has not yielded it."""
+        fields = record.fields
+        if fields.get("joined") != "1":
             return NOTHING
-        checkpoints = await self._process.home(process).checkpoints(process)
-        return progress_in(checkpoints.get(record.fields["link"], ""), len(self.partitions))
+        return progress_in(checkpoints.get((fields["process"], fields["link"]), ""), len(self.partitions))
 
     # The end of claims
 
@@ -292,10 +304,11 @@ class Ownership:
             return
         settled = _settled(claim, delivered)
         self._forget(claim.client_id)
-        try:
+        # Until it is done its link must not confirm more: in the store that counts for the client too.
+        self._checkpoints.release_later(claim.client_id, settled)
+        with suppress(EngineUnavailable):
             await self._process.home(claim.client_id).release(claim.client_id, settled)
-        except EngineUnavailable:
-            self._checkpoints.release_later(claim.client_id, settled)
+            self._checkpoints.released(claim.client_id, settled)
 
     def joined(self, claim: RedisClaim) -> None:
         """See `OwningProcess`."""

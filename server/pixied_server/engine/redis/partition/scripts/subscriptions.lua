@@ -106,15 +106,16 @@ function operations.subscribe(a)
       fresh[#fresh + 1] = ARGV[a + 2 + 2 * index]
     end
   end
-  local record = redis.call('HMGET', client_key(id), 'subscriptions', 'cap')
+  local record = redis.call('HMGET', client_key(id), 'subscriptions', 'cap', 'last')
   local has = tonumber(record[1]) + #fresh / 2
   if has > most then return {0, 'LIMIT'} end
   if #fresh == 0 then return {1, new, 0} end
   for index = 1, #fresh, 2 do redis.call('HSET', key, fresh[index], fresh[index + 1]) end
   local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
   redis.call('HSET', client_key(id), 'subscriptions', has, 'joined', '0')
-  if is.claim ~= '0' then
-    -- The owner may be further than where these begin, and must not confirm messages that it does not know of.
+  if record[3] then
+    -- The owner may be further than where these begin, and must not confirm messages that it does not know of. Nor must a former
+    -- owner that was given up and has more to say.
     local cap = progress_of(record[2])
     for index = 2, #fresh, 2 do
       for part, sequence in string.gmatch(fresh[index], '(%d+):(%d+):%d+') do
@@ -122,8 +123,8 @@ function operations.subscribe(a)
       end
     end
     redis.call('HSET', client_key(id), 'cap', text_of(cap))
-    if is.process ~= ME then notify(is.process, 'B', id, version) end
   end
+  if is.process ~= ME then notify(is.process, 'B', id, version) end
   return {1, new, version}
 end
 

@@ -116,6 +116,24 @@ async def test_a_client_that_is_gone_need_not_be_given_back(proxied: tuple[Pair,
     assert (await pair.there.look_at("bob")).front_end == ""
 
 
+async def test_a_claim_whose_answer_was_lost_ends_with_its_process() -> None:
+    """A process that stops before it has noticed leaves no session that nobody would ever end."""
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(single())
+        proxy, url = await stack.enter_async_context(proxied_store(server))
+        clock = Clock()
+        there = Site(await stack.enter_async_context(open_redis(server.url, prefix="lost", clock=clock)(Limits())))
+        async with open_redis(url, prefix="lost", clock=clock)(Limits()) as bench:
+            here = Site(bench)
+            await here.create("ann", timeout=5.0)
+            proxy.lose_answer(b"claim")
+            await here.attach("ann", here.front_end())
+        there.ids = here.ids
+        assert (await there.look_at("ann")).front_end == ""
+        await there.elapse(5.1)
+        assert not await there.lives("ann")
+
+
 async def _left(pair: Pair, name: str) -> None:
     """A link has got "1" and "2", has confirmed "1", and is gone; the store does not take that."""
     await pair.here.create(name)

@@ -164,18 +164,29 @@ async def test_who_was_away_itself_gives_the_others_time(pair: Pair, missed: flo
         assert await owner_after_beat(5.0 + missed + 5.0) == ""
 
 
-async def test_who_runs_is_not_given_up(pair: Pair) -> None:
-    """Its heartbeats come each second, whatever else it has to do."""
+@pytest.mark.parametrize("busy", ["", "sweep", "leavings", "look"])
+async def test_who_runs_is_not_given_up(pair: Pair, busy: str) -> None:
+    """Its heartbeats come each second, however long all else takes that it has to do."""
     judge = _engine(pair.there).process.partitions[0]
     name = _engine(pair.here).process.name
+    await pair.here.create("ann", timeout=600.0)
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
     pair.here.clock.advance(6.0)
     assert name in (await judge.beat(5.0, 0))[0]
-    async with _running(pair.here):
 
-        async def lives() -> bool:
-            return name not in (await judge.beat(5.0, 0))[0]
+    async def lives() -> bool:
+        return name not in (await judge.beat(5.0, 0))[0]
 
-        await until_it(lives)
+    with gate(pair.here, busy) as doing:
+        async with _running(pair.here):
+            await until_it(lives)
+            if busy == "look":
+                await judge.leave(name)
+            if busy:
+                await until(doing.reached.is_set)
+            pair.here.clock.advance(6.0)
+            await until_it(lives)
 
 
 async def test_who_leaves_is_gone_at_once(store_url: str) -> None:

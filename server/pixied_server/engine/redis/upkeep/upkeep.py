@@ -5,7 +5,7 @@ lease also ends sessions, takes old messages away, and reaps dead processes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
 import structlog
@@ -80,6 +80,9 @@ class Upkeep:
         self._leads = asyncio.Event()
         self._beat_at = 0.0
         self._judges_at = 0.0
+        # What the last heartbeat has shown: processes that are dead, and whether this one was given up.
+        self._dead: Sequence[str] = ()
+        self._given_up = False
 
     # By the clock
 
@@ -89,11 +92,12 @@ class Upkeep:
             for work, pause in (
                 (self._lead, _TICK),
                 (self._checkpoints.write, _CHECKPOINT),
-                (self._each_second, _SECOND),
+                (self._live, _SECOND),
+                (self._keep_order, _SECOND),
+                (self._look_after_claims, _SECOND),
                 (self._look_for_replicas, _SECOND),
                 (self._look_for_room, _SECOND),
                 (self._ownership.give_back_unknown, _SECOND),
-                (self._ownership.changes.look_again, _SECOND),
                 (self._probe, _PROBE),
             ):
                 tasks.create_task(self._repeat(work, pause))
@@ -122,12 +126,21 @@ class Upkeep:
         await self._leads.wait()
         return await self.end_sessions()
 
-    async def _each_second(self) -> None:
-        await self.beat()
-        if not await self._process.partitions[0].lease(_LEASE_MS):
+    async def _live(self) -> None:
+        # Nothing that may take long: without heartbeats the others take this process for dead.
+        await self._send_beat()
+        if await self._process.partitions[0].lease(_LEASE_MS):
+            self._leads.set()
+        else:
             self._leads.clear()
-            return
-        self._leads.set()
+
+    async def _look_after_claims(self) -> None:
+        await self._take_up()
+        await self._ownership.changes.look_again()
+
+    async def _keep_order(self) -> None:
+        await self._leads.wait()
+        await self._reap_dead()
         await self._sweep()
         await self.finish_what_was_cut_off(_CUT_OFF)
         await self._repair.step()
@@ -140,28 +153,46 @@ class Upkeep:
         await asyncio.gather(*[partition.look_for_room() for partition in self._process.partitions])
 
     async def beat(self) -> None:
-        """Send a heartbeat, and reap processes that send none."""
+        """Send a heartbeat, take up clients if this process was given up, and reap processes that send none."""
+        await self._send_beat()
+        await self._take_up()
+        await self._reap_dead()
+
+    async def _send_beat(self) -> None:
         dead, self._events.others, given_up = await self._process.partitions[0].beat(_DEAD, self._events.own)
         now = monotonic()
         if now - self._beat_at > _LATE:
             # While the store was away no process could send heartbeats.
             self._judges_at = now + _DEAD
         self._beat_at = now
-        if self._leads.is_set() and now >= self._judges_at:
-            for process in dead:
-                await self.reap(process)
+        self._dead = dead if self._leads.is_set() and now >= self._judges_at else ()
+        self._given_up |= given_up
+
+    async def _take_up(self) -> None:
+        given_up, self._given_up = self._given_up, False
         if given_up:
             _log.warning("the others gave this pixied up; it goes on")
             await asyncio.gather(*[self._ownership.check(partition.number) for partition in self._process.partitions])
+
+    async def _reap_dead(self) -> None:
+        dead, self._dead = self._dead, ()
+        for process in dead:
+            await self.reap(process)
 
     async def enter(self) -> None:
         """Send the first heartbeat."""
         _, self._events.others, _ = await self._process.partitions[0].beat(_DEAD, 0)
 
     async def leave(self) -> None:
-        """Remove this process."""
-        await self._process.home(self._process.name).leave(self._process.name)
-        await self._process.partitions[0].leave(self._process.name)
+        """Remove this process, and release clients that Redis lists as its own without its knowledge."""
+        await self._remove(self._process.name, {})
+
+    async def _remove(self, process: str, links: Mapping[str, str]) -> None:
+        for partition in self._process.partitions:
+            while await partition.reap(process, _REAPED_AT_ONCE, links):
+                pass
+        await self._process.home(process).leave(process)
+        await self._process.partitions[0].leave(process)
 
     async def _probe(self) -> None:
         for partition in self._subscriber.silent(monotonic(), _SILENT):
@@ -238,9 +269,4 @@ class Upkeep:
     async def reap(self, process: str) -> None:
         """Release a dead process's clients: their messages stay, and their session timeouts begin to run."""
         _log.warning("a pixied is gone, its clients are let go of", process=process)
-        links = await self._process.home(process).checkpoints(process)
-        for partition in self._process.partitions:
-            while await partition.reap(process, _REAPED_AT_ONCE, links):
-                pass
-        await self._process.home(process).leave(process)
-        await self._process.partitions[0].leave(process)
+        await self._remove(process, await self._process.home(process).checkpoints(process))

@@ -13,7 +13,9 @@ from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
 from tests.engine.site import Site
+from tests.faults.work import watched
 from tests.support.caller import until as until_it
+from tests.support.redis_servers import single
 
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.redis import RedisEngine
@@ -70,6 +72,25 @@ async def test_what_is_too_old_goes_by_itself(store_url: str) -> None:
         async with _running(pair.here):
             pair.here.clock.advance(2.0)
             await until_it(_holds(pair, messages=1))
+
+
+async def test_messages_of_many_channels_go_in_light_calls() -> None:
+    """Of each channel the oldest message goes: no call looks at the others, of which there are a hundred times more."""
+    channels = [f"/{number}" for number in range(800)]
+    limits = Limits(log_age=100.0, subscriptions_per_client=800, total_bytes=30_000_000)
+    with single() as server:
+        async with opened(server.url, limits) as pair:
+            await pair.here.create("ann", timeout=600.0)
+            await pair.here.subscribe("ann", *channels)
+            for channel in channels:
+                await pair.here.publish(channel, "0")
+            pair.here.clock.advance(50.0)
+            for channel in channels:
+                await pair.here.publish(channel, *map(str, range(1, 100)))
+            async with watched(server) as work:
+                await pair.here.elapse(51.0)
+            assert (await pair.here.engine.holdings()).messages == 99 * len(channels)
+    assert work.heaviest <= 2_000
 
 
 async def test_what_was_cut_off_is_finished_by_itself(pair: Pair) -> None:

@@ -247,7 +247,7 @@ class Upkeep:
         while again:
             swept = partition.sweep(self._process.limits.log.age, _SLICE)
             forgotten = partition.forget_keys(idempotency.SECONDS, _SLICE)
-            again = (await swept) >= _SLICE
+            again = await swept
             again |= (await forgotten) >= _SLICE
 
     # What a dead process has left

@@ -111,9 +111,9 @@ class MessagesProtocol(Asker):
         """Count the messages of logs beyond a sequence for each, each message once if there are not too many."""
         return self._ask(number, "pending", exact, len(logs), *(word for log in logs for word in log))
 
-    def sweep(self, age: float, most: int) -> Answer[int]:
-        """Take away messages that are older than so many seconds. Returns how many."""
-        return self._ask(number, "sweep", repr(age), most)
+    def sweep(self, age: float, work: int) -> Answer[bool]:
+        """Take away messages that are older than so many seconds, some at a time. Returns whether there may be more."""
+        return self._ask(lambda result: bool(result[1]), "sweep", repr(age), work)
 
     def shrink(self, size: int, upto: int, *, at_once: bool = False) -> Answer[tuple[int, int | None]]:
         """Take away the oldest messages up to a sequence, until so many bytes are free, or the call took long enough.

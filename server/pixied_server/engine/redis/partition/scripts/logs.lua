@@ -107,6 +107,9 @@ end
 
 -- Trimming
 
+-- One trim reads at most so many messages.
+local MOST = 100
+
 -- Note a trim. Older notes are thinned out: a reader from before one may be told that it lost more than it did, never less.
 local function note_cut(state, sequence, offset)
   local cuts = state.cuts
@@ -147,11 +150,11 @@ local function begins_with(log, state, entry, left)
   return freed
 end
 
--- Take away the oldest messages as long as `goes` says so, as many as one call may read. Returns how many, their bytes, and the
--- sequence of the youngest.
-local function trim(log, state, goes)
+-- Take away the oldest messages as long as `goes` says so, at most so many, and as many as one call may read. Returns how many, their
+-- bytes, and the sequence of the youngest.
+local function trim(log, state, goes, most)
   local size = math.max((state.total - state.gone) / math.max(state.n, 1), 1)
-  local most = math.max(2, math.min(100, math.floor(WORK_BYTES / size)))
+  most = math.max(2, math.min(most, math.floor(WORK_BYTES / size)))
   local entries = redis.call('XRANGE', log_key(log), '-', '+', 'COUNT', most)
   local dropped, sequence, offset = 0, 0, 0
   for _, entry in ipairs(entries) do
@@ -185,7 +188,7 @@ local function keep_within(log, state, most, largest)
       local goes = state.n - count > few or state.total - gone > small
       gone = cumulative
       return goes
-    end)
+    end, MOST)
     if dropped == 0 or state.n == 0 then return end
   end
 end
@@ -323,31 +326,37 @@ local function oldest_of_all()
   return first[1], state_of(first[1]), tonumber(first[2])
 end
 
--- age in seconds, most. Take away messages that are older. Returns how many went.
+-- How many messages to read of a log that has the oldest: where each of many logs has one that goes, the others are read in vain.
+local function how_many(log, before, many) return log == before and math.min(MOST, 4 * many) or 4 end
+
+-- age in seconds, work. Take away messages that are older, until the call took long enough. Returns whether there may be more.
 function operations.sweep(a)
-  local before, most, dropped = NOW - tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
-  while dropped < most do
+  local oldest, most, work, before, many = NOW - tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0, nil, 0
+  while work < most do
     local log, state = oldest_of_all()
-    if not log then break end
-    local gone = trim(log, state, function(_, _, at) return at < before end)
-    if gone == 0 then break end
-    dropped = dropped + gone
+    if not log then return {1, 0} end
+    many, before = how_many(log, before, many), log
+    local gone = trim(log, state, function(_, _, at) return at < oldest end, many)
+    if gone == 0 then return {1, 0} end
+    work = work + gone + 10
   end
-  return {1, dropped}
+  return {1, 1}
 end
 
 -- bytes, sequence. Take away the oldest messages until so many bytes are free, or the next is beyond the sequence, or the call took
 -- long enough. Returns how many bytes are free now, and the sequence of the oldest message that is left or "".
 function operations.shrink(a)
   local bytes, upto, freed, work, horizon = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0, 0, 0
+  local one, many = nil, 0
   while work < WORK do
     local log, state, first = oldest_of_all()
     -- A message goes from all of its logs: a reader that has got it through one would be told that another has lost it.
     if not log or first > upto or (freed >= bytes and first > horizon) then break end
     local before = state.gone
+    many, one = how_many(log, one, many), log
     local dropped, gone, last = trim(log, state, function(sequence, cumulative, _, count)
       return sequence <= upto and (sequence <= horizon or freed < bytes and (count == 0 or freed + cumulative - before <= bytes))
-    end)
+    end, many)
     freed, work, horizon = freed + gone, work + dropped + 10, math.max(horizon, last)
   end
   local log, _, first = oldest_of_all()

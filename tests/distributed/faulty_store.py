@@ -28,12 +28,14 @@ class FaultyStore(Store):
     Attributes:
         notifications_late, answers_late: notifications and answers are taken so many seconds after they came.
         requests: requests to subscribe that have yet to be sent; None if they are sent at once.
+        drops: notifications with this in them do not come, b"" for none, as behind a server that is no master any more.
     """
 
     def __init__(self, address: Address, *, timeout: float) -> None:
         super().__init__(address, timeout=timeout)
         self.notifications_late = 0.0
         self.answers_late = 0.0
+        self.drops = b""
         # What requests to subscribe wait in; None if they go out at once.
         self.requests: list[Callable[[], None]] | None = None
         self._pubsubs: list[_FaultyPubSub] = []
@@ -172,6 +174,8 @@ class _FaultyPubSub:
     async def messages(self) -> AsyncIterator[tuple[bytes, bytes, Any]]:
         async with aclosing(cast("Any", self._pubsub.messages())) as messages:
             async for message in messages:
+                if self._store.drops and message[0] == b"smessage" and self._store.drops in message[2]:
+                    continue
                 await self._store.may_take(self._store.notifications_late)
                 await self._brings.wait()
                 if self._cut:

@@ -5,6 +5,8 @@ import asyncio
 from tests.distributed.gate import gate
 from tests.distributed.pair import Pair
 
+from pixied_server.engine.redis import RedisEngine
+
 
 async def test_a_process_that_was_asked_to_yield_long_ago_keeps_its_later_claim(pair: Pair) -> None:
     """A process that is asked late to yield a client to another one keeps the claim that it has made since."""
@@ -24,3 +26,35 @@ async def test_a_process_that_was_asked_to_yield_long_ago_keeps_its_later_claim(
     await pair.read(old, other, new)
     assert new.texts("ann") == ["1"]
     assert (await pair.there.look_at("ann")).front_end == "new"
+
+
+async def test_a_message_that_is_missing_comes_though_others_came_since(pair: Pair) -> None:
+    """The next message of its channel, or for its client, shows that it is missing, whatever came meanwhile."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    of = engine.process.layout.of
+    await pair.here.create("ann")
+    home = of(pair.here.ids["ann"])
+    one, other = [name for name in (f"/{number}" for number in range(100)) if of(name) == home][:2]
+    await pair.here.subscribe("ann", one, other)
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    await pair.there.publish(one, "1")
+    await pair.there.queue_for("ann", "1")
+    await pair.read(front)
+    pair.store.drops = b"missing"
+    await pair.there.publish(one, "missing")
+    await pair.there.queue_for("ann", "missing")
+    await pair.read(front)
+    pair.store.drops = b""
+    await pair.there.publish(other, "1")
+    await pair.read(front)
+    await pair.there.publish(one, "2")
+    await pair.there.queue_for("ann", "2")
+    await pair.read(front)
+    got: dict[str, list[str]] = {}
+    for receipt in front.got["ann"]:
+        got.setdefault(receipt.channel, []).append(receipt.text)
+    assert got == {one: ["1", "missing", "2"], other: ["1"], "/service/own": ["1", "missing", "2"]}
+    assert front.marked("ann") == []

@@ -28,14 +28,16 @@ class FollowedLog:
         followers: how many clients read it.
         ready: done when all that is appended from now on will be received.
         offset: of the last message that was received; -1 if unknown.
+        sequence: all of its messages up to this one have been passed on, or were there before it was followed.
     """
 
-    __slots__ = ("followers", "offset", "ready")
+    __slots__ = ("followers", "offset", "ready", "sequence")
 
     def __init__(self) -> None:
         self.followers = 0
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.offset = -1
+        self.sequence = 0
 
 
 @dataclass(slots=True)
@@ -121,9 +123,14 @@ class Notifications:
         log = self.logs.get(client_id)
         if log is None:
             log = self.logs[client_id] = FollowedLog()
-            log.ready.set_result(None)
+            self.is_ready(log)
         log.followers += 1
         log.offset = max(log.offset, offset)
+
+    def is_ready(self, log: FollowedLog) -> None:
+        """Note that all that is appended to a log from now on will be received."""
+        log.sequence = max(log.sequence, self.received)
+        log.ready.set_result(None)
 
     def unfollow(self, name: str) -> None:
         """End one client's following of a log; the last one ends its subscription."""
@@ -167,17 +174,21 @@ class Notifications:
         """What logs have lost, as it was read, counts as received."""
         for loss in losses:
             log = self.logs.get(loss.pattern)
-            if log is not None and log.offset >= 0:
-                log.offset += loss.count
+            if log is not None:
+                log.sequence = max(log.sequence, loss.sequence)
+                if log.offset >= 0:
+                    log.offset += loss.count
 
     async def _read(self, names: list[str], upto: int, found: dict[int, Announcement], losses: list[Loss]) -> None:
-        reached, more = self.received, True
+        reached, more = 0, True
         offsets = {name: self.logs[name].offset for name in names if name in self.logs}
+        # Each from its own last message on: one that is missing may be older than what came since through other logs.
+        since = {name: self.logs[name].sequence for name in offsets}
         while more:
             names = [name for name in names if name in self.logs]
             if not names:
                 return
-            asked = [(name, reached, offsets[name]) for name in names]
+            asked = [(name, max(reached, since[name]), offsets[name]) for name in names]
             read = await self.partition.read(asked, upto=upto, messages=_READ_MESSAGES, size=_READ_BYTES)
             for place, loss in read.losses:
                 losses.append(loss)

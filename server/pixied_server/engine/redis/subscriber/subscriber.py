@@ -294,7 +294,7 @@ class Subscriber:
             waiting = {name: log for name, log in logs.items() if not log.ready.done()}
             if future.exception() is None:
                 for log in waiting.values():
-                    log.ready.set_result(None)
+                    one.is_ready(log)
             elif waiting and isinstance(future.exception(), Late):
                 self._ready_after_barrier(one, waiting)
             elif waiting and one.recovering is None:
@@ -339,7 +339,7 @@ class Subscriber:
         for name, offset in announced.logs:
             log = one.logs.get(name)
             if log is not None:
-                log.offset = offset
+                log.offset, log.sequence = offset, announced.sequence
                 followed.append((name, offset))
         if not followed:
             return

@@ -12,6 +12,7 @@ from tests.engine.site import Site, reason_of, texts
 
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.redis.connection.store import Script
 from pixied_server.errors import Reason
 
 
@@ -661,3 +662,28 @@ async def test_who_was_given_up_confirms_nothing_of_a_subscription_that_it_does_
     assert front.texts("bob") == ["2"]
     await front.lose()
     assert texts(await pair.there.dequeue("ann")) == ["1"]
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_a_subscription_after_one_that_redis_has_lost_is_read(pair: Pair, by: str) -> None:
+    """A failover took a change away that the owner knows; the next one is another, and reaches it."""
+    await pair.here.create("ann")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.here.subscribe("ann", "/a")
+    await pair.read(front)
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    script = Script(
+        "#!lua\nlocal base, id = string.sub(KEYS[1], 1, -5), ARGV[1]\n"
+        "redis.call('DEL', base .. 'subscriptions:' .. id)\n"
+        "redis.call('HDEL', base .. 'client:' .. id, 'changes', 'cap')\n"
+        "redis.call('HSET', base .. 'client:' .. id, 'subscriptions', 0)"
+    )
+    await pair.store.run([engine.process.home(pair.here.ids["ann"]).key], script, [pair.here.ids["ann"]])
+    await pair.cut()
+    await pair.settle()
+    await getattr(pair, by).subscribe("ann", "/b")
+    await pair.there.publish("/b", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]

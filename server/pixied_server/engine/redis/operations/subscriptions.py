@@ -141,10 +141,10 @@ class Subscriptions:
                 self._ownership.changes.failed(client_id, error)
                 raise
             removed = [pattern for pattern, was in zip(wanted, had, strict=True) if was]
-            self._ownership.changes.unsubscribed(client_id, change, wanted, known=not removed)
+            self._ownership.changes.unsubscribed(client_id, change, wanted)
             if removed:
                 await self._part_all(client_id, removed)
-            await self._ownership.changes.make_known(owner, client_id, change)
+            await self._ownership.changes.make_known(owner, client_id, change.number)
             return removed
 
     async def part(self, client_id: str, pattern: str) -> bool:

@@ -1,7 +1,7 @@
 """Changes of the subscriptions of clients that this process owns, whichever process makes them.
 
-Each change of a client has a number, one more than the last change's: an owner that has missed a change notices, and
-reads the client's record.
+Each change of a client has a number, and names the one before: an owner that has missed a change notices, and reads the
+client's record.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pixied_server.engine.redis.ownership.checkpoints import Checkpoints
 from pixied_server.engine.redis.ownership.claim import RedisClaim, Starts
 from pixied_server.engine.redis.ownership.follow import Follows
 from pixied_server.engine.redis.partition.codec import Start
-from pixied_server.engine.redis.partition.protocol import Record
+from pixied_server.engine.redis.partition.protocol import Change, Record
 from pixied_server.engine.redis.process import Process
 from pixied_server.engine.redis.requests import Requests
 from pixied_server.errors import ClientUnknown, EngineUnavailable
@@ -86,30 +86,29 @@ class Changes:
         # Claims that have to be refreshed, because the store did not answer.
         self._doubtful: dict[str, RedisClaim] = {}
 
-    def subscribed(self, client_id: str, change: int, starts: Starts) -> None:
+    def subscribed(self, client_id: str, change: Change, starts: Starts) -> None:
         """Read further logs for a client that this process has subscribed, if it owns the client."""
-        if (claim := self._concerned(client_id, change)) is None:
+        if (claim := self._concerned(client_id, change.number)) is None:
             return
-        if change == claim.changes + 1:
-            claim.changes = change
+        if change.before == claim.changes:
+            claim.changes = change.number
             self._follows.read(claim, starts)
         else:
             self._process.spawn(self.look((claim,)))
 
-    def unsubscribed(self, client_id: str, change: int, patterns: Sequence[str], *, known: bool = False) -> None:
+    def unsubscribed(self, client_id: str, change: Change, patterns: Sequence[str]) -> None:
         """Stop reading some patterns' logs for a client, if this process owns it.
 
         Args:
             client_id: the client.
-            change: the number of its last change.
+            change: its last change.
             patterns: the patterns that the client does not subscribe to.
-            known: the client did not subscribe to them before, and the last change was another one.
         """
-        if (claim := self._concerned(client_id, change)) is None:
+        if (claim := self._concerned(client_id, change.number)) is None:
             return
         self._follows.leave(claim, patterns)
-        if change == claim.changes + 1 and not known:
-            claim.changes = change
+        if change.before == claim.changes:
+            claim.changes = change.number
         else:
             self._process.spawn(self.look((claim,)))
 
@@ -118,9 +117,9 @@ class Changes:
         if (claim := self._concerned(client_id, int(change))) is not None:
             self._process.spawn(self.look((claim,)))
 
-    def on_unsubscribed(self, client_id: str, change: str, *patterns: str) -> None:
+    def on_unsubscribed(self, client_id: str, change: str, before: str, *patterns: str) -> None:
         """Do as `unsubscribed`: another process has unsubscribed a client that is owned here."""
-        self.unsubscribed(client_id, int(change), patterns)
+        self.unsubscribed(client_id, Change(int(change), int(before)), patterns)
 
     async def make_known(self, owner: str, client_id: str, change: int) -> None:
         """Wait until the owner of a client, if there is one, knows of a change: a notification may be late.

@@ -6,6 +6,7 @@ names its other errors.
 
 from pixied_server.engine.redis.partition.protocol.answers import (
     Answer,
+    Change,
     Claimed,
     Ended,
     Joined,
@@ -27,6 +28,7 @@ from pixied_server.engine.redis.partition.protocol.subscriptions import Subscrip
 
 __all__ = [
     "Answer",
+    "Change",
     "Claimed",
     "Ended",
     "Joined",

@@ -14,6 +14,7 @@ from pixied_server.errors import ClientUnknown
 __all__ = [
     "Answer",
     "Asker",
+    "Change",
     "Claimed",
     "Ended",
     "Joined",
@@ -133,6 +134,19 @@ class Settled:
     def words(self) -> tuple[Argument, ...]:
         """The arguments of the script."""
         return progress_text(self.confirmed), progress_text(self.sent), cursors_text(self.cursors), self.changes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a client's subscriptions.
+
+    Attributes:
+        number: higher than those of all changes before.
+        before: the number of the change before; the same number if it is another change that was the last.
+    """
+
+    number: int
+    before: int
 
 
 @dataclass(slots=True)

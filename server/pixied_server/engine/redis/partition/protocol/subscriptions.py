@@ -7,6 +7,7 @@ from pixied_server.engine.redis.partition.codec import Start, starts_text
 from pixied_server.engine.redis.partition.protocol.answers import (
     Answer,
     Asker,
+    Change,
     Joined,
     Parted,
     nothing,
@@ -59,30 +60,30 @@ class SubscriptionsProtocol(Asker):
 
     def subscribe(
         self, client_id: str, most: int, starts: Mapping[str, Mapping[int, Start]]
-    ) -> Answer[tuple[list[bool], int]]:
-        """Subscribe a client. Returns which patterns are new, and the number of the change.
+    ) -> Answer[tuple[list[bool], Change]]:
+        """Subscribe a client. Returns which patterns are new, and the change.
 
         Raises:
             ClientUnknown, LimitSubscriptions.
         """
 
-        def subscribed(result: list[Any]) -> tuple[list[bool], int]:
+        def subscribed(result: list[Any]) -> tuple[list[bool], Change]:
             if not result[0]:
                 raise ClientUnknown(client_id) if result[1] == b"UNKNOWN" else LimitSubscriptions(most)
-            return list(map(bool, result[1])), result[2]
+            return list(map(bool, result[1])), Change(result[2], result[3])
 
         words = [word for pattern, some in starts.items() for word in (pattern, starts_text(some))]
         return self._ask(subscribed, "subscribe", client_id, most, len(starts), *words)
 
-    def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> Answer[tuple[list[bool], int, str]]:
+    def unsubscribe(self, client_id: str, patterns: Sequence[str]) -> Answer[tuple[list[bool], Change, str]]:
         """Unsubscribe a client. Raises ClientUnknown.
 
         Returns:
-            Which patterns it had, the last change's number, and the other process that owns it or "".
+            Which patterns it had, the last change, and the other process that owns it or "".
         """
         return self._of_client(
             client_id,
-            lambda result: (list(map(bool, result[1])), result[2], result[3].decode()),
+            lambda result: (list(map(bool, result[1])), Change(result[2], result[3]), result[4].decode()),
             "unsubscribe",
             len(patterns),
             *patterns,

@@ -91,8 +91,17 @@ function operations.unjoined(a)
   return {1, pairs_of}
 end
 
--- id, most, how many, patterns: each with where it begins. Each change has a number, one more than the last change's: an owner that has
--- missed one notices. Returns which patterns are new, and the number.
+-- Numbers the changes of a client's subscriptions: higher than all before, even those that Redis has lost, for its owner may know them.
+-- Returns the number of the last change too: an owner that has missed one notices.
+local function next_change(id)
+  local before = tonumber(redis.call('HGET', client_key(id), 'changes') or 0)
+  local change = math.max(before + 1, MICRO)
+  redis.call('HSET', client_key(id), 'changes', int(change))
+  return change, before
+end
+
+-- id, most, how many, patterns: each with where it begins. Returns which patterns are new, and the numbers of the change and of the one
+-- before.
 function operations.subscribe(a)
   local id, most, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   local is = alive(id)
@@ -109,9 +118,9 @@ function operations.subscribe(a)
   local record = redis.call('HMGET', client_key(id), 'subscriptions', 'cap', 'last')
   local has = tonumber(record[1]) + #fresh / 2
   if has > most then return {0, 'LIMIT'} end
-  if #fresh == 0 then return {1, new, 0} end
+  if #fresh == 0 then return {1, new, 0, 0} end
   for index = 1, #fresh, 2 do redis.call('HSET', key, fresh[index], fresh[index + 1]) end
-  local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
+  local change, before = next_change(id)
   redis.call('HSET', client_key(id), 'subscriptions', has, 'joined', '0')
   if record[3] then
     -- The owner may be further than where these begin, and must not confirm messages that it does not know of. Nor must a former
@@ -124,11 +133,12 @@ function operations.subscribe(a)
     end
     redis.call('HSET', client_key(id), 'cap', text_of(cap))
   end
-  if is.process ~= ME then notify(is.process, 'B', id, version) end
-  return {1, new, version}
+  if is.process ~= ME then notify(is.process, 'B', id, int(change)) end
+  return {1, new, change, before}
 end
 
--- id, how many, patterns. Returns which the client had, the number of the last change, and the owner if that is another process.
+-- id, how many, patterns. Returns which the client had, the number of the last change, that of the one before if this is the last, and
+-- the owner if that is another process.
 function operations.unsubscribe(a)
   local id, count = ARGV[a], tonumber(ARGV[a + 1])
   local is = alive(id)
@@ -138,13 +148,15 @@ function operations.unsubscribe(a)
     removed[index] = redis.call('HDEL', subscriptions_key(id), ARGV[a + 1 + index])
     if removed[index] == 1 then gone[#gone + 1] = ARGV[a + 1 + index] end
   end
-  if #gone > 0 then
-    leave(id, gone)
-    redis.call('HINCRBY', client_key(id), 'subscriptions', -#gone)
-    local version = redis.call('HINCRBY', client_key(id), 'changes', 1)
-    if is.process ~= ME then notify(is.process, 'U', id, version, table.concat(gone, '\n')) end
+  if #gone == 0 then
+    local change = tonumber(redis.call('HGET', client_key(id), 'changes') or 0)
+    return {1, removed, change, change, elsewhere(is)}
   end
-  return {1, removed, tonumber(redis.call('HGET', client_key(id), 'changes') or 0), elsewhere(is)}
+  leave(id, gone)
+  redis.call('HINCRBY', client_key(id), 'subscriptions', -#gone)
+  local change, before = next_change(id)
+  if is.process ~= ME then notify(is.process, 'U', id, int(change), int(before), table.concat(gone, '\n')) end
+  return {1, removed, change, before, elsewhere(is)}
 end
 
 -- id, how many, patterns. Returns which of them the client subscribes to.

@@ -1,11 +1,13 @@
 """What a process left half done when it died over it is put right, and what others are doing is let be."""
 
 import asyncio
+from unittest.mock import patch
 
 from tests.distributed.pair import Pair
 from tests.engine.site import Site, page, texts
 
 from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.redis.upkeep import repair
 
 
 def _engine(site: Site) -> RedisEngine:
@@ -57,6 +59,21 @@ async def test_who_subscribes_in_time_is_let_be(pair: Pair) -> None:
     assert await _subscribers(pair, "/a") == ["ann"]
     await pair.there.publish("/a", "1")
     assert texts(await pair.there.dequeue("ann")) == ["1"]
+
+
+async def test_what_was_under_way_is_no_suspect_for_ever(pair: Pair) -> None:
+    """However many Subscribes the walk has met in the middle, it has room for a member that does not subscribe."""
+    await pair.here.create("ann", "bob", timeout=600.0)
+    process = _engine(pair.here).process
+    with patch.object(repair, "_MOST_SUSPECTS", 1):
+        await _left_half_done(pair, "ann", "/a")
+        await _repaired(pair)
+        await process.home("/a").part("/a", pair.here.ids["ann"], wild=False)
+        await _left_half_done(pair, "bob", "/b")
+        await _repaired(pair)
+        pair.here.clock.advance(10.1)
+        await _repaired(pair)
+    assert (await pair.here.engine.holdings()).channels == 0
 
 
 async def test_a_subscription_that_the_store_lost_is_made_again(pair: Pair) -> None:

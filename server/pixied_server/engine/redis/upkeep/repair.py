@@ -44,7 +44,9 @@ class Repair:
         self._clients = (0, "")
         self._patterns = (0, "")
         self._members = ("", "")
+        # Members that did not subscribe when the last walk came by, and this one: since when.
         self._suspects: dict[Member, float] = {}
+        self._seen: dict[Member, float] = {}
 
     async def step(self) -> None:
         """Check some more clients, and some more members."""
@@ -110,8 +112,14 @@ class Repair:
     async def _next_pattern(self) -> str:
         number, after = self._patterns
         found = await self._process.partitions[number].patterns(after, 1)
-        self._patterns = (number, found[0]) if found else (self._following(number), "")
-        return found[0] if found else ""
+        if found:
+            self._patterns = (number, found[0])
+            return found[0]
+        self._patterns = (self._following(number), "")
+        if not self._patterns[0]:
+            # What this walk has not seen again was under way.
+            self._suspects, self._seen = self._seen, {}
+        return ""
 
     async def _check_members(self, members: Sequence[Member]) -> None:
         asked = [self._process.home(client_id).subscribes(client_id, [pattern]) for pattern, client_id in members]
@@ -125,15 +133,14 @@ class Repair:
 
     async def _judge(self, member: Member) -> None:
         now = self._process.now()
-        seen = self._suspects.get(member)
-        if seen is None:
-            if len(self._suspects) < _MOST_SUSPECTS:
-                self._suspects[member] = now
-        elif now - seen >= _UNDER_WAY:
-            del self._suspects[member]
-            pattern, client_id = member
-            _log.warning("a member of a pattern that does not subscribe is removed")
-            await self._subscriptions.finish_joining(client_id, pattern)
+        since = self._suspects.get(member, now)
+        if now - since < _UNDER_WAY:
+            if len(self._seen) < _MOST_SUSPECTS:
+                self._seen[member] = since
+            return
+        pattern, client_id = member
+        _log.warning("a member of a pattern that does not subscribe is removed")
+        await self._subscriptions.finish_joining(client_id, pattern)
 
     def _following(self, number: int) -> int:
         return (number + 1) % len(self._process.partitions)

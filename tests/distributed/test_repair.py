@@ -108,3 +108,40 @@ async def test_changes_of_one_client_are_made_in_turn(pair: Pair) -> None:
         steps = [pair.here.subscribe("ann", "/a"), pair.here.unsubscribe("ann", "/a"), pair.here.subscribe("ann", "/a")]
         await asyncio.gather(*steps)
         assert (await pair.here.publish("/a", str(number)))[0].matched == 1
+
+
+async def _declared(pair: Pair, pattern: str, channel: str, members: int) -> None:
+    """A failover of the partition of a channel took away what it knew of a wildcard, or brought that back."""
+    partition = _engine(pair.here).process.home(channel)
+    version, _ = await partition.declared(pattern)
+    await partition.declare(pattern, version + 1, members)
+
+
+def _elsewhere(pair: Pair, pattern: str) -> str:
+    """A channel of a wildcard that is in another partition than its members."""
+    of = _engine(pair.here).process.layout.of
+    names = (pattern.replace("*", str(number)) for number in range(100))
+    return next(name for name in names if of(name) != of(pattern))
+
+
+async def test_a_wildcard_that_a_partition_has_lost_is_declared_again(pair: Pair) -> None:
+    """Its log begins anew there, and what may be missing is a gap."""
+    await pair.here.create("ann", timeout=600.0)
+    await pair.here.subscribe("ann", "/a/*")
+    channel = _elsewhere(pair, "/a/*")
+    await _declared(pair, "/a/*", channel, 0)
+    assert (await pair.here.publish(channel, "lost"))[0].matched == 0
+    await _repaired(pair)
+    assert (await pair.here.publish(channel, "1"))[0].matched == 1
+    taken = await pair.there.dequeue("ann")
+    assert (texts(taken), [(loss.pattern, loss.count) for loss in taken.losses]) == (["1"], [("/a/*", 1)])
+
+
+async def test_a_wildcard_of_nobody_ends_in_all_partitions(pair: Pair) -> None:
+    """A partition that has lost the end of a pattern keeps no log for nobody."""
+    channel = _elsewhere(pair, "/a/*")
+    await _declared(pair, "/a/*", channel, 1)
+    assert (await pair.here.publish(channel, "1"))[0].matched == 1
+    await _repaired(pair)
+    assert (await pair.here.publish(channel, "2"))[0].matched == 0
+    assert (await pair.here.engine.holdings()).messages == 0

@@ -88,10 +88,11 @@ class Subscriptions:
         joined = await home.join(pattern, client_id, wild=wild)
         starts = {home.number: joined.start}
         if wild:
-            starts |= await self._declare(pattern, joined.version, joined.members)
+            declared = await self._declare(pattern, joined.version, joined.members)
+            starts |= {number: start for number, (start, _) in declared.items()}
         return joined, starts
 
-    async def _declare(self, pattern: str, version: int, members: int) -> Mapping[int, Start]:
+    async def _declare(self, pattern: str, version: int, members: int) -> Mapping[int, tuple[Start, bool]]:
         home = self._process.layout.of(pattern)
         declared = {
             partition.number: partition.declare(pattern, version, members)
@@ -126,6 +127,18 @@ class Subscriptions:
         await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
         if joined.first:
             await asyncio.gather(*[self._process.partitions[number].revived(pattern).result for number in starts])
+
+    async def declare_again(self, pattern: str) -> None:
+        """Tell all partitions how many members a wildcard has: one has lost that, or keeps a log for nobody.
+
+        A log that begins anew has lost an unknown number of messages: that is a loss of one.
+        """
+        home = self._process.layout.of(pattern)
+        parted = await self._process.partitions[home].part(pattern, "", wild=True)
+        declared = await self._declare(pattern, parted.version, parted.members)
+        anew = [self._process.partitions[number] for number, (_, began) in declared.items() if began]
+        await asyncio.gather(*[partition.revived(pattern).result for partition in anew])
+        await self._joined(home, [(pattern, "")])
 
     # Unsubscribing
 

@@ -2,7 +2,7 @@
 
 A subscription is in two partitions: the client's record says what it reads, and the pattern's members say which logs to
 keep. The client's record is the truth. The process that has the lease walks over all records and members in small
-steps, and corrects the members.
+steps, and corrects the members. A wildcard also has a log in each partition, and these have to know the same of it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,13 +44,16 @@ class Repair:
         self._clients = (0, "")
         self._patterns = (0, "")
         self._members = ("", "")
+        # And over the wildcards that partitions know.
+        self._wildcards = (0, "0")
         # Members that did not subscribe when the last walk came by, and this one: since when.
         self._suspects: dict[Member, float] = {}
         self._seen: dict[Member, float] = {}
 
     async def step(self) -> None:
-        """Check some more clients, and some more members."""
+        """Check some more clients, some more wildcards, and some more members."""
         await self._check_clients()
+        await self._check_wildcards()
         looked_at = 0
         while looked_at < _PAGE:
             members = await self._next_members()
@@ -96,6 +99,24 @@ class Repair:
                 return
             _log.error("a subscription was lost by the store and is made again")
             await self._subscriptions.rejoin(client_id, pattern)
+
+    # Wildcards whose partitions do not know the same of them
+
+    async def _check_wildcards(self) -> None:
+        number, cursor = self._wildcards
+        cursor, found = await self._process.partitions[number].wildcards(cursor)
+        self._wildcards = (number, cursor) if cursor != "0" else (self._following(number), cursor)
+        for pattern in found:
+            if not await self._is_known_alike(pattern, number):
+                _log.warning("a pattern is declared to all partitions again")
+                await self._subscriptions.declare_again(pattern)
+
+    async def _is_known_alike(self, pattern: str, number: int) -> bool:
+        """Return whether a partition knows the same of a wildcard as its home does; its home, as all others do."""
+        home = self._process.layout.of(pattern)
+        others = range(len(self._process.partitions)) if number == home else (home,)
+        answers = [self._process.partitions[one].declared(pattern) for one in {number, *others}]
+        return len({await answer for answer in answers}) == 1
 
     # Members that do not subscribe
 

@@ -32,9 +32,21 @@ class SubscriptionsProtocol(Asker):
 
         return self._ask(joined, "join", pattern, client_id, int(wild))
 
-    def declare(self, pattern: str, version: int, members: int) -> Answer[Start]:
-        """Note how many members a pattern of another partition has. Returns the end of its log here."""
-        return self._ask(lambda result: start_of(result[1]), "declare", pattern, version, members)
+    def declare(self, pattern: str, version: int, members: int) -> Answer[tuple[Start, bool]]:
+        """Note how many members a pattern of another partition has.
+
+        Returns:
+            The end of its log here, and whether that has begun now.
+        """
+        return self._ask(lambda result: (start_of(result[1]), bool(result[2])), "declare", pattern, version, members)
+
+    def declared(self, pattern: str) -> Answer[tuple[int, int]]:
+        """Return a pattern's version and how many members it has, as far as this partition knows; zeros for no log."""
+        return self._ask(lambda result: (int(result[1]), result[2]), "declared", pattern)
+
+    def wildcards(self, cursor: str) -> Answer[tuple[str, list[str]]]:
+        """Return the next cursor, "0" at the end, and some of the wildcards that have a log here."""
+        return self._ask(lambda result: (result[1].decode(), texts(result[2])), "wildcards", cursor)
 
     def part(self, pattern: str, client_id: str, *, wild: bool) -> Answer[Parted]:
         """End a client's membership of a pattern."""

@@ -36,20 +36,37 @@ function operations.join(a)
   return {1, added == 1 and first and 1 or 0, int(state.version), state.subscribers, head_of(state), added}
 end
 
--- pattern, version, how many members: the same for a pattern whose members are in another partition. Returns the end of its log here.
+-- pattern, version, how many members: the same for a pattern whose members are in another partition. Returns the end of its log here,
+-- and whether that has begun now.
 function operations.declare(a)
   local pattern, version, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   local state = state_of(pattern)
+  local began = not state
   if not state or state.version < version then
     if count == 0 then
       drop_log(pattern)
-      return {1, int(meta.sequence) .. ':0'}
+      return {1, int(meta.sequence) .. ':0', 0}
     end
     if not state then state = begin_log(pattern, count, version) end
     state.subscribers, state.version = count, version
     touch(pattern)
   end
-  return {1, head_of(state)}
+  return {1, head_of(state), began and 1 or 0}
+end
+
+-- pattern. Returns its version and how many members it has, as far as this partition knows.
+function operations.declared(a)
+  local state = state_of(ARGV[a])
+  return {1, state and int(state.version) or '0', state and state.subscribers or 0}
+end
+
+-- cursor. Returns the next cursor, and some of the wildcards that have a log here.
+function operations.wildcards(a)
+  local scan, found = redis.call('HSCAN', LOGS, ARGV[a], 'COUNT', 100), {}
+  for index = 1, #scan[2], 2 do
+    if string.sub(scan[2][index], -1) == '*' then found[#found + 1] = scan[2][index] end
+  end
+  return {1, scan[1], found}
 end
 
 -- pattern, id, whether it ends in a wildcard. Returns whether that was the last member, the version, how many members are left, and

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from tests.distributed.outage import TIMEOUT, until
 from tests.engine.benches import Limits, open_redis
-from tests.engine.site import Site, reason_of
+from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import Server, eventually, single
 
 from pixied_server.core.message import Message
@@ -179,3 +179,27 @@ async def test_no_call_is_larger_than_a_megabyte_or_so(server: Server) -> None:
 
 async def _awaited(answer: Awaitable[object]) -> None:
     await answer
+
+
+@pytest.mark.parametrize("read", [0, 1], ids=["from the begin", "read on"])
+async def test_a_read_of_many_large_messages_looks_at_few(read: int) -> None:
+    """However many logs there are: a script that had them all in its hands would stop Redis for long."""
+    with single() as server:
+        limits = Limits(subscriptions_per_client=200, total_bytes=1_000_000_000, log_bytes=100_000_000)
+        async with open_redis(server.url, partitions=1)(limits) as bench:
+            site = Site(bench)
+            channels = [f"/{number}" for number in range(200)]
+            await site.create("ann")
+            await site.subscribe("ann", *channels)
+            for number in range(read):
+                for channel in channels:
+                    await site.publish(channel, str(number))
+                await site.dequeue("ann")
+            for channel in channels:
+                await site.publish(channel, channel + " " * 100_000)
+            server("CONFIG", "RESETSTAT")
+            before = server.info("memory")["used_memory_vm_eval"]
+            taken = await site.dequeue("ann", 5)
+            assert [text.strip() for text in texts(taken)] == channels[:5]
+            assert server.info("memory")["used_memory_vm_eval"] - before < 5_000_000
+            assert [text.strip() for text in texts(await site.dequeue("ann"))] == channels[5:14]

@@ -6,7 +6,7 @@ from pixied_server.engine.redis.connection.store import Script
 
 __all__ = ["DISPLACES", "FREEING", "NEEDS_ROOM", "PROMISES", "SCRIPT", "WEIGHTS"]
 
-_FILES = ("base", "logs", "clients", "subscriptions", "messages", "ownership", "processes", "run")
+_FILES = ("base", "logs", "reading", "clients", "subscriptions", "messages", "ownership", "processes", "run")
 _SOURCE = "\n".join((Path(__file__).with_name("scripts") / f"{name}.lua").read_text() for name in _FILES)
 
 SCRIPT = Script("#!lua\n" + _SOURCE, tells_server=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
 from time import time
 
 import pytest
@@ -11,7 +10,9 @@ from tests.distributed.outage import until
 from tests.engine.benches import Limits
 from tests.support.redis_servers import Server, single
 
+from pixied_server.core.message import Message
 from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.tap import parse_cursor, tapped
 from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.connection.address import Address
@@ -20,7 +21,6 @@ from pixied_server.engine.redis.partition.clock import ElapsedClock, elapsed
 from pixied_server.engine.redis.partition.layout import Layout
 
 HOUR = 3_600
-_names = count(1)
 _JUMPED = "the store's clock has jumped: sessions go by elapsed time"
 _FOLLOWS = "other processes agree with the store's clock: this one follows"
 
@@ -35,7 +35,7 @@ def server() -> Iterator[Server]:
 @asynccontextmanager
 async def _engines(server: Server, number: int) -> AsyncIterator[list[RedisEngine]]:
     """Engines over one partition, which go by real time."""
-    prefix = f"clock{next(_names)}"
+    prefix = "clock"
     async with AsyncExitStack() as stack:
         engines = []
         for _ in range(number):
@@ -80,6 +80,38 @@ async def test_sessions_go_on_when_the_clock_of_redis_is_set(server: Server, jum
         for engine in (here, there):
             await engine.tick()
         assert (await there.get_client(client.client_id)).expires_at == pytest.approx(time() + 60.0, abs=5.0)
+
+
+@pytest.mark.parametrize("jump", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+async def test_cursors_are_good_when_the_clock_of_redis_is_set(server: Server, jump: int) -> None:
+    """One that was handed out before confirms what it did, whoever is asked, and whenever that process was started."""
+    async with _engines(server, 1) as [here]:
+        client_id = (await here.create_client(60.0, {})).client_id
+        await here.queue_for(client_id, [Message("/own", text) for text in (b"1", b"2", b"3")])
+        cursor = await _taken(here, client_id, "", [b"1"])
+        await _set_clock(server, jump, here)
+        async with _engines(server, 1) as [there]:
+            cursor = await _taken(there, client_id, cursor, [b"2"])
+            await _set_clock(server, 0, here)
+            await _taken(here, client_id, cursor, [b"3"])
+
+
+async def _set_clock(server: Server, seconds: int, engine: RedisEngine) -> None:
+    """Set it, and wait until an engine that runs has noticed that."""
+    with capture_logs() as lines:
+        server.set_clock(seconds)
+        await _now(engine)
+        await until(lambda: _logged(lines, _JUMPED) > 0)
+
+
+async def _taken(engine: RedisEngine, client_id: str, cursor: str, expected: list[bytes]) -> str:
+    """The next message of a client, after the one for which the cursor stands."""
+    hub = engine.listener
+    assert isinstance(hub, Hub)
+    async with tapped(hub, client_id, "Deliver", explicit=True, cursor=parse_cursor(cursor)) as tap:
+        taken = await tap.take(messages=1, size=1_000)
+    assert [entry.message.body for entry in taken.entries] == expected
+    return taken.cursor
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "back"])

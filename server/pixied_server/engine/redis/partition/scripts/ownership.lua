@@ -45,8 +45,8 @@ local function add_cursors(id, text)
   redis.call('HSET', client_key(id), 'cursors', table.concat(all, ';', math.max(1, #all - 7)) .. ';', 'highest', int(highest))
 end
 
--- The highest cursor that anybody can have handed out: all are times, in microseconds.
-local HIGHEST = MICRO + 3600000000
+-- The highest cursor that anybody can have handed out: all are times, in microseconds, by a clock that does not jump.
+local HIGHEST = math.floor(NOW * 1000000) + 3600000000
 
 -- Nobody knows what the owners of a client have sent, nor which cursors they have handed out.
 local function unsettle(id) redis.call('HSET', client_key(id), 'unsettled', '1', 'highest', int(HIGHEST)) end

@@ -62,7 +62,7 @@ end
 -- The number from which a process counts its cursors. Numbers follow the time, so no two processes give the same one: none gives a
 -- million in a second.
 function operations.first_cursor()
-  local first = math.max(tonumber(redis.call('HGET', META, 'cursors') or 0) + 1000000, MICRO)
+  local first = math.max(tonumber(redis.call('HGET', META, 'cursors') or 0) + 1000000, math.floor(NOW * 1000000))
   redis.call('HSET', META, 'cursors', int(first))
   return {1, int(first)}
 end

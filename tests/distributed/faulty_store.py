@@ -47,7 +47,7 @@ class FaultyStore(Store):
     # What befalls the process
 
     @property
-    def receiving(self) -> frozenset[object]:
+    def receiving(self) -> "frozenset[_FaultyPubSub]":
         """The connections for notifications that are open."""
         return frozenset(self._pubsubs)
 

@@ -213,7 +213,7 @@ async def test_a_connection_that_is_silent_is_given_up() -> None:
             assert subscriber.silent(settled_after + 14.9, 15.0) == []
             assert subscriber.silent(monotonic() + 15.1, 15.0) == [0, 1, 2, 3]
             for number in subscriber.silent(float("inf"), 15.0):
-                subscriber.distrust(number)
+                subscriber.distrust(number, "silent")
             await restored(pair)
             await pair.read(front)
             assert front.texts("ann") == ["1"]

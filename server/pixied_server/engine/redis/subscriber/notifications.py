@@ -92,6 +92,11 @@ class Notifications:
         self.recovering: asyncio.Task[None] | None = None
         self.last_barrier = monotonic()
 
+    @property
+    def is_misplaced(self) -> bool:
+        """Whether another server has the partition: its former master passes on what it gets, but may miss some."""
+        return self.pubsub is not None and self.partition.known_server not in {None, self.pubsub.node}
+
     def known(self) -> tuple[int, Mapping[str, int]]:
         """Return the highest sequence that was announced or appended, as far as known here, and the logs' offsets."""
         offsets = dict(self._last_appended)

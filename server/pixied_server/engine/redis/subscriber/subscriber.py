@@ -170,12 +170,16 @@ class Subscriber:
         for one in self._all:
             self.barriers.next(one)
 
-    def distrust(self, partition: int) -> None:
-        """Abort a partition's connection, which is open but silent."""
+    def misplaced(self) -> list[int]:
+        """Return the partitions that are received from a server which does not have them any more."""
+        return [one.partition.number for one in self._all if one.is_misplaced]
+
+    def distrust(self, partition: int, why: str) -> None:
+        """Abort a partition's connection, which is open."""
         one = self._all[partition]
         one.last_barrier = monotonic()
         if one.pubsub is not None:
-            _log.warning("store connection is silent, opening another", node=one.pubsub.node)
+            _log.warning(f"store connection is {why}, opening another", node=one.pubsub.node)
             one.pubsub.abort()
 
     def _passed(self, one: Notifications, name: str, sequence: int) -> None:

@@ -196,7 +196,9 @@ class Upkeep:
 
     async def _probe(self) -> None:
         for partition in self._subscriber.silent(monotonic(), _SILENT):
-            self._subscriber.distrust(partition)
+            self._subscriber.distrust(partition, "silent")
+        for partition in self._subscriber.misplaced():
+            self._subscriber.distrust(partition, "at a former master")
         self._subscriber.probe()
 
     # Sessions and messages whose time is over

@@ -23,7 +23,8 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if name == "redis":
         prefix = f"rpc{os.getpid()}-{next(_names)}"
         url = request.getfixturevalue("redis_url")
-        settings = {"engine": url, "redis_prefix": prefix, "redis_partitions": 4}
+        # Far more time than the store takes on a loaded machine.
+        settings = {"engine": url, "redis_prefix": prefix, "redis_partitions": 4, "redis_timeout": 10.0}
         monkeypatch.setattr(sites, "DEFAULTS", settings)
     return name
 

@@ -16,6 +16,7 @@ Ask = Callable[..., "asyncio.Future[Any]"]
 
 __all__ = [
     "Gate",
+    "away",
     "failing",
     "gate",
     "late_barriers",
@@ -150,6 +151,15 @@ def failing(site: Site, operation: str, errors: list[Exception]) -> AbstractCont
         return refusal(errors.pop()) if errors else ask(operation, *words)
 
     return _asking(site, operation, failed)
+
+
+@contextmanager
+def away(site: Site, number: int) -> Iterator[None]:
+    """Let one partition answer a site nothing while the context lasts."""
+    engine = site.engine
+    assert isinstance(engine, RedisEngine)
+    with patch.object(engine.process.partitions[number], "ask", lambda *_, **__: refusal()):
+        yield
 
 
 def refusal(error: Exception | None = None) -> "asyncio.Future[Any]":

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
-from tests.distributed.gate import failing, gate, watching
+from tests.distributed.gate import away, failing, gate, watching
 from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
@@ -120,17 +120,84 @@ async def test_a_subscription_that_the_store_lost_is_repaired_by_itself(pair: Pa
         await until_it(is_received)
 
 
+# A partition that does not answer; those after it do.
+_AWAY = 1
+
+
+async def _client_behind(pair: Pair) -> str:
+    """Make a client in a partition after the one that does not answer; give its name."""
+    layout = _engine(pair.here).process.layout
+    for number in range(100):
+        name = f"client{number}"
+        await pair.here.create(name, timeout=3_600.0)
+        if layout.of(pair.here.ids[name]) > _AWAY:
+            return name
+    raise AssertionError("there is no partition after it")
+
+
+def _channels_behind(pair: Pair) -> tuple[str, str]:
+    layout = _engine(pair.here).process.layout
+    one, other, *_ = (channel for channel in map("/{}".format, range(100)) if layout.of(channel) > _AWAY)
+    return one, other
+
+
+async def test_one_partition_that_does_not_answer_keeps_the_others_from_nothing(store_url: str) -> None:
+    """What is too old goes, what was cut off is undone, and what was lost is repaired."""
+    async with opened(store_url, Limits(log_age=400.0)) as pair:
+        name, (channel, cut_off) = await _client_behind(pair), _channels_behind(pair)
+        await pair.here.subscribe(name, channel)
+        await pair.here.publish(channel, "old")
+        pair.here.clock.advance(401.0)
+        with gate(pair.here, "join") as joined:
+            subscribing = asyncio.create_task(pair.here.subscribe(name, cut_off))
+            async with asyncio.timeout(10):
+                await joined.reached.wait()
+            pair.here.clock.advance(4.0)
+            await _engine(pair.there).process.home(channel).part(channel, pair.here.ids[name], wild=False)
+            with away(pair.there, _AWAY):
+                async with _running(pair.there):
+                    await until_it(_holds_behind(pair, name, channel, cut_off))
+        await asyncio.wait([subscribing])
+
+
+def _holds_behind(pair: Pair, name: str, channel: str, cut_off: str) -> Callable[[], Awaitable[bool]]:
+    """Whether nothing old is there, the client is a member where it subscribes, and nowhere else."""
+    home = _engine(pair.here).process.home
+
+    async def holds() -> bool:
+        client_id = pair.here.ids[name]
+        (is_member,) = await home(channel).are_members([(channel, client_id)])
+        (is_left,) = await home(cut_off).are_members([(cut_off, client_id)])
+        return is_member and not is_left and (await pair.here.engine.holdings()).messages == 0
+
+    return holds
+
+
+async def test_a_dead_process_is_reaped_where_the_store_answers(pair: Pair) -> None:
+    """Its clients there have no owner any more; the others follow when the rest answers, for it stays listed."""
+    name = await _client_behind(pair)
+    await pair.here.attach(name, pair.here.front_end("front"))
+    await pair.die(pair.here)
+    with away(pair.there, _AWAY), pytest.raises(EngineUnavailable):
+        await pair.reap(pair.there, pair.here)
+    assert (await pair.there.look_at(name)).front_end == ""
+    processes = _engine(pair.there).process.partitions[0].processes
+    assert len(await processes()) == 2
+    await pair.reap(pair.there, pair.here)
+    assert len(await processes()) == 1
+
+
 async def test_work_that_fails_is_done_again(pair: Pair) -> None:
     """A store that does not answer, or a fault, ends no periodic work."""
     await pair.here.create("ann", timeout=1.0)
-    failures = [RuntimeError("a fault"), EngineUnavailable("it is away"), RuntimeError("another")]
+    failures = [EngineUnavailable("it is away"), RuntimeError("a fault"), RuntimeError("another")]
     with failing(pair.here, "sweep", failures), capture_logs() as lines:
         async with _running(pair.here):
             await until(lambda: not failures)
             pair.here.clock.advance(1.1)
             await until_it(_holds(pair, clients=0))
     fault = "upkeep failed, and is tried again"
-    assert [line["event"] for line in lines] == [fault, "store does not answer", fault]
+    assert [line["event"] for line in lines] == [fault, fault, "store does not answer"]
 
 
 async def test_one_of_several_leads(pair: Pair) -> None:

@@ -13,7 +13,7 @@ import structlog
 from pixied_server.engine.redis.operations.subscriptions import Subscriptions
 from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.process import Process
-from pixied_server.errors import ClientUnknown
+from pixied_server.errors import ClientUnknown, EngineUnavailable
 
 __all__ = ["Repair"]
 
@@ -51,9 +51,17 @@ class Repair:
         self._seen: dict[Member, float] = {}
 
     async def step(self) -> None:
-        """Check some more clients, some more wildcards, and some more members."""
-        await self._check_clients()
-        await self._check_wildcards()
+        """Check some more clients, some more wildcards, and some more members.
+
+        What a partition keeps it from by not answering comes with the next walk.
+        """
+        for check in (self._check_clients, self._check_wildcards, self._check_some_members):
+            try:
+                await check()
+            except EngineUnavailable as error:
+                _log.debug("store does not answer", why=str(error))
+
+    async def _check_some_members(self) -> None:
         looked_at = 0
         while looked_at < _PAGE:
             members = await self._next_members()
@@ -66,8 +74,10 @@ class Repair:
 
     async def _check_clients(self) -> None:
         number, after = self._clients
+        self._clients = (self._following(number), "")
         names = await self._process.partitions[number].clients(after, _PAGE)
-        self._clients = (number, names[-1]) if len(names) == _PAGE else (self._following(number), "")
+        if len(names) == _PAGE:
+            self._clients = (number, names[-1])
         for name in names:
             await self._check_client(name)
 
@@ -104,8 +114,10 @@ class Repair:
 
     async def _check_wildcards(self) -> None:
         number, cursor = self._wildcards
+        self._wildcards = (self._following(number), "0")
         cursor, found = await self._process.partitions[number].wildcards(cursor)
-        self._wildcards = (number, cursor) if cursor != "0" else (self._following(number), cursor)
+        if cursor != "0":
+            self._wildcards = (number, cursor)
         for pattern in found:
             if not await self._is_known_alike(pattern, number):
                 _log.warning("a pattern is declared to all partitions again")
@@ -126,17 +138,19 @@ class Repair:
             pattern = await self._next_pattern()
             if not pattern:
                 return []
+        self._members = ("", "")
         names = await self._process.home(pattern).members(pattern, after, _PAGE)
-        self._members = (pattern, names[-1]) if len(names) == _PAGE else ("", "")
+        if len(names) == _PAGE:
+            self._members = (pattern, names[-1])
         return [(pattern, name) for name in names]
 
     async def _next_pattern(self) -> str:
         number, after = self._patterns
+        self._patterns = (self._following(number), "")
         found = await self._process.partitions[number].patterns(after, 1)
         if found:
             self._patterns = (number, found[0])
             return found[0]
-        self._patterns = (self._following(number), "")
         if not self._patterns[0]:
             # What this walk has not seen again was under way.
             self._suspects, self._seen = self._seen, {}

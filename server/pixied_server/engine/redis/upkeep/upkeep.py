@@ -140,10 +140,30 @@ class Upkeep:
 
     async def _keep_order(self) -> None:
         await self._leads.wait()
-        await self._reap_dead()
-        await self._sweep()
+        for work in (self._reap_dead, self._sweep, self._finish, self._repair.step):
+            try:
+                await work()
+            except EngineUnavailable as error:
+                # What comes after it may have to do with other servers.
+                _log.debug("store does not answer", why=str(error))
+
+    async def _finish(self) -> None:
         await self.finish_what_was_cut_off(_CUT_OFF)
-        await self._repair.step()
+
+    async def _in_each(self, work: Callable[[Partition], Awaitable[None]]) -> None:
+        """Do something in all partitions: one that does not answer keeps the others from nothing.
+
+        Raises:
+            EngineUnavailable: some did not answer.
+        """
+        silent = []
+        for partition in self._process.partitions:
+            try:
+                await work(partition)
+            except EngineUnavailable as error:
+                silent.append(str(error))
+        if silent:
+            raise EngineUnavailable(f"{len(silent)} partitions: {silent[0]}")
 
     async def _look_for_replicas(self) -> None:
         lacking = [partition for partition in self._process.partitions if not partition.replicated]
@@ -175,6 +195,7 @@ class Upkeep:
             await asyncio.gather(*[self._ownership.check(partition.number) for partition in self._process.partitions])
 
     async def _reap_dead(self) -> None:
+        # One that could not be reaped wholly is reported again with the next heartbeat.
         dead, self._dead = self._dead, ()
         for process in dead:
             await self.reap(process)
@@ -188,9 +209,11 @@ class Upkeep:
         await self._remove(self._process.name, {})
 
     async def _remove(self, process: str, links: Mapping[str, str]) -> None:
-        for partition in self._process.partitions:
+        async def release(partition: Partition) -> None:
             while await partition.reap(process, _REAPED_AT_ONCE, links):
                 pass
+
+        await self._in_each(release)
         await self._process.home(process).leave(process)
         await self._process.partitions[0].leave(process)
 
@@ -240,8 +263,7 @@ class Upkeep:
         return min(nexts, default=_SECOND)
 
     async def _sweep(self) -> None:
-        for partition in self._process.partitions:
-            await self._sweep_one(partition)
+        await self._in_each(self._sweep_one)
 
     async def _sweep_one(self, partition: Partition) -> None:
         """Take away messages and keys that are too old, some at a time, so that other operations get a turn."""
@@ -256,7 +278,8 @@ class Upkeep:
 
     async def finish_what_was_cut_off(self, age: float) -> None:
         """Complete or undo operations that began so many seconds ago, and are incomplete."""
-        for partition in self._process.partitions:
+
+        async def finish(partition: Partition) -> None:
             cursor = "0"
             while True:
                 cursor, found = await partition.leavings(age, cursor)
@@ -267,6 +290,8 @@ class Upkeep:
             while members := await partition.unjoined(age, _SLICE):
                 for pattern, client_id in members:
                     await self._subscriptions.finish_joining(client_id, pattern)
+
+        await self._in_each(finish)
 
     async def reap(self, process: str) -> None:
         """Release a dead process's clients: their messages stay, and their session timeouts begin to run."""

@@ -163,6 +163,7 @@ def open_redis(
     clock: Clock | None = None,
     replicas: int = 0,
     timeout: float = 10.0,
+    engine_timeout: float = 2.0,
     store_class: type[Store] = Store,
 ) -> OpenBench:
     """Redis engines on a server or a cluster.
@@ -174,6 +175,7 @@ def open_redis(
         clock: tells the time; None for one of its own for each engine.
         replicas: what changes something is only answered when so many replicas have it.
         timeout: seconds that the store has to answer.
+        engine_timeout: seconds that notifications have to come, and owners to yield.
         store_class: connects to it.
     """
 
@@ -185,7 +187,7 @@ def open_redis(
             store,
             Layout(prefix or f"test{os.getpid()}-{next(_names)}", partitions),
             limits.of_store,
-            timeout=2.0,
+            timeout=engine_timeout,
             clock=time,
             replicas=replicas,
         )

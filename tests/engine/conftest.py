@@ -25,7 +25,7 @@ def open_bench(request: pytest.FixtureRequest) -> OpenBench:
     """How to set up the engine of this run."""
     if request.param == "memory":
         return open_memory
-    return open_redis(request.getfixturevalue(f"{request.param}_url"))
+    return open_redis(request.getfixturevalue(f"{request.param}_url"), engine_timeout=10.0)
 
 
 @pytest.fixture

@@ -241,7 +241,10 @@ class Subscriber:
             self._receiver.restored(one.partition.number)
 
     async def _connect(self, one: Notifications) -> None:
-        one.pubsub = await self._connections.of(one.partition)
+        former, one.pubsub = one.pubsub, await self._connections.of(one.partition)
+        if former is not None and all(other.pubsub is not former for other in self._all):
+            # The server has given away the last partition that was received from it.
+            former.abort()
         one.unconfirmed.clear()
         one.all_confirmed.clear()
         channels = one.channels

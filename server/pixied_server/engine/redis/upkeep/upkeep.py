@@ -151,19 +151,15 @@ class Upkeep:
         await self.finish_what_was_cut_off(_CUT_OFF)
 
     async def _in_each(self, work: Callable[[Partition], Awaitable[None]]) -> None:
-        """Do something in all partitions: one that does not answer keeps the others from nothing.
+        """Do something in all partitions at once: one that does not answer keeps the others from nothing.
 
         Raises:
             EngineUnavailable: some did not answer.
         """
-        silent = []
-        for partition in self._process.partitions:
-            try:
-                await work(partition)
-            except EngineUnavailable as error:
-                silent.append(str(error))
-        if silent:
-            raise EngineUnavailable(f"{len(silent)} partitions: {silent[0]}")
+        outcomes = await asyncio.gather(*map(work, self._process.partitions), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _look_for_replicas(self) -> None:
         lacking = [partition for partition in self._process.partitions if not partition.replicated]

@@ -431,7 +431,7 @@ describe('a front-end', () => {
     assert.deepEqual(events, ['up', 'down', 'up']);
   });
 
-  it('hears of nothing any more when it is closed', async () => {
+  it('notifies its listener of nothing any more when it is closed', async () => {
     const seen: Record<string, string[]> = { closed: [], open: [] };
     for (const name of ['closed', 'open']) {
       const watching = begin({ address: pixied.address });

@@ -11,6 +11,7 @@ from time import monotonic
 import structlog
 
 from pixied_server.core import idempotency
+from pixied_server.core.traces import without_traces
 from pixied_server.engine.abc import EndReason
 from pixied_server.engine.redis.operations.events import Events
 from pixied_server.engine.redis.operations.subscriptions import Subscriptions
@@ -110,6 +111,7 @@ class Upkeep:
                 wait = await work()
             except PixiedError as error:
                 _log.debug("store does not answer", why=str(error))
+                without_traces(error)  # a store that is away for long would leave one each time
             except Exception:  # noqa: BLE001 - what is due tomorrow is to be done all the same
                 _log.exception("upkeep failed, and is tried again")
             await asyncio.sleep(pause if wait is None else wait)
@@ -146,6 +148,7 @@ class Upkeep:
             except EngineUnavailable as error:
                 # What comes after it may have to do with other servers.
                 _log.debug("store does not answer", why=str(error))
+                without_traces(error)
 
     async def _finish(self) -> None:
         await self.finish_what_was_cut_off(_CUT_OFF)

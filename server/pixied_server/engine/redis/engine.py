@@ -84,9 +84,9 @@ class RedisEngine:
         self.process = Process(store, layout, limits, replicas, clock)
         self.counters = self.process.counters
         self.subscriber = Subscriber(store, self.process.partitions, self.process.name, self, timeout)
-        self._checkpoints = Checkpoints(self.process)
+        self.checkpoints = Checkpoints(self.process)
         requests = Requests(self.process, peer_timeout)
-        self._ownership = Ownership(self.process, self.subscriber, self._checkpoints, requests, peer_timeout)
+        self._ownership = Ownership(self.process, self.subscriber, self.checkpoints, requests, peer_timeout)
         self._events = Events(self.process, requests)
         self._subscriptions = Subscriptions(self.process, self._ownership, self._events)
         self._clients = Clients(self.process, self._ownership, self._subscriptions, self._events)
@@ -102,7 +102,7 @@ class RedisEngine:
             self.subscriber,
             self._ownership,
             self._subscriptions,
-            self._checkpoints,
+            self.checkpoints,
             self._events,
             self.repair,
         )
@@ -166,7 +166,7 @@ class RedisEngine:
         await self.subscriber.close()
         with suppress(PixiedError):
             # Other processes reap clients that could not be released, when they miss this one's heartbeats.
-            await self._checkpoints.write()
+            await self.checkpoints.write()
             await self.upkeep.leave()
 
     async def run(self) -> None:

@@ -4,6 +4,7 @@ A checkpoint is one field for each link, however many clients it has; each clien
 """
 
 import asyncio
+from collections.abc import Collection, Mapping
 from weakref import WeakKeyDictionary
 
 from pixied_server.core.progress import Progress, reaches
@@ -12,7 +13,7 @@ from pixied_server.engine.redis.ownership.claim import RedisClaim
 from pixied_server.engine.redis.partition.codec import progress_text
 from pixied_server.engine.redis.partition.protocol import Answer, Settled
 from pixied_server.engine.redis.process import Process
-from pixied_server.errors import PixiedError
+from pixied_server.errors import EngineUnavailable, PixiedError
 
 __all__ = ["Checkpoints", "confirmed"]
 
@@ -30,9 +31,9 @@ class Checkpoints:
         self._named = 0
         self._changed: dict[str, RedisClaim] = {}
         self._written: dict[str, str] = {}
-        # Confirmations and releases that the store did not take, by client.
+        # Confirmations and releases that the store did not take, by client; releases with the client's link.
         self._unconfirmed: dict[str, RedisClaim] = {}
-        self._unreleased: dict[str, Settled] = {}
+        self._unreleased: dict[str, tuple[Settled, str]] = {}
 
     def name_of(self, checkpoint: Checkpoint | None) -> str:
         """Return a link's name in the store; "" for none."""
@@ -62,13 +63,13 @@ class Checkpoints:
         """Write later what a client has confirmed."""
         self._unconfirmed[claim.client_id] = claim
 
-    def release_later(self, client_id: str, settled: Settled) -> None:
-        """Release a claim later."""
-        self._unreleased[client_id] = settled
+    def release_later(self, client_id: str, settled: Settled, link: str) -> None:
+        """Release a claim later. Until then its link must not confirm more: that would count for the client too."""
+        self._unreleased[client_id] = settled, link
 
     def unreleased(self, client_id: str) -> Settled | None:
         """Return what a claim that could not be released yet knows of a client."""
-        return self._unreleased.get(client_id)
+        return self._unreleased[client_id][0] if client_id in self._unreleased else None
 
     async def release(self, *clients: str) -> None:
         """Release the claims on these clients that could not be released yet.
@@ -76,37 +77,61 @@ class Checkpoints:
         Raises:
             EngineUnavailable: some are still not released.
         """
-        waiting = {client_id: self._unreleased[client_id] for client_id in clients if client_id in self._unreleased}
-        answers = {
-            client_id: self._process.home(client_id).release(client_id, settled)
-            for client_id, settled in waiting.items()
-        }
-        for client_id, answer in answers.items():
-            await answer
-            self.released(client_id, waiting[client_id])
+        waiting = [client_id for client_id in clients if client_id in self._unreleased]
+        outcomes = await asyncio.gather(*map(self._release, waiting), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _release(self, client_id: str) -> None:
+        settled, _ = self._unreleased[client_id]
+        await self._process.home(client_id).release(client_id, settled)
+        self.released(client_id, settled)
 
     def released(self, client_id: str, settled: Settled) -> None:
         """Forget to release a claim: the store knows that it is over."""
-        if self._unreleased.get(client_id) is settled:
+        if self.unreleased(client_id) is settled:
             del self._unreleased[client_id]
 
     async def write(self) -> None:
         """Write what changed: first which clients have joined or left, then the checkpoints, both as of this moment.
 
         The order matters: a checkpoint applies to clients that have joined, so the store has to know first which
-        clients have left.
+        clients have left. A link waits where it does not; the others do not wait with it.
+
+        Raises:
+            EngineUnavailable: something could not be written; call it again.
         """
-        await self.release(*self._unreleased)
-        await self._confirm()
+        failures: list[BaseException] = []
+        for work in (self._release_all, self._confirm):
+            try:
+                await work()
+            except EngineUnavailable as error:
+                failures.append(error)
         changed, self._changed = self._changed, {}
         links = {name: progress_text(checkpoint.confirmed()) for checkpoint, name in list(self._names.items())}
-        try:
-            await asyncio.gather(*[self._write_claim(claim).result for claim in changed.values()])
-        except PixiedError:
-            self._changed = {name: claim for name, claim in changed.items() if not claim.lost} | self._changed
-            raise
-        fresh = {name: text for name, text in links.items() if text and self._written.get(name) != text}
-        closed = set(self._written) - set(self._names.values())
+        waits = {link for _, link in self._unreleased.values()}
+        joined = {client_id: self.name_of(claim.checkpoint) for client_id, claim in changed.items()}
+        writing = [self._write_claim(claim).result for claim in changed.values()]
+        for claim, outcome in zip(
+            changed.values(), await asyncio.gather(*writing, return_exceptions=True), strict=True
+        ):
+            if isinstance(outcome, BaseException):
+                failures.append(outcome)
+                waits.add(joined[claim.client_id])
+                if not claim.lost:
+                    self._changed.setdefault(claim.client_id, claim)
+        await self._write_links(links, waits)
+        if failures:
+            raise failures[0]
+
+    async def _release_all(self) -> None:
+        await self.release(*self._unreleased)
+
+    async def _write_links(self, links: Mapping[str, str], waits: Collection[str]) -> None:
+        may = {name: text for name, text in links.items() if text and name not in waits}
+        fresh = {name: text for name, text in may.items() if self._written.get(name) != text}
+        closed = set(self._written) - set(self._names.values()) - set(waits)
         if fresh or closed:
             await self._process.home(self._process.name).checkpoint({**fresh, **dict.fromkeys(closed, "")})
             self._written.update(fresh)

@@ -303,9 +303,9 @@ class Ownership:
         if not isinstance(claim, RedisClaim) or claim.lost:
             return
         settled = _settled(claim, delivered)
+        link = self._checkpoints.name_of(claim.checkpoint)
         self._forget(claim.client_id)
-        # Until it is done its link must not confirm more: in the store that counts for the client too.
-        self._checkpoints.release_later(claim.client_id, settled)
+        self._checkpoints.release_later(claim.client_id, settled, link)
         with suppress(EngineUnavailable):
             await self._process.home(claim.client_id).release(claim.client_id, settled)
             self._checkpoints.released(claim.client_id, settled)

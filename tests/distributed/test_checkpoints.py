@@ -1,0 +1,63 @@
+"""What links have confirmed, as the store has it for the case that their process dies."""
+
+import pytest
+from tests.distributed.gate import refusing
+from tests.distributed.pair import Pair
+from tests.engine.site import texts
+
+from pixied_server.engine.redis import RedisEngine
+from pixied_server.errors import EngineUnavailable
+
+
+async def _write_in_vain(pair: Pair) -> None:
+    assert isinstance(pair.here.engine, RedisEngine)
+    with pytest.raises(EngineUnavailable):
+        await pair.here.engine.checkpoints.write()
+
+
+@pytest.mark.parametrize("refused", ["release", "follows_link"])
+async def test_what_the_store_can_not_be_told_holds_back_one_link_alone(pair: Pair, refused: str) -> None:
+    """Another link's confirmations count if the process dies, though one has lost or got a client meanwhile."""
+    await pair.here.create("other", "stays")
+    await pair.here.subscribe("stays", "/a")
+    changing, front = pair.here.front_end("changing"), pair.here.front_end("front")
+    await pair.here.attach("stays", front)
+    if refused == "release":
+        await pair.here.attach("other", changing)
+    await pair.read(changing, front)
+    assert isinstance(pair.here.engine, RedisEngine)
+    await pair.here.engine.checkpoints.write()
+    with refusing(pair.here, refused):
+        if refused == "release":
+            await changing.detach("other")
+        else:
+            await pair.here.attach("other", changing)
+            await pair.read(changing)
+        await pair.there.publish("/a", "1")
+        await pair.read(front)
+        await front.ack()
+        await _write_in_vain(pair)
+    await pair.die(pair.here)
+    await pair.reap(pair.there, pair.here)
+    assert texts(await pair.there.dequeue("stays")) == []
+
+
+async def test_a_link_confirms_nothing_for_a_client_that_can_not_be_released(pair: Pair) -> None:
+    """What the link confirms after the client has left it would count for the client too, which has not got it."""
+    await pair.here.create("gone", "stays")
+    front = pair.here.front_end("front")
+    for name in ("gone", "stays"):
+        await pair.here.subscribe(name, "/a")
+        await pair.here.attach(name, front)
+    await pair.read(front)
+    assert isinstance(pair.here.engine, RedisEngine)
+    await pair.here.engine.checkpoints.write()
+    with refusing(pair.here, "release"):
+        await front.detach("gone")
+        await pair.there.publish("/a", "1")
+        await pair.read(front)
+        await front.ack()
+        await _write_in_vain(pair)
+    await pair.die(pair.here)
+    await pair.reap(pair.there, pair.here)
+    assert texts(await pair.there.dequeue("gone")) == ["1"]

@@ -157,21 +157,28 @@ def test_a_fault_with_messages_on_their_way_is_counted() -> None:
     history.check()
 
 
-def test_an_outage_counts_what_came_late_through_whichever_holding() -> None:
-    """Front-ends may not notice it: what was published before its end and came after it was at stake."""
+def test_an_outage_counts_what_was_on_its_way_while_it_lasted() -> None:
+    """Front-ends may not notice it: what was published before its end and came after its beginning was at stake."""
     history = _history("1")
     holding = _deliver(history, "1")
+    _publish(history, "2")
     with history.outage("the store was away"):
-        _publish(history, "2")
-    history.delivered(holding, "2", redelivered=False)
-    assert history.at_stake(history.faults[0]) == 1
+        history.delivered(holding, "2", redelivered=False)
+        _publish(history, "3")
+    history.delivered(holding, "3", redelivered=False)
+    _publish(history, "4")
+    history.delivered(holding, "4", redelivered=False)
+    assert history.at_stake(history.faults[0]) == 2
     history.check()
 
 
-def test_an_outage_in_which_nothing_was_late_is_no_test() -> None:
-    """If all had arrived before its end, the history proves nothing."""
+def test_an_outage_while_nothing_was_on_its_way_is_no_test() -> None:
+    """If all had arrived before it began, and the rest was published when it was over, the history proves nothing."""
     history = _history("1")
+    holding = _deliver(history, "1")
     with history.outage("the store was away"):
-        _deliver(history, "1")
+        pass
+    _publish(history, "2")
+    history.delivered(holding, "2", redelivered=False)
     with pytest.raises(AssertionError, match="nothing was on its way when the store was away"):
         history.check()

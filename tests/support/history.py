@@ -83,12 +83,14 @@ class Fault:
 
     Attributes:
         what: for people.
-        at: when; where it lasted, when it was over.
+        began: when.
+        over: when it was over; the same, if it did not last.
         spares_holdings: whether clients stay where they are: then what came late was at stake, whoever brought it.
     """
 
     what: str
-    at: int
+    began: int
+    over: int
     spares_holdings: bool = False
 
 
@@ -162,13 +164,15 @@ class History:
 
     def fault(self, what: str) -> None:
         """A front-end or its connection is about to be broken."""
-        self.faults.append(Fault(what, next(self._clock)))
+        now = next(self._clock)
+        self.faults.append(Fault(what, now, now))
 
     @contextmanager
     def outage(self, what: str) -> Iterator[None]:
         """Something behind the server is broken until the context is left, and front-ends may notice nothing."""
+        began = next(self._clock)
         yield
-        self.faults.append(Fault(what, next(self._clock), spares_holdings=True))
+        self.faults.append(Fault(what, began, next(self._clock), spares_holdings=True))
 
     # Judging
 
@@ -189,11 +193,14 @@ class History:
         assert not wrong, "\n".join([f"seed {self.seed}:", *wrong[:_SHOWN], *more])
 
     def at_stake(self, fault: Fault) -> int:
-        """How many copies a fault caught on their way: begun before it, arrived after it, through a later holding."""
+        """How many copies a fault caught on their way, at its moment or while it lasted.
+
+        They were begun before it was over and arrived after it began, through a later holding if it broke holdings.
+        """
         return sum(
-            self.publishes[one.name].began < fault.at < one.at
+            self.publishes[one.name].began < fault.over and fault.began < one.at
             for holding in self.holdings
-            if holding.since > fault.at or fault.spares_holdings
+            if holding.since > fault.began or fault.spares_holdings
             for one in holding.deliveries
         )
 

@@ -55,8 +55,10 @@ async def test_handles_are_free_again_after_a_break(server: Server, room: str) -
         await front_end.publish_one(Message.of(room, 1))
         await begun.wait()
         await old.detach()
+        proxy.refuse(refusing=True)  # or the break could be over before it is seen
         await proxy.cut()
         await until(lambda: not front_end.connected)
+        proxy.refuse(refusing=False)
         await until(lambda: front_end.connected)
         go_on.set()
         handles = set[int]()

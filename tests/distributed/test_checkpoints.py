@@ -61,3 +61,26 @@ async def test_a_link_confirms_nothing_for_a_client_that_can_not_be_released(pai
     await pair.die(pair.here)
     await pair.reap(pair.there, pair.here)
     assert texts(await pair.there.dequeue("gone")) == ["1"]
+
+
+async def test_a_link_confirms_nothing_for_a_client_whose_falling_back_can_not_be_written(pair: Pair) -> None:
+    """What came to the link's live clients meanwhile has not come to the one that reads by itself."""
+    await pair.here.create("slow", "stays")
+    front = pair.here.front_end("front")
+    for name in ("slow", "stays"):
+        await pair.here.subscribe(name, "/a")
+        await pair.here.attach(name, front)
+    await pair.read(front)
+    assert isinstance(pair.here.engine, RedisEngine)
+    await pair.here.engine.checkpoints.write()
+    pair.here.hub.behind(pair.here.ids["slow"])
+    with refusing(pair.here, "follows_link"), refusing(pair.here, "read"):
+        await pair.there.publish("/a", "1")
+        await pair.read(front)
+        await front.ack()
+        assert front.texts("stays") == ["1"]
+        assert front.texts("slow") == []
+        await _write_in_vain(pair)
+        await pair.die(pair.here)
+    await pair.reap(pair.there, pair.here)
+    assert texts(await pair.there.dequeue("slow")) == ["1"]

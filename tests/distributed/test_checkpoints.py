@@ -1,7 +1,9 @@
 """What links have confirmed, as the store has it for the case that their process dies."""
 
+import asyncio
+
 import pytest
-from tests.distributed.gate import refusing
+from tests.distributed.gate import gate, refusing
 from tests.distributed.pair import Pair
 from tests.engine.site import texts
 
@@ -84,3 +86,24 @@ async def test_a_link_confirms_nothing_for_a_client_whose_falling_back_can_not_b
         await pair.die(pair.here)
     await pair.reap(pair.there, pair.here)
     assert texts(await pair.there.dequeue("slow")) == ["1"]
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_what_two_release_at_once_is_released(pair: Pair, turns: int) -> None:
+    """Whichever is done first: an engine that is closed writes while the one that writes ten times a second does."""
+    await pair.here.create("ann")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    assert isinstance(pair.here.engine, RedisEngine)
+    write = pair.here.engine.checkpoints.write
+    with refusing(pair.here, "release"):
+        await front.detach("ann")
+    with gate(pair.here, "release", most=1) as released:
+        one = asyncio.create_task(write())
+        await released.reached.wait()
+        released.open()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.gather(one, write())
+    assert (await pair.there.look_at("ann")).front_end == ""

@@ -77,14 +77,16 @@ class Checkpoints:
         Raises:
             EngineUnavailable: some are still not released.
         """
-        waiting = [client_id for client_id in clients if client_id in self._unreleased]
-        outcomes = await asyncio.gather(*map(self._release, waiting), return_exceptions=True)
+        # As of this moment: whoever else releases one of them may be done before this begins.
+        waiting = [
+            (client_id, self._unreleased[client_id][0]) for client_id in clients if client_id in self._unreleased
+        ]
+        outcomes = await asyncio.gather(*[self._release(*one) for one in waiting], return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _release(self, client_id: str) -> None:
-        settled, _ = self._unreleased[client_id]
+    async def _release(self, client_id: str, settled: Settled) -> None:
         await self._process.home(client_id).release(client_id, settled)
         self.released(client_id, settled)
 

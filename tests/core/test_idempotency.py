@@ -109,6 +109,20 @@ def test_a_full_window_refuses_new_keys_alone() -> None:
     assert len(window) == 1
 
 
+def test_many_keys_that_are_over_at_once() -> None:
+    """They are forgotten in slices, so that nobody waits for all of them, and mean nothing any more meanwhile."""
+    window = IdempotencyWindow(12_000)
+    for number in range(12_000):
+        window.remember(message(str(number)), 1, 0.0)
+    again = message("11999", body="another")
+    assert window.recall([again], SECONDS) == {}
+    assert 6_000 < len(window) < 8_000
+    window.remember(again, 2, SECONDS)
+    while len(window) > 1:
+        window.forget(SECONDS)
+    assert window.recall([again], SECONDS) == {scoped(again): 2}
+
+
 def test_no_window_at_all() -> None:
     """A limit of nothing refuses every key, and does not know when that ends."""
     with pytest.raises(LimitMemory) as refused:

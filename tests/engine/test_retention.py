@@ -89,3 +89,13 @@ async def test_all_messages_of_a_log_go_in_their_time() -> None:
     await site.queue_for("ann", "again")
     await site.elapse(11.0)
     assert (await site.engine.holdings()).messages == 0
+
+
+async def test_keys_that_are_over_are_kept_by_nothing() -> None:
+    """Though no further message with a key comes."""
+    site = Site(MemoryBench(Limits()))
+    with traced() as kept:
+        await site.engine.publish([Message("/a", b"1", key=str(number)) for number in range(500)])
+        assert kept("core/idempotency.py") > 500 * 100
+        await site.elapse(302.0)
+        assert kept("core/idempotency.py") < 10_000

@@ -1,5 +1,6 @@
 """Doing a thing once although it is asked for twice."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,19 @@ from pixied_server.errors import IdempotencyKeyReused, LimitMemory
 __all__ = ["SECONDS", "IdempotencyWindow", "scoped"]
 
 SECONDS = 300.0
+# So many keys are forgotten at once, and as many as are new: some 2 ms.
+_SLICE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
+    key: str
     at: float
     fingerprint: int
     outcome: int
+
+    def is_over(self, now: float) -> bool:
+        return self.at + SECONDS <= now
 
 
 class IdempotencyWindow:
@@ -27,10 +34,12 @@ class IdempotencyWindow:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Insertion order is order of age, so the oldest key is the first.
         self._seen: dict[str, _Memory] = {}
+        # The same, the oldest first. To ask the dictionary for its first key takes the longer the more were deleted.
+        self._by_age: deque[_Memory] = deque()
 
     def __len__(self) -> int:
+        """How many keys it has; some of them may be older than 5 minutes."""
         return len(self._seen)
 
     def recall(
@@ -52,7 +61,7 @@ class IdempotencyWindow:
         """
         if not [message for message in messages if message.key]:
             return {}
-        self._forget(now)
+        self.forget(now, len(messages))
         known: dict[str, int] = {}
         fresh: dict[str, int] = {}
         for index, message in enumerate(messages):
@@ -61,6 +70,8 @@ class IdempotencyWindow:
             key = scoped(message, client_id)
             fingerprint = _fingerprint(message)
             memory = self._seen.get(key)
+            if memory is not None and memory.is_over(now):
+                memory = None
             if fingerprint != (memory.fingerprint if memory else fresh.setdefault(key, fingerprint)):
                 raise IdempotencyKeyReused(f"{field}[{index}].idempotency_key")
             if memory:
@@ -70,23 +81,31 @@ class IdempotencyWindow:
 
     def remember(self, message: Message, outcome: int, now: float, *, client_id: str = "") -> None:
         """Remember that a message with a key was done."""
-        self._seen[scoped(message, client_id)] = _Memory(now, _fingerprint(message), outcome)
+        memory = _Memory(scoped(message, client_id), now, _fingerprint(message), outcome)
+        self._seen[memory.key] = memory
+        self._by_age.append(memory)
+
+    def forget(self, now: float, more: int = 0) -> None:
+        """Forget keys that are older than 5 minutes: a slice of them, and `more`."""
+        for _ in range(_SLICE + more):
+            if not self._by_age:
+                self._seen.clear()  # an empty dictionary may still take what a full one took
+                return
+            if not self._by_age[0].is_over(now):
+                return
+            memory = self._by_age.popleft()
+            # Its key may have come again since it was over.
+            if self._seen.get(memory.key) is memory:
+                del self._seen[memory.key]
 
     def _check_room(self, fresh: int, now: float) -> None:
         if len(self._seen) + fresh <= self._limit:
             return
-        oldest = next(iter(self._seen.values()), None)
+        oldest = self._by_age[0] if self._by_age else None
         raise LimitMemory(
             f"max_idempotency_keys ({self._limit:,}) are in use; try again when the oldest is 5 minutes old",
             retry_after=oldest.at + SECONDS - now if oldest else None,
         )
-
-    def _forget(self, now: float) -> None:
-        while self._seen:
-            key = next(iter(self._seen))
-            if self._seen[key].at + SECONDS > now:
-                return
-            del self._seen[key]
 
 
 def scoped(message: Message, client_id: str = "") -> str:

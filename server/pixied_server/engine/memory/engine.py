@@ -85,7 +85,7 @@ class MemoryEngine:
         self.head: Progress = (0,)
         self._claims = 0
         self._retention = Retention(limits.log, limits.total_bytes)
-        self._time = Timekeeper(clock, self._look_at, self._retention.sweep)
+        self._time = Timekeeper(clock, self._look_at, self._sweep)
         self._done = IdempotencyWindow(limits.idempotency_keys)
         self._creates = TokenBucket(limits.creates_per_second)
         self._publishes = TokenBucket(limits.publishes_per_second)
@@ -99,6 +99,11 @@ class MemoryEngine:
     def tick(self) -> bool:
         """Do what is due at this moment, or a slice of it. Returns whether more is due."""
         return self._time.tick()
+
+    def _sweep(self, now: float) -> None:
+        """Forget what has become too old."""
+        self._retention.sweep(now)
+        self._done.forget(now)
 
     def _look_at(self, session: Session, now: float) -> None:
         """A deadline that was noted has come: the session may have been prolonged, held or destroyed since."""

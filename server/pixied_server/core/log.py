@@ -17,6 +17,7 @@ __all__ = ["Bounds", "Entry", "Log"]
 
 _sequence = attrgetter("sequence")
 # A list is cut at its front only when at least this many entries, and half of it, are gone: amortised constant time.
+# Until then `_GONE` stands for them.
 _CUT = 32
 
 
@@ -58,6 +59,9 @@ class Entry:
     def is_beyond(self, progress: Progress) -> bool:
         """Return whether a reader with this progress has not read it."""
         return not progress or self.sequence > progress[self.partition]
+
+
+_GONE = Entry(0, 0.0, Message("", b""))
 
 
 class Log:
@@ -113,7 +117,7 @@ class Log:
         entries = self._entries
         if not entries:
             raise IndexError("the log is empty")
-        entry = entries[self._gone]
+        entry, entries[self._gone] = entries[self._gone], _GONE
         self._gone += 1
         self.first += 1
         self.cut = entry.sequence

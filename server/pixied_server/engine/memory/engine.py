@@ -85,7 +85,7 @@ class MemoryEngine:
         self.head: Progress = (0,)
         self._claims = 0
         self._retention = Retention(limits.log, limits.total_bytes)
-        self._time = Timekeeper(clock, self._look_at, self._sweep)
+        self._time = Timekeeper(clock, self._sessions, self._look_at, self._sweep)
         self._done = IdempotencyWindow(limits.idempotency_keys)
         self._creates = TokenBucket(limits.creates_per_second)
         self._publishes = TokenBucket(limits.publishes_per_second)

@@ -1,7 +1,7 @@
 """What time demands of the memory engine: ending sessions, and taking away old messages."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 
 from pixied_server.core.deadlines import Deadlines
@@ -22,18 +22,25 @@ class Timekeeper:
 
     Args:
         clock: tells the time, in seconds.
+        sessions: those that are alive, by client id.
         due: is called with a session whose noted deadline has come, and the time. It may have been prolonged since.
         sweep: is called with the time about once a second.
     """
 
     def __init__(
-        self, clock: Callable[[], float], due: Callable[[Session, float], None], sweep: Callable[[float], None]
+        self,
+        clock: Callable[[], float],
+        sessions: Mapping[str, Session],
+        due: Callable[[Session, float], None],
+        sweep: Callable[[float], None],
     ) -> None:
         self._now = clock
+        self._sessions = sessions
         self._due = due
         self._sweep = sweep
-        self._deadlines: Deadlines[Session] = Deadlines()
-        self._ended: set[Session] = set()
+        # Of client ids: a session that has ended is not kept for its deadline's sake.
+        self._deadlines: Deadlines[str] = Deadlines()
+        self._ended = 0
         self._earlier = asyncio.Event()
         self._asleep_until = inf
         self._swept_at = -inf
@@ -43,7 +50,7 @@ class Timekeeper:
         if session.scheduled:
             return
         session.scheduled = True
-        self._deadlines.put(session, session.deadline)
+        self._deadlines.put(session.client_id, session.deadline)
         if session.deadline < self._asleep_until:
             self._asleep_until = session.deadline
             self._earlier.set()
@@ -52,10 +59,10 @@ class Timekeeper:
         """A session is over: its deadline means nothing any more."""
         if not session.scheduled:
             return
-        self._ended.add(session)
-        if len(self._ended) > _ENDED and 2 * len(self._ended) > len(self._deadlines):
-            self._deadlines.keep(lambda one: one not in self._ended)
-            self._ended.clear()
+        self._ended += 1
+        if self._ended > _ENDED and 2 * self._ended > len(self._deadlines):
+            self._deadlines.keep(self._sessions.__contains__)
+            self._ended = 0
 
     async def run(self) -> None:
         """See to everything when it is due, until cancelled."""
@@ -72,11 +79,12 @@ class Timekeeper:
             self._sweep(now)
             self._swept_at = now
         due = self._deadlines.pop(now, _SLICE)
-        for session in due:
-            session.scheduled = False
-            if session in self._ended:
-                self._ended.discard(session)
+        for client_id in due:
+            session = self._sessions.get(client_id)
+            if session is None:
+                self._ended -= 1
             else:
+                session.scheduled = False
                 self._due(session, now)
         return len(due) == _SLICE
 

@@ -7,7 +7,6 @@ or more segments). `/a/**` does not match `/a`.
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from math import inf
 
 from pixied_server.errors import ChannelInvalid, ChannelIsPattern, ChannelReserved
@@ -22,6 +21,11 @@ _BAYEUX = r"A-Za-z0-9\-_!~()$@"
 _COMETD = _BAYEUX + r" #+.{}"
 _WILDCARDS = ("/*", "/**")
 _REMEMBERED = 10_000
+# What is remembered of what channels match, in bytes: 20,000 channels of three segments, or 1,500 of the longest.
+_KNOWN_BYTES = 10_000_000
+# What a string takes beside its characters, with its place in a tuple; and such a tuple in a dictionary.
+_NAME_OVERHEAD = 57
+_KNOWN_OVERHEAD = 150
 
 
 class Grammar:
@@ -128,15 +132,34 @@ def is_pattern(name: str) -> bool:
     return name.endswith(_WILDCARDS)
 
 
-# Publishers return to the same channels; 10,000 of them take about 10 MB at most.
-@lru_cache(maxsize=_REMEMBERED)
+class _Known:
+    """What channels match that were asked for: publishers return to the same ones."""
+
+    def __init__(self) -> None:
+        self.logs: dict[str, tuple[str, ...]] = {}
+        self._size = 0
+
+    def add(self, channel: str) -> tuple[str, ...]:
+        parents = tuple(_parents(channel))
+        logs = (channel, f"{parents[-1]}/*", *(f"{parent}/**" for parent in parents))
+        self._size += sum(map(len, logs)) + _NAME_OVERHEAD * len(logs) + _KNOWN_OVERHEAD
+        if self._size > _KNOWN_BYTES:
+            self.logs.clear()
+            self._size = 0
+        self.logs[channel] = logs
+        return logs
+
+
+_known = _Known()
+
+
 def logs_of(channel: str) -> tuple[str, ...]:
     """The patterns that a channel matches: depth + 2 of them, however many exist.
 
     Its own name, one `*`, and one `**` per level: `/a/b` gives `/a/b`, `/a/*`, `/**`, `/a/**`.
     """
-    parents = tuple(_parents(channel))
-    return (channel, f"{parents[-1]}/*", *(f"{parent}/**" for parent in parents))
+    logs = _known.logs.get(channel)
+    return _known.add(channel) if logs is None else logs
 
 
 def _parents(channel: str) -> Iterator[str]:

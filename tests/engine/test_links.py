@@ -410,6 +410,50 @@ async def test_what_a_stalled_link_keeps_does_not_grow(open_site: OpenSite) -> N
             assert kept("delivery") - before < 2_000
 
 
+async def test_a_link_that_never_confirms_remembers_no_messages(open_site: OpenSite) -> None:
+    """However many are queued for its clients: of those it has it knows which delivery their inboxes wait for."""
+    site = await open_site()
+    await site.create("ann", "bob")
+
+    async def queue(front: FrontEnd) -> None:
+        await site.queue_for("ann", *["1"] * 100)
+        await site.attach("bob", front)
+        await front.read()
+        await site.queue_for("bob", "1")
+        await front.read()
+        await front.detach("bob")
+        front.deliveries.clear()
+
+    with traced() as kept:
+        async with site.attached("ann", window=1_000) as front:
+            for _ in range(10):
+                await queue(front)
+            before = kept("delivery/link.py")
+            for _ in range(40):
+                await queue(front)
+            assert kept("delivery/link.py") - before < 5_000
+
+
+async def test_inboxes_are_trimmed_as_deliveries_are_confirmed(open_site: OpenSite) -> None:
+    """Those of clients that got more since as well, once that is confirmed; those of clients that left are not."""
+    site = await open_site()
+    await site.create("ann", "bob")
+    async with site.attached("ann", "bob") as front:
+        left = []
+        for name in ("ann", "bob", "ann"):
+            await site.queue_for(name, "1")
+            await front.read()
+        for number in (1, 2, 3):
+            await front.ack(number)
+            left.append((await site.engine.holdings()).messages)
+        assert left == [2, 1, 0]
+        await site.queue_for("ann", "2")
+        await front.read()
+        await front.detach("ann")
+        await front.ack()
+        assert (await site.engine.holdings()).messages == 1
+
+
 async def test_a_front_end_that_reads_nothing_can_cause_no_more_news(site: Site) -> None:
     """Its commands wait once so much is to be told; heartbeats do not add up."""
     front = site.front_end()

@@ -70,6 +70,7 @@ class Attachment:
     Attributes:
         live: whether it has caught up and joined the link's live flow.
         acked: the client itself has confirmed every delivery up to this number.
+        last_own: the number of the last delivery with a live message that was queued for it alone.
         joined: once live: it had its messages up to here before it joined.
         cursors: the last cursors that it was given, if it confirms by itself.
     """
@@ -85,6 +86,7 @@ class Attachment:
         "explicit",
         "handle",
         "joined",
+        "last_own",
         "link",
         "live",
     )
@@ -96,6 +98,7 @@ class Attachment:
         self.explicit = explicit
         self.live = False
         self.acked = 0
+        self.last_own = 0
         self.alone = Audience((handle,))
         # While catching up: numbers of the deliveries with its messages, and the progress that each reached.
         self._checkpoints: list[tuple[int, Progress]] = []

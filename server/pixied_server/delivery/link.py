@@ -12,7 +12,7 @@ and gets none twice, however far behind the link itself is.
 
 import asyncio
 import weakref
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -107,9 +107,9 @@ class Link:
         self._attachments: dict[int, Attachment] = {}
         # Handles whose clients are being claimed.
         self._asked: set[int] = set()
-        # The recipient of each queued entry; and the deliveries that had such entries, to trim inboxes.
+        # The recipient of each queued entry; and whose inboxes are to be trimmed once a delivery is confirmed.
         self._own: dict[Entry, Attachment] = {}
-        self._own_sent: deque[tuple[int, Attachment]] = deque()
+        self._to_trim: OrderedDict[Attachment, int] = OrderedDict()
         self._explicit = 0
         # While a delivery is put together, its messages are in no delivery that has a number.
         self._building = False
@@ -225,11 +225,18 @@ class Link:
             self.ledger.forget_acked()
         if self._has_more():
             self._news.set()
-        due: dict[Attachment, None] = {}
-        while self._own_sent and self._own_sent[0][0] <= number:
-            due[self._own_sent.popleft()[1]] = None
-        if due:
+        if due := self._due_to_trim(number):
             await self._confirm_own(due)
+
+    def _due_to_trim(self, number: int) -> list[Attachment]:
+        """Take those whose inboxes may be trimmed; who got more since comes up again once that is confirmed."""
+        due: list[Attachment] = []
+        while self._to_trim and next(iter(self._to_trim.values())) <= number:
+            due.append(self._to_trim.popitem(last=False)[0])
+        for attachment in due:
+            if attachment.last_own > number:
+                self._to_trim[attachment] = attachment.last_own
+        return due
 
     async def client_ack(self, handle: int, number: int) -> None:
         """Confirm every delivery up to a number for one client. One that was just lost is no error.
@@ -259,7 +266,7 @@ class Link:
                 failures.append(error)
             await asyncio.sleep(0)
         self._own.clear()
-        self._own_sent.clear()
+        self._to_trim.clear()
         if failures:
             raise failures[0]
 
@@ -387,7 +394,8 @@ class Link:
         if owner is not None:
             if not self._is_live(owner) or not entry.is_beyond(owner.joined):
                 return _NOBODY
-            self._own_sent.append((self.ledger.number + 1, owner))
+            owner.last_own = self.ledger.number + 1
+            self._to_trim.setdefault(owner, owner.last_own)
             return owner.alone
         audience = self.audiences.of(entry)
         if entry.message.exclude_publisher:
@@ -478,6 +486,7 @@ class Link:
         if not self._has(attachment):
             return False
         self._catch_up.discard(attachment)
+        self._to_trim.pop(attachment, None)
         del self._attachments[attachment.handle]
         self._explicit -= attachment.explicit
         self._losses.gone(attachment.handle)

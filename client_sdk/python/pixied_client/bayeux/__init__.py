@@ -4,7 +4,7 @@ from pixied_client.bayeux import cometd
 from pixied_client.bayeux.application import Bayeux
 from pixied_client.bayeux.extension import Extension
 from pixied_client.bayeux.hooks import Handshake
-from pixied_client.bayeux.limits import Limits, Timing
+from pixied_client.bayeux.limits import Limits, Rate, Timing
 from pixied_client.bayeux.message import BayeuxMessage, Json
 from pixied_client.bayeux.refusal import Denied, Refusal
 from pixied_client.bayeux.request import Request
@@ -18,6 +18,7 @@ __all__ = [
     "Handshake",
     "Json",
     "Limits",
+    "Rate",
     "Refusal",
     "Request",
     "Session",

@@ -11,6 +11,7 @@ from pixied_client.backend import Backend
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.browsers import Browsers
+from pixied_client.bayeux.budget import Budgets
 from pixied_client.bayeux.connect import Connects
 from pixied_client.bayeux.delivery import Holds, Writer
 from pixied_client.bayeux.departures import Departures
@@ -98,8 +99,9 @@ class Bayeux:
         )
         event_sources = EventSources(protocol, timing)
         browsers = Browsers(limits.polls_per_browser)
-        self._http = HttpTransport(protocol, allowed, browsers, event_sources, limits, timing)
-        self._sockets = SocketTransport(protocol, allowed, limits, timing)
+        budgets = Budgets(limits)
+        self._http = HttpTransport(protocol, allowed, browsers, event_sources, budgets, limits, timing)
+        self._sockets = SocketTransport(protocol, allowed, budgets, limits, timing)
 
     # ASGI
 

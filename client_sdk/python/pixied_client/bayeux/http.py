@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from pixied_client.bayeux.browsers import Browsers
+from pixied_client.bayeux.budget import Budgets
 from pixied_client.bayeux.event_source import EventSources
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
@@ -58,6 +59,7 @@ class HttpTransport:
         origins: which pages may ask.
         browsers: which browsers have how many polls.
         event_sources: serves streams of events.
+        budgets: how much may come from whom.
         limits: how large a request may be.
         timing: for the advice to browsers with too many polls.
     """
@@ -68,6 +70,7 @@ class HttpTransport:
         origins: Origins,
         browsers: Browsers,
         event_sources: EventSources,
+        budgets: Budgets,
         limits: Limits,
         timing: Timing,
     ) -> None:
@@ -75,6 +78,7 @@ class HttpTransport:
         self._origins = origins
         self._browsers = browsers
         self._event_sources = event_sources
+        self._budgets = budgets
         self._limits = limits
         self._timing = timing
 
@@ -86,9 +90,8 @@ class HttpTransport:
         elif scope["method"] == "OPTIONS":
             await _send_all(send, 204, self._origins.preflight(request), b"")
         elif scope["method"] == "GET" and "text/event-stream" in request.headers.get("accept", ""):
-            allowed = self._origins.headers(request)
             with contextlib.suppress(_Gone):
-                await _while_there(receive, self._event_sources.serve(request, send, allowed))
+                await self._stream(request, receive, send)
         elif scope["method"] in {"GET", "POST"}:
             with contextlib.suppress(_Gone):
                 await self._answer(request, receive, send)
@@ -96,21 +99,51 @@ class HttpTransport:
             refusal = Refusal(405, "Use POST, or GET for callback-polling")
             await self._respond(request, send, 405, _explained(refusal), [("allow", "GET, POST, OPTIONS")])
 
+    async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
+        try:
+            self._budgets.check(request, [], 0)
+        except Refusal as refusal:
+            await self._respond(request, send, _status(refusal), _explained(refusal))
+            return
+        await _while_there(receive, self._event_sources.serve(request, send, self._origins.headers(request)))
+
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         try:
             asked = await self._asked(request, receive)
             messages = [message for text in asked.texts for message in parsed(text, depth=self._limits.depth)]
         except Refusal as refusal:
-            await self._respond(request, send, _status(refusal), _explained(refusal))
+            await self._refuse(request, send, refusal)
             return
         async with Exchange() as exchange:
             try:
-                await _while_there(receive, self._answer_all(messages, request, exchange))
+                if self._may_spend(request, messages, sum(map(len, asked.texts)), exchange):
+                    await _while_there(receive, self._answer_all(messages, request, exchange))
             except Refusal as refusal:
                 await self._respond(request, send, _status(refusal), _explained(refusal))
                 return
             await self._respond_with(request, send, exchange, asked.callback)
             exchange.sent()
+
+    def _may_spend(self, request: Request, messages: list[BayeuxMessage], size: int, exchange: Exchange) -> bool:
+        """Return whether messages may be carried out; those that may not are answered.
+
+        Raises:
+            Refusal: not even a request without messages may come now.
+        """
+        try:
+            self._budgets.check(request, messages, size)
+        except Refusal as refusal:
+            if not messages:
+                raise
+            self._protocol.refuse_all(messages, refusal, exchange)
+            return False
+        return True
+
+    async def _refuse(self, request: Request, send: Send, refusal: Refusal) -> None:
+        """Refuse a request that has no message to answer; it counts as one."""
+        with contextlib.suppress(Refusal):
+            self._budgets.check(request, [], 0)
+        await self._respond(request, send, _status(refusal), _explained(refusal))
 
     async def _answer_all(self, messages: list[BayeuxMessage], request: Request, exchange: Exchange) -> None:
         channels = [message.channel for message in messages]
@@ -249,4 +282,4 @@ def _explained(refusal: Refusal) -> str:
 
 
 def _status(refusal: Refusal) -> int:
-    return refusal.code if refusal.code in {400, 403, 405, 413, 415} else 400
+    return refusal.code if refusal.code in {400, 403, 405, 413, 415, 429} else 400

@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_LIMITS", "DEFAULT_TIMING", "Limits", "Timing"]
+__all__ = ["DEFAULT_LIMITS", "DEFAULT_TIMING", "Limits", "Rate", "Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How much may come from one caller.
+
+    Attributes:
+        messages: so many messages a second.
+        bytes: so many bytes a second.
+    """
+
+    messages: float
+    bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +30,9 @@ class Limits:
         held_per_socket: how many clients may have a connect held over one WebSocket.
         polls_per_browser: how many long polls of one browser are held at a time. A browser has few connections to a
             server (6 with HTTP/1.1): all of them held, it could send nothing. Further ones are answered at once.
+        session_rate: what one session, or one WebSocket, may send; four seconds' worth at once.
+        address_rate: what may come from one address, which a proxy's is for all behind it, unless the ASGI server
+            knows better.
         window: how many deliveries pixied sends ahead of their confirmation, for all clients together.
     """
 
@@ -26,6 +42,8 @@ class Limits:
     response_bytes: int = 1 << 20
     held_per_socket: int = 100
     polls_per_browser: int = 1
+    session_rate: Rate = Rate(messages=1_000, bytes=2 << 20)
+    address_rate: Rate = Rate(messages=10_000, bytes=20 << 20)
     window: int = 1_024
 
 

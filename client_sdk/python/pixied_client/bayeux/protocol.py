@@ -99,6 +99,11 @@ class Protocol:
             for message in run:
                 await self._answer(message, request, exchange, may_wait=alone)
 
+    def refuse_all(self, messages: Sequence[BayeuxMessage], refusal: Refusal, exchange: Exchange) -> None:
+        """Put replies into the exchange that none of the messages was carried out."""
+        for message in messages:
+            exchange.answer(self._refused(message, refusal))
+
     async def hold_on_socket(
         self, message: BayeuxMessage, request: Request, exchange: Exchange, sender: TimedSender
     ) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
+from pixied_client.bayeux.budget import Budgets
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage, encoded, parsed
@@ -34,13 +35,15 @@ class SocketTransport:
     Args:
         protocol: answers messages.
         origins: which pages may open one.
+        budgets: how much may come from whom.
         limits: how large a message may be, and how many clients one may serve.
         timing: when one counts as idle or slow.
     """
 
-    def __init__(self, protocol: Protocol, origins: Origins, limits: Limits, timing: Timing) -> None:
+    def __init__(self, protocol: Protocol, origins: Origins, budgets: Budgets, limits: Limits, timing: Timing) -> None:
         self._protocol = protocol
         self._origins = origins
+        self._budgets = budgets
         self._limits = limits
         self._timing = timing
         self._open: set[_Socket] = set()
@@ -55,7 +58,7 @@ class SocketTransport:
         # A browser that asks for subprotocols closes a socket that gets none of them.
         protocols = scope.get("subprotocols") or [None]
         await send({"type": "websocket.accept", "subprotocol": protocols[0]})
-        socket = _Socket(self._protocol, request, receive, send, self._limits, self._timing)
+        socket = _Socket(self._protocol, request, receive, send, self._budgets, self._limits, self._timing)
         self._open.add(socket)
         try:
             await socket.run()
@@ -72,9 +75,18 @@ class _Socket:
     """One WebSocket."""
 
     def __init__(
-        self, protocol: Protocol, request: Request, receive: _Receive, send: _Send, limits: Limits, timing: Timing
+        self,
+        protocol: Protocol,
+        request: Request,
+        receive: _Receive,
+        send: _Send,
+        budgets: Budgets,
+        limits: Limits,
+        timing: Timing,
     ) -> None:
         self._protocol = protocol
+        self._budgets = budgets
+        self._budget = budgets.of_socket()
         self._request = request
         self._receive = receive
         self._send = send
@@ -130,17 +142,37 @@ class _Socket:
             if len(text) > self._limits.request_bytes:
                 self._code = _TOO_LARGE
                 return
-            await self._take(text)
-
-    async def _take(self, text: str | bytes) -> None:
-        try:
-            messages = parsed(text, depth=self._limits.depth)
-            if not messages:
-                await self._write("[]")  # so Faye's clients ask whether the socket lives
+            messages, malformed = self._parsed(text)
+            try:
+                self._budgets.check(self._request, messages, len(text), self._budget)
+            except Refusal as refusal:
+                await self._refuse(messages, refusal)
+                self._code = _POLICY
                 return
+            await (self._refuse([], malformed) if malformed else self._take(messages))
+            # What has come is there at once, and so is room for what is sent: nothing else would get a turn.
+            await asyncio.sleep(0)
+
+    def _parsed(self, text: str | bytes) -> tuple[list[BayeuxMessage], Refusal | None]:
+        try:
+            return parsed(text, depth=self._limits.depth), None
+        except Refusal as refusal:
+            return [], refusal
+
+    async def _refuse(self, messages: list[BayeuxMessage], refusal: Refusal) -> None:
+        async with Exchange() as exchange:
+            self._protocol.refuse_all(messages, refusal, exchange)
+            replies = exchange.replies or [BayeuxMessage({"successful": False, "error": str(refusal)})]
+            await self._write(encoded(replies))
+
+    async def _take(self, messages: list[BayeuxMessage]) -> None:
+        if not messages:
+            await self._write("[]")  # so Faye's clients ask whether the socket lives
+            return
+        try:
             await self._answer(messages)
         except Refusal as refusal:
-            await self._write(encoded([BayeuxMessage({"successful": False, "error": str(refusal)})]))
+            await self._refuse([], refusal)
 
     async def _answer(self, messages: list[BayeuxMessage]) -> None:
         connects = [message for message in messages if message.channel == CONNECT]

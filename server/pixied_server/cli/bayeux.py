@@ -15,6 +15,7 @@ from pixied_server.settings import Address
 
 if TYPE_CHECKING:
     from pixied_client.bayeux import Timing
+    from pixied_server.cli.connections import ConnectionLimits
 
 __all__ = ["bayeux"]
 
@@ -59,6 +60,17 @@ def bayeux(
         bool | None,
         typer.Option(help="Whether there is callback-polling.  [default: only where all origins may connect]"),
     ] = None,
+    max_connections: Annotated[
+        int,
+        typer.Option(min=0, help="Connections at a time; 0 for what the system's limit of open files is good for."),
+    ] = 0,
+    max_connections_per_address: Annotated[
+        int,
+        typer.Option(min=0, help="Connections at a time from one address, be it a proxy's; 0 for half of all."),
+    ] = 0,
+    header_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a connection may take to ask for something.")
+    ] = 10.0,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, console or json.")] = "auto",
     address: ServerAddress = None,
@@ -69,6 +81,7 @@ def bayeux(
     """
     try:
         from pixied_client.bayeux import Timing  # noqa: PLC0415 - an extra
+        from pixied_server.cli.connections import ConnectionLimits, descriptors  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         fail(ExitCode.USAGE, f"{error.name} is missing; install it with: pip install 'pixied[bayeux]'")
     if not path.startswith("/") or (path != "/" and path.endswith("/")):
@@ -76,7 +89,10 @@ def bayeux(
     listener = _listener(listen)
     telemetry.configure(log_level, log_format, sys.stderr)
     pages = Pages(origin or ["*"], own_host or [], jsonp)
-    _serve(listener, path, str(address), name, Timing(timeout, interval, max_interval), pages)
+    good_for, backlog = descriptors()
+    most = min(max_connections or good_for, good_for)
+    limits = ConnectionLimits(most, max_connections_per_address or max(1, most // 2), header_timeout, backlog)
+    _serve(listener, path, str(address), name, Timing(timeout, interval, max_interval), pages, limits)
 
 
 def _listener(listen: str) -> socket.socket:
@@ -91,11 +107,20 @@ def _listener(listen: str) -> socket.socket:
         fail(ExitCode.REFUSED, f"can't listen on {listen}: {error.strerror}")
 
 
-def _serve(listener: socket.socket, path: str, address: str, name: str, timing: "Timing", pages: Pages) -> None:
+def _serve(
+    listener: socket.socket,
+    path: str,
+    address: str,
+    name: str,
+    timing: "Timing",
+    pages: Pages,
+    limits: "ConnectionLimits",
+) -> None:
     import structlog  # noqa: PLC0415 - beside what follows
     import uvicorn  # noqa: PLC0415 - an extra
 
     from pixied_client.bayeux import Bayeux, cometd  # noqa: PLC0415 - an extra
+    from pixied_server.cli.connections import Connections  # noqa: PLC0415 - an extra
 
     application = Bayeux(address, name=name, timing=timing, **asdict(pages), extensions=[cometd.TimeSync()])
 
@@ -112,6 +137,7 @@ def _serve(listener: socket.socket, path: str, address: str, name: str, timing: 
         ws_max_size=1 << 20,
         timeout_graceful_shutdown=_GRACE,
         server_header=False,
+        **Connections(limits).protocols(),
     )
     host, port = listener.getsockname()[:2]
     structlog.get_logger(__name__).info("listening", address=f"{host}:{port}", path=path, pixied=address)

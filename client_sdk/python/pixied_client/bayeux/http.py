@@ -61,7 +61,7 @@ class HttpTransport:
         event_sources: serves streams of events.
         budgets: how much may come from whom.
         limits: how large a request may be.
-        timing: for the advice to browsers with too many polls.
+        timing: how long a request may take, and for the advice to browsers with too many polls.
     """
 
     def __init__(
@@ -176,7 +176,11 @@ class HttpTransport:
             if not self._origins.admits_script(request):
                 raise Refusal(403, "Origin denied")
             return _asked_by_form(query, default=_DEFAULT_CALLBACK)
-        body = await self._body(receive)
+        try:
+            async with asyncio.timeout(self._timing.request):
+                body = await self._body(receive)
+        except TimeoutError:
+            raise Refusal(408, "The request did not come in time") from None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         # What has no type of its own may be either; a form does not begin so.
         if _JSON.fullmatch(kind) or (kind in _UNTYPED and body.lstrip()[:1] in {b"[", b"{"}):
@@ -282,4 +286,4 @@ def _explained(refusal: Refusal) -> str:
 
 
 def _status(refusal: Refusal) -> int:
-    return refusal.code if refusal.code in {400, 403, 405, 413, 415, 429} else 400
+    return refusal.code if refusal.code in {400, 403, 405, 408, 413, 415, 429} else 400

@@ -60,6 +60,7 @@ class Timing:
         stalled: a WebSocket that takes nothing for this long gets no more live messages until it does: they wait in
             pixied.
         stuck: a WebSocket that takes nothing for this long is closed.
+        request: how long a request may take to come, once it has begun.
         backend: a message is answered that pixied is unavailable when it has not done its work for this long. Clients
             wait for no more than 10 s by default, and then take their connection for dead.
         max_inactivity: a session ends at its first connect after so long without any other message; None for never.
@@ -73,6 +74,7 @@ class Timing:
     multiple_clients_interval: float = 2.0
     stalled: float = 0.1
     stuck: float = 30.0
+    request: float = 30.0
     backend: float = 5.0
     max_inactivity: float | None = None
 

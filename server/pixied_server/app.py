@@ -16,6 +16,7 @@ import structlog
 from pixied_server.admin import Drain
 from pixied_server.core.channels import Grammar
 from pixied_server.core.log import Bounds
+from pixied_server.core.pauses import Pauses
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import LinkLimits
 from pixied_server.delivery.watch import Watchers
@@ -162,7 +163,7 @@ def _clock() -> Callable[[], float]:
 async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Engine]:
     """The engine, ready for use as long as the context lasts."""
     if settings.engine == "memory":
-        yield MemoryEngine(_limits(settings), clock)
+        yield MemoryEngine(_limits(settings), clock, Pauses(clock))
         return
     try:
         store = Store(Address.parse(settings.engine), timeout=settings.redis_timeout)

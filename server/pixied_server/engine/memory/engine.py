@@ -67,16 +67,20 @@ class MemoryEngine:
     Args:
         limits: what it holds at most.
         clock: tells the time, in seconds since the epoch; must never go back.
+        judge: tells the time by which something is over, if not by the same clock.
     """
 
     name = "memory"
     trouble = ""
     listener: Listener
 
-    def __init__(self, limits: EngineLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limits: EngineLimits, clock: Callable[[], float], judge: Callable[[], float] | None = None
+    ) -> None:
         self.counters = Counters()
         self._limits = limits
         self._now = clock
+        self._judge = judge or clock
         self._sessions: dict[str, Session] = {}
         self._logs: dict[str, PatternLog] = {}
         self._namespaces: set[str] = set()
@@ -85,7 +89,7 @@ class MemoryEngine:
         self.head: Progress = (0,)
         self._claims = 0
         self._retention = Retention(limits.log, limits.total_bytes)
-        self._time = Timekeeper(clock, self._sessions, self._look_at, self._sweep)
+        self._time = Timekeeper(self._judge, self._sessions, self._look_at, self._sweep)
         self._done = IdempotencyWindow(limits.idempotency_keys)
         self._creates = TokenBucket(limits.creates_per_second)
         self._publishes = TokenBucket(limits.publishes_per_second)
@@ -199,7 +203,7 @@ class MemoryEngine:
         session = self._sessions.get(client_id)
         if session is None:
             raise ClientUnknown(client_id)
-        if session.is_over(self._now()):
+        if session.is_over(self._judge()):
             self._expire(session)
             raise ClientUnknown(client_id)
         return session
@@ -278,7 +282,7 @@ class MemoryEngine:
         return self._session(client_id).subscribes_to(self._logs.get(pattern))
 
     def _subscribers(self, pattern: str) -> set[str]:
-        now = self._now()
+        now = self._judge()
         return {
             session.client_id
             for log in self._logs_that_meet(pattern)
@@ -425,7 +429,7 @@ class MemoryEngine:
 
     async def list_clients(self, page: PageRequest, *, pattern: str, front_end: str) -> Page[Client]:
         """See `engine.abc.Engine`."""
-        now = self._now()
+        now = self._judge()
         ids: Iterable[str] = self._subscribers(pattern) if pattern else self._sessions
         seen = (self._sessions[client_id] for client_id in ids)
         wanted = (one for one in seen if not one.is_over(now) and (not front_end or one.front_end == front_end))

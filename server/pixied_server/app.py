@@ -264,5 +264,5 @@ def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float, *, sh
             VERSION,
         ),
         Identity(VERSION, started_at),
-        Transport(settings.listen, settings.max_request_bytes, shared),
+        Transport(settings.listen, settings.max_request_bytes, settings.max_streams_per_connection, shared),
     )

@@ -21,11 +21,22 @@ from pixied_server.rpc.addresses import reserved, unusable
 from pixied_server.rpc.server import Transport
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_SETTINGS, _PING, _GOAWAY = 4, 6, 7
+_HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY = 1, 3, 4, 6, 7
+_END_OF_HEADERS = 4
 _ACK = 1
 _ENHANCE_YOUR_CALM = 11
 _MIN_PING_MS = 10_000
-_OPTIONS = Transport(("127.0.0.1:0",), 1_000_000).options
+# POST by http, and fields that no table has (RFC 7541, sections 6.1 and 6.2.2).
+_WATCH = b"\x83\x86" + b"".join(
+    b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+    for name, value in (
+        (b":path", b"/pixied.v1.BackendService/Watch"),
+        (b":authority", b"pixied"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+    )
+)
+_OPTIONS = Transport(("127.0.0.1:0",), 1_000_000, 1_000).options
 
 
 async def test_a_unix_socket(engine: str) -> None:
@@ -138,7 +149,7 @@ async def _turned_away(options: Sequence[tuple[str, int]]) -> int:
 
 async def test_the_bound_of_calls_that_come_at_once_is_one_that_the_library_knows() -> None:
     """With the server's own bound made smaller, calls are turned away."""
-    smaller = [(key, value // 1_000_000 if "pending" in key else value) for key, value in _OPTIONS]
+    smaller = [(key, 1 if "pending" in key else value) for key, value in _OPTIONS]
     hard = ("grpc.server.max_pending_requests_hard_limit", 2)
     assert await _turned_away([*_OPTIONS, hard]) == 0
     assert await _turned_away([*smaller, hard]) > 0
@@ -159,6 +170,23 @@ async def test_five_hundred_links_opened_at_once_all_open(site: Site) -> None:
         link.call.cancel()
 
 
+async def test_a_connection_has_so_many_calls_under_way(engine: str) -> None:
+    """Further ones wait at the caller until one ends; those of other connections do not."""
+    async with serving(max_streams_per_connection=3) as site:
+        alice = await site.client()
+        waiting = [site.stream("Watch") for _ in range(3)]
+        for stream in waiting:
+            await stream.read()
+        more = asyncio.create_task(site("GetClient", client_id=alice))
+        async with site.another_channel(use_local_subchannel_pool=1) as other:
+            assert (await other("GetInfo")).engine == engine
+        assert not more.done()
+        waiting[0].cancel()
+        assert (await more).client.client_id == alice
+        for stream in waiting:
+            stream.cancel()
+
+
 class Http2:
     """A connection with nothing but HTTP/2 frames: gRPC's own clients do not ping as often as this test needs."""
 
@@ -166,9 +194,10 @@ class Http2:
         self._reader = reader
         self._writer = writer
 
-    def send(self, kind: int, payload: bytes = b"", *, flags: int = 0) -> None:
-        """Send a frame of the connection itself (stream 0)."""
-        self._writer.write(struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + bytes(4) + payload)
+    def send(self, kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> None:
+        """Send a frame, of the connection itself if it names no stream."""
+        head = struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + struct.pack("!I", stream)
+        self._writer.write(head + payload)
 
     async def frame(self) -> tuple[int, int, bytes]:
         """The next frame: kind, flags, payload."""
@@ -199,6 +228,19 @@ async def _connected(address: str) -> AsyncIterator[Http2]:
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+async def test_streams_that_come_flat_out_are_refused(site: Site) -> None:
+    """Whoever opens more than the server said it takes is told so for each, and costs the others nothing."""
+    async with _connected(site.address) as connection, asyncio.timeout(TIMEOUT):
+        for number in range(3_000):
+            # A call's beginning without a body: so it stays open.
+            connection.send(_HEADERS, _WATCH, flags=_END_OF_HEADERS, stream=2 * number + 1)
+        refused = 0
+        while refused < 2_000:
+            kind, _, payload = await connection.frame()
+            refused += (kind, payload) == (_RST_STREAM, struct.pack("!I", _ENHANCE_YOUR_CALM))
+        assert (await site("GetInfo")).version
 
 
 async def _kinds_after(address: str, pings: int, *, apart: float = 0.0) -> list[tuple[int, bytes]]:

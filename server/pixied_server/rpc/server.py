@@ -34,6 +34,8 @@ _HEALTH = "grpc.health.v1.Health"
 _SERVICES = ("", BACKEND.full_name, ADMIN.full_name)
 # What the frames around a message may add where it may be as large as a request.
 _FRAMING = 65_536
+# Calls of all connections that have come and were not begun.
+_PENDING = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,13 @@ class Transport:
     Attributes:
         addresses: `host:port` or `unix:///path`; port 0 for any free one.
         max_request_bytes: how large a request or frame may be.
+        max_streams: how many calls one connection may have under way.
         shared: other processes of this installation listen there too, and the system spreads connections over them.
     """
 
     addresses: Sequence[str]
     max_request_bytes: int
+    max_streams: int
     shared: bool = False
 
     @property
@@ -57,8 +61,11 @@ class Transport:
             ("grpc.max_receive_message_length", self.max_request_bytes + _FRAMING),
             # A second server on the same port is a mistake that must be seen, unless it is meant.
             ("grpc.so_reuseport", self.shared),
+            # Clients know it and let further calls wait. Without it four connections that open streams as fast as
+            # they can cost 3.5 GB in 8 seconds; with it 0.2 GB.
+            ("grpc.max_concurrent_streams", self.max_streams),
             # When thousands of front-ends come back at once: of 2,000 streams opened together some 200 failed without.
-            ("grpc.server.max_pending_requests", 1_000_000),
+            ("grpc.server.max_pending_requests", _PENDING),
             # The SDKs ping every 30 s; whoever pings up to every 10 s is let live, also while no call is under way.
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", True),

@@ -93,6 +93,12 @@ class Settings(BaseSettings):
     max_clients_per_link: Annotated[int, Setting(Count(1, BILLION), "How many clients one Attach stream may carry")] = (
         200_000
     )
+    max_streams_per_connection: Annotated[
+        int,
+        Setting(
+            Count(1, 1_000_000), "How many calls one connection may have under way; further ones wait at the caller"
+        ),
+    ] = 1_000
     max_namespaces: Annotated[
         int, Setting(Count(1, BILLION), "How many namespaces may be reserved that are no client's id")
     ] = 1_000_000

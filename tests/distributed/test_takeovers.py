@@ -343,6 +343,49 @@ async def test_a_claim_that_was_given_up_for_dead_goes_on(pair: Pair) -> None:
     assert [(name, reason) for name, reason, _ in front.detached] == [("bob", DetachReason.TAKEN_OVER)]
 
 
+async def test_what_is_queued_for_a_client_that_was_given_up_comes(pair: Pair) -> None:
+    """Its pixied has hung, and goes on: what it confirms covers nothing that it has not got."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    await pair.beat()
+    await pair.reap(pair.there, pair.here)
+    await pair.there.queue_for("ann", "1")
+    await pair.there.publish("/a", "2")
+    await pair.read(front)
+    await front.ack()
+    await pair.here.elapse(0.0)
+    await pair.beat()
+    await pair.read(front)
+    assert (sorted(front.texts("ann")), front.marked("ann")) == (["1", "2"], [])
+    assert (await pair.there.look_at("ann")).pending == 0
+
+
+@pytest.mark.parametrize("change", ["claimed", "destroyed", "unsubscribed"])
+async def test_who_was_given_up_is_notified_all_the_same(pair: Pair, change: str) -> None:
+    """A pixied that hung, and goes on, delivers nothing to a client that has gone elsewhere, or that has left."""
+    await _ann(pair)
+    await pair.here.create("bob")
+    await pair.here.subscribe("bob", "/a")
+    front, other = await _live(pair.here, pair), pair.there.front_end("other")
+    await pair.here.attach("bob", front)
+    await pair.read(front)
+    await pair.beat()
+    await pair.reap(pair.there, pair.here)
+    match change:
+        case "claimed":
+            await pair.there.attach("ann", other)
+        case "destroyed":
+            await pair.there.destroy("ann")
+        case _:
+            await pair.there.unsubscribe("ann", "/a")
+    await pair.settle()
+    await pair.there.publish("/a", "1")
+    await pair.read(front, other)
+    assert (front.texts("ann"), front.texts("bob")) == ([], ["1"])
+    reasons = {"claimed": [DetachReason.TAKEN_OVER], "destroyed": [DetachReason.DESTROYED], "unsubscribed": []}
+    assert [reason for _, reason, _ in front.detached] == reasons[change]
+
+
 async def test_a_claim_that_goes_on_is_confirmed_by_its_link(pair: Pair) -> None:
     """What a link confirms after its pixied was given up, and went on, is known when that dies in the end."""
     await _ann(pair)

@@ -129,7 +129,7 @@ class Changes:
         """
         if owner and await self._requests.ask(owner, "K", client_id, str(change)) is None:
             record = await self._process.home(client_id).look(client_id)
-            if record.fields["process"] == owner:
+            if record.fields["process"] == owner and record.fields["claim"] != "0":
                 raise EngineUnavailable("it is done, but the pixied that owns the client does not answer")
 
     def on_change(self, process: str, name: str, client_id: str, change: str) -> None:

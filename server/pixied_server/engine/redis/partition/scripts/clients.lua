@@ -9,8 +9,11 @@ local function alive(id)
   return {deadline = tonumber(is[1]), claim = is[2], kept = kept, timeout = tonumber(is[4]), process = is[5]}
 end
 
--- The owner of a client, if that is another process, or "".
+-- The process that is notified of a client, if that is another one, or "": its owner, or who was given up as its owner.
 local function elsewhere(is) return is.process ~= ME and is.process or '' end
+
+-- The owner of a client, if that is another process, or "".
+local function owned_elsewhere(is) return is.claim ~= '0' and elsewhere(is) or '' end
 
 local function set_deadline(id, deadline, kept)
   redis.call('HSET', client_key(id), 'deadline', num(deadline))
@@ -70,7 +73,7 @@ function operations.destroy(a)
   local id, reason = ARGV[a], ARGV[a + 1]
   local is = alive(id)
   if not is then return UNKNOWN end
-  return {1, finish(id, 'destroyed', reason), elsewhere(is)}
+  return {1, finish(id, 'destroyed', reason), owned_elsewhere(is)}
 end
 
 -- End sessions whose time is over, as many as one call may: most. Returns seconds to the next deadline, "" for none, and the sessions

@@ -99,9 +99,9 @@ function operations.claim(a)
     if named then advance(id, named, FOREVER) end
   end
   local was = redis.call('HGETALL', key)
-  if is.claim ~= '0' and not mine then
+  if elsewhere(is) ~= '' then
     redis.call('SREM', owned_key(is.process), id)
-    notify(is.process, 'C', id, is.claim)
+    notify(is.process, 'C', id, redis.call('HGET', key, 'last'))
   end
   -- Higher than all claims before, even those that Redis has lost.
   local number = int(math.max(tonumber(redis.call('HGET', META, 'claims') or 0) + 1, MICRO))
@@ -164,8 +164,8 @@ function operations.follows_link(a)
   return {1}
 end
 
-local function let_go(id, expires, timeout, deadline)
-  redis.call('HSET', client_key(id), 'claim', '0', 'process', '', 'front_end', '', 'expires', '1', 'joined', '0')
+local function let_go(id, process, expires, timeout, deadline)
+  redis.call('HSET', client_key(id), 'claim', '0', 'process', process, 'front_end', '', 'expires', '1', 'joined', '0')
   set_deadline(id, expires == '0' and NOW + tonumber(timeout) or tonumber(deadline), false)
 end
 
@@ -176,11 +176,13 @@ function operations.release(a)
   settle(id, a + 2)
   if not owns(id, ARGV[a + 1]) then return {1} end
   redis.call('SREM', owned_key(ME), id)
-  let_go(id, unpack(redis.call('HMGET', client_key(id), 'expires', 'timeout', 'deadline')))
+  let_go(id, '', unpack(redis.call('HMGET', client_key(id), 'expires', 'timeout', 'deadline')))
   return {1}
 end
 
 -- process, most, how many links, their names and checkpoints. Releases clients that a dead process owned. Returns how many are left.
+-- The process may only have hung: until somebody else claims a client, it is notified as before. Otherwise what it confirms when it goes
+-- on would cover queued messages that it has not got.
 function operations.reap(a)
   local process, most, links = ARGV[a], tonumber(ARGV[a + 1]), {}
   for index = a + 3, a + 2 + 2 * tonumber(ARGV[a + 2]), 2 do links[ARGV[index]] = ARGV[index + 1] end
@@ -190,7 +192,7 @@ function operations.reap(a)
     if is[1] == process then
       if is[3] == '1' and links[is[2]] then advance(id, links[is[2]], FOREVER) end
       unsettle(id)
-      let_go(id, is[4], is[5], is[6])
+      let_go(id, process, is[4], is[5], is[6])
     end
   end
   return {1, redis.call('SCARD', owned_key(process))}

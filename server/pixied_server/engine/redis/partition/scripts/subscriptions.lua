@@ -167,13 +167,13 @@ function operations.unsubscribe(a)
   end
   if #gone == 0 then
     local change = tonumber(redis.call('HGET', client_key(id), 'changes') or 0)
-    return {1, removed, change, change, elsewhere(is)}
+    return {1, removed, change, change, owned_elsewhere(is)}
   end
   leave(id, gone)
   redis.call('HINCRBY', client_key(id), 'subscriptions', -#gone)
   local change, before = next_change(id)
   if is.process ~= ME then notify(is.process, 'U', id, int(change), int(before), table.concat(gone, '\n')) end
-  return {1, removed, change, before, elsewhere(is)}
+  return {1, removed, change, before, owned_elsewhere(is)}
 end
 
 -- id, how many, patterns. Returns which of them the client subscribes to.

@@ -612,6 +612,41 @@ async def test_what_was_sent_is_marked_though_its_client_reads_on_from_earlier(
     assert set(new.marked("ann")) >= set(front.texts("ann")) - set(bodies[:live])
 
 
+@pytest.mark.parametrize("explicit", [False, True])
+async def test_what_was_handed_out_is_marked_though_a_new_subscription_is_read_first(
+    pair: Pair, *, explicit: bool
+) -> None:
+    """Deliver and DequeueFor go back to where a subscription begins, and may end before they are where they were."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a/b")
+    async with pair.here.tapped("ann", explicit=explicit) as tap:
+        with late_requests(pair.there, "subscribe") as late:
+            subscribing = asyncio.create_task(pair.there.subscribe("ann", "/a/*"))
+            await _soon(late.reached.wait())
+            # In the same partition, and none of these is one of /a/b.
+            other = next(name for name in map("/a/{}".format, range(100)) if _is_near(pair, name, "/a/b"))
+            await pair.there.publish(other, "1", "2")
+            await pair.there.publish("/a/b", "3")
+            await pair.settle()
+            assert texts(await tap.take(messages=10, size=100_000)) == ["3"]
+            tap.all_taken()
+            late.open()
+            await subscribing
+        await pair.settle()
+        assert texts(await tap.take(messages=1, size=100_000)) == ["1"]
+        tap.all_taken()
+    taken = await pair.there.dequeue("ann")
+    assert sorted(texts(taken)) == (["1", "2", "3"] if explicit else ["2", "3"])
+    assert "3" in texts(taken)[: taken.redelivered]
+
+
+def _is_near(pair: Pair, channel: str, other: str) -> bool:
+    """Whether two channels are in the same partition."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    return engine.process.layout.of(channel) == engine.process.layout.of(other)
+
+
 def _complete(front: FrontEnd) -> bool:
     """Whether ann got ten messages in their order, and nothing again that is not marked."""
     seen: list[str] = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
-from pixied_server.core.progress import NOTHING, Progress
+from pixied_server.core.progress import NOTHING, Progress, later
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.hub import Hub
 from pixied_server.engine.abc import Claim, Delivered
@@ -57,6 +57,8 @@ class Tap:
         self._name = name
         self._explicit = explicit
         self._confirmed = NOTHING
+        # How far the last messages that were taken reached, and all of them: a new subscription is read from earlier.
+        self._taken = NOTHING
         self._sent = NOTHING
         self._cursors: deque[tuple[int, Progress]] = deque(maxlen=CURSORS)
         self._news = asyncio.Event()
@@ -83,7 +85,8 @@ class Tap:
             raise self._over
         if not reading.done:
             self._news.set()
-        self._sent = reading.upto
+        self._taken = reading.upto
+        self._sent = later(self._sent, reading.upto)
         self._hub.handed_out(reading.entries, 1, self._name, redelivered=reading.redelivered)
         self._hub.counters.lost += sum(loss.count for loss in reading.losses)
         cursor = self._hub.engine.cursor_of(reading.upto)
@@ -103,7 +106,7 @@ class Tap:
     def all_taken(self) -> None:
         """Note that all messages that were taken have been handed on."""
         if not self._explicit:
-            self._confirmed = self._sent
+            self._confirmed = self._taken
 
     async def close(self) -> None:
         """Release the client."""

@@ -3,6 +3,7 @@
 import asyncio
 from unittest.mock import patch
 
+import pytest
 from tests.distributed.pair import Pair
 from tests.engine.site import Site, page, texts
 
@@ -99,6 +100,28 @@ async def test_a_subscription_that_the_store_lost_is_made_again(pair: Pair) -> N
     taken = await pair.there.dequeue("bob")
     assert (sorted(texts(taken)), taken.losses) == (["kept", "kept too"], [])
     assert sorted(await _subscribers(pair, "/b/c")) == ["bob", "cid"]
+
+
+@pytest.mark.parametrize("lives", [False, True])
+async def test_who_claims_after_it_was_given_up_is_given_up_again(pair: Pair, *, lives: bool) -> None:
+    """A pixied that dies before its next heartbeat is no process any more: its clients' sessions end all the same."""
+    await pair.here.create("ann", timeout=5.0)
+    await pair.beat()
+    await pair.reap(pair.there, pair.here)
+    await pair.here.attach("ann", pair.here.front_end("front"))
+    if not lives:
+        await pair.die(pair.here)
+    engine = _engine(pair.there)
+    for seconds in (0.0, 9.0, 1.1, 5.1):
+        pair.there.clock.advance(seconds)
+        for _ in range(40):
+            await engine.repair.step()
+        await engine.upkeep.reap_strays()
+        await engine.upkeep.end_sessions()
+        if lives:
+            assert (await pair.there.look_at("ann")).front_end == "front"
+            await _engine(pair.here).upkeep.beat()
+    assert await pair.there.lives("ann") == lives
 
 
 async def test_changes_of_one_client_are_made_in_turn(pair: Pair) -> None:

@@ -3,6 +3,8 @@
 A subscription is in two partitions: the client's record says what it reads, and the pattern's members say which logs to
 keep. The client's record is the truth. The process that has the lease walks over all records and members in small
 steps, and corrects the members. A wildcard also has a log in each partition, and these have to know the same of it.
+
+A client's record also names its owner. One that is in no list of processes would never be given up.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,6 +48,8 @@ class Repair:
         self._members = ("", "")
         # And over the wildcards that partitions know.
         self._wildcards = (0, "0")
+        # Owners that were not among the processes: since when.
+        self._strays: dict[str, float] = {}
         # Members that did not subscribe when the last walk came by, and this one: since when.
         self._suspects: dict[Member, float] = {}
         self._seen: dict[Member, float] = {}
@@ -78,19 +82,34 @@ class Repair:
         names = await self._process.partitions[number].clients(after, _PAGE)
         if len(names) == _PAGE:
             self._clients = (number, names[-1])
-        for name in names:
-            await self._check_client(name)
+        owners = {await self._check_client(name) for name in names} - {""}
+        # Asked for after the records were read: who has just begun to own a client is listed before.
+        for owner in owners.difference(await self._process.partitions[0].processes()) if owners else ():
+            self._strays.setdefault(owner, self._process.now())
 
-    async def _check_client(self, client_id: str) -> None:
+    async def strays(self) -> list[str]:
+        """Return owners that have been no processes for some seconds: they were given up once, and claimed again."""
+        now = self._process.now()
+        due = [owner for owner, since in self._strays.items() if now - since >= _UNDER_WAY]
+        if not due:
+            return []
+        listed = set(await self._process.partitions[0].processes())
+        for owner in due:
+            del self._strays[owner]
+        return [owner for owner in due if owner not in listed]
+
+    async def _check_client(self, client_id: str) -> str:
+        """Check a client's memberships. Return its owner; "" for none."""
         try:
             record = await self._process.home(client_id).look(client_id)
         except ClientUnknown:
-            return
+            return ""
         members = [(pattern, client_id) for pattern in record.starts]
         known = await self._by_pattern(members, lambda partition, some: partition.are_members(some))
         for member, is_member in zip(members, known, strict=True):
             if not is_member:
                 await self._rejoin(*member)
+        return record.fields["process"] if record.fields["claim"] != "0" else ""
 
     async def _by_pattern(
         self, members: Sequence[Member], ask: Callable[[Partition, Sequence[Member]], Awaitable[list[bool]]]

@@ -142,7 +142,7 @@ class Upkeep:
 
     async def _keep_order(self) -> None:
         await self._leads.wait()
-        for work in (self._reap_dead, self._sweep, self._finish, self._repair.step):
+        for work in (self._reap_dead, self._sweep, self._finish, self._repair.step, self.reap_strays):
             try:
                 await work()
             except EngineUnavailable as error:
@@ -291,6 +291,11 @@ class Upkeep:
                     await self._subscriptions.finish_joining(client_id, pattern)
 
         await self._in_each(finish)
+
+    async def reap_strays(self) -> None:
+        """Reap owners of clients that have gone since they were given up, and that no heartbeat will ever report."""
+        for process in await self._repair.strays():
+            await self.reap(process)
 
     async def reap(self, process: str) -> None:
         """Release a dead process's clients: their messages stay, and their session timeouts begin to run."""

@@ -107,3 +107,25 @@ async def test_what_two_release_at_once_is_released(pair: Pair, turns: int) -> N
             await asyncio.sleep(0)
         await asyncio.gather(one, write())
     assert (await pair.there.look_at("ann")).front_end == ""
+
+
+async def test_a_link_that_closed_while_the_store_was_away_leaves_nothing(pair: Pair) -> None:
+    """Its checkpoint goes with it, though all others are written anew."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
+    engine, other = pair.here.engine, pair.there.engine
+    assert isinstance(engine, RedisEngine)
+    assert isinstance(other, RedisEngine)
+    await engine.checkpoints.write()
+    name = engine.process.name
+    assert len(await other.process.home(name).checkpoints(name)) == 1
+    await front.lose()
+    del front
+    await pair.cut()
+    await pair.settle()
+    await engine.checkpoints.write()
+    assert await other.process.home(name).checkpoints(name) == {}

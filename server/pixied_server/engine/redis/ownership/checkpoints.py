@@ -57,7 +57,7 @@ class Checkpoints:
 
     def forget_written(self) -> None:
         """Write all checkpoints anew next time: the store may have lost them."""
-        self._written.clear()
+        self._written = dict.fromkeys(self._written, "")
 
     def confirm_later(self, claim: RedisClaim) -> None:
         """Write later what a client has confirmed."""

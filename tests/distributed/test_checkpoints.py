@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from tests.distributed.gate import gate, refusing
+from tests.distributed.gate import gate, refusing, unnotified
 from tests.distributed.pair import Pair
-from tests.engine.site import texts
+from tests.engine.site import reason_of, texts
 
 from pixied_server.engine.redis import RedisEngine
-from pixied_server.errors import EngineUnavailable
+from pixied_server.errors import EngineUnavailable, Reason
 
 
 async def _write_in_vain(pair: Pair) -> None:
@@ -129,3 +129,24 @@ async def test_a_link_that_closed_while_the_store_was_away_leaves_nothing(pair: 
     await pair.settle()
     await engine.checkpoints.write()
     assert await other.process.home(name).checkpoints(name) == {}
+
+
+async def test_a_link_confirms_for_a_client_whose_change_its_owner_learned_late(pair: Pair) -> None:
+    """Its standing was written when the store knew already of an Unsubscribe, and the owner did not."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a", "/b")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    assert isinstance(pair.here.engine, RedisEngine)
+    with refusing(pair.here, "look"), unnotified(pair.here, "U"):
+        assert await reason_of(pair.there.unsubscribe("ann", "/b")) is Reason.ENGINE_UNAVAILABLE
+        await pair.here.engine.checkpoints.write()
+    await pair.here.elapse(0.0)
+    await pair.there.publish("/a", "1")
+    await pair.read(front)
+    await front.ack()
+    await pair.here.engine.checkpoints.write()
+    await pair.die(pair.here)
+    await pair.reap(pair.there, pair.here)
+    assert texts(await pair.there.dequeue("ann")) == []

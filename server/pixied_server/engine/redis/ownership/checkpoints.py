@@ -11,7 +11,7 @@ from pixied_server.core.progress import Progress, reaches
 from pixied_server.engine.abc import Checkpoint, Delivered
 from pixied_server.engine.redis.ownership.claim import RedisClaim
 from pixied_server.engine.redis.partition.codec import progress_text
-from pixied_server.engine.redis.partition.protocol import Answer, Settled
+from pixied_server.engine.redis.partition.protocol import Settled
 from pixied_server.engine.redis.process import Process
 from pixied_server.errors import EngineUnavailable, PixiedError
 
@@ -114,7 +114,7 @@ class Checkpoints:
         links = {name: progress_text(checkpoint.confirmed()) for checkpoint, name in list(self._names.items())}
         waits = {link for _, link in self._unreleased.values()}
         joined = {client_id: self.name_of(claim.checkpoint) for client_id, claim in changed.items()}
-        writing = [self._write_claim(claim).result for claim in changed.values()]
+        writing = [self._write_claim(claim) for claim in changed.values()]
         for claim, outcome in zip(
             changed.values(), await asyncio.gather(*writing, return_exceptions=True), strict=True
         ):
@@ -140,15 +140,16 @@ class Checkpoints:
             for name in closed:
                 del self._written[name]
 
-    def _write_claim(self, claim: RedisClaim) -> Answer[None]:
+    async def _write_claim(self, claim: RedisClaim) -> None:
         delivered = self._process.listener.delivered(claim.client_id) or Delivered()
         # Catch-up messages are confirmed separately: until they are, the link's checkpoint does not apply.
         follows = claim.live and claim.complete and reaches(delivered.confirmed, claim.joined_at)
-        if claim.live and not follows and not claim.lost:
-            self._changed.setdefault(claim.client_id, claim)
-        return self._process.home(claim.client_id).follows_link(
+        knows = await self._process.home(claim.client_id).follows_link(
             claim.client_id, claim.number, delivered.confirmed, claim.changes, follows=follows
         )
+        # Where the store has a change of which this process was not notified yet, the checkpoint did not apply.
+        if claim.live and not (follows and knows) and not claim.lost:
+            self._changed.setdefault(claim.client_id, claim)
 
     async def _confirm(self) -> None:
         unconfirmed, self._unconfirmed = self._unconfirmed, {}

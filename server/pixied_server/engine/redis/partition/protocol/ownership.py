@@ -60,10 +60,14 @@ class OwnershipProtocol(Asker):
 
     def follows_link(
         self, client_id: str, claim: int, progress: Progress, changes: int, *, follows: bool
-    ) -> Answer[None]:
-        """Note a client's progress, and whether its link's checkpoint applies to it from now on."""
+    ) -> Answer[bool]:
+        """Note a client's progress, and whether its link's checkpoint applies to it from now on.
+
+        Returns:
+            Whether this process knows of all changes of its subscriptions. If not, the checkpoint does not apply.
+        """
         words = (claim, progress_text(progress), changes, int(follows))
-        return self._ask(nothing, "follows_link", client_id, *words)
+        return self._ask(lambda result: bool(result[1]), "follows_link", client_id, *words)
 
     def release(self, client_id: str, settled: Settled) -> Answer[None]:
         """Release a client."""

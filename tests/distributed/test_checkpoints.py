@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
-from tests.distributed.gate import gate, refusing, unnotified
+from tests.distributed.gate import gate, refusing, unnotified, watching
+from tests.distributed.outage import until
 from tests.distributed.pair import Pair
+from tests.engine.front_end import FrontEnd
 from tests.engine.site import reason_of, texts
 
 from pixied_server.engine.redis import RedisEngine
@@ -147,6 +149,73 @@ async def test_a_link_confirms_for_a_client_whose_change_its_owner_learned_late(
     await pair.read(front)
     await front.ack()
     await pair.here.engine.checkpoints.write()
+    await pair.die(pair.here)
+    await pair.reap(pair.there, pair.here)
+    assert texts(await pair.there.dequeue("ann")) == []
+
+
+_MANY = 700
+"""Clients of a link that are not written all at once."""
+
+
+async def _many(pair: Pair) -> FrontEnd:
+    """A link with many clients."""
+    names = [f"many{number}" for number in range(_MANY)]
+    await pair.here.create(*names)
+    front = pair.here.front_end("front")
+    for name in names:
+        await pair.here.attach(name, front)
+    await pair.read(front)
+    return front
+
+
+async def test_many_clients_are_written_some_at_a_time(pair: Pair) -> None:
+    """A link of any size, after a reconnect say, keeps the event loop from nothing else for long."""
+    await _many(pair)
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    with gate(pair.here, "follows_link") as held:
+        writing = asyncio.create_task(engine.checkpoints.write())
+        await held.reached.wait()
+        await until(lambda: not engine.busy)
+        assert held.held <= _MANY // 2
+        held.open()
+        await writing
+        assert held.held == _MANY
+
+
+async def test_a_store_that_is_away_is_not_asked_for_each_of_many_clients(pair: Pair) -> None:
+    """Where a partition does not answer the first of them, the others wait for the next time."""
+    front = await _many(pair)
+    assert isinstance(pair.here.engine, RedisEngine)
+    with refusing(pair.here, "release"):
+        await front.lose()
+        with watching(pair.here, "release") as asked, pytest.raises(EngineUnavailable):
+            await pair.here.engine.checkpoints.write()
+    assert len(asked) <= _MANY // 2
+    await pair.here.engine.checkpoints.write()
+    assert (await pair.there.look_at("many0")).front_end == ""
+    assert (await pair.there.look_at(f"many{_MANY - 1}")).front_end == ""
+
+
+async def test_what_waits_for_a_confirmation_is_written_once(pair: Pair) -> None:
+    """A front-end that does not confirm costs the store nothing, however many clients it has that read at first."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    await pair.there.publish("/a", "1")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    await pair.settle()
+    await front.read()
+    assert isinstance(pair.here.engine, RedisEngine)
+    with watching(pair.here, "follows_link") as asked:
+        for _ in range(5):
+            await pair.here.engine.checkpoints.write()
+        assert len(asked) == 1
+        await front.ack()
+        for _ in range(5):
+            await pair.here.engine.checkpoints.write()
+        assert len(asked) == 2
     await pair.die(pair.here)
     await pair.reap(pair.there, pair.here)
     assert texts(await pair.there.dequeue("ann")) == []

@@ -4,7 +4,9 @@ A checkpoint is one field for each link, however many clients it has; each clien
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from itertools import islice
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from pixied_server.core.progress import Progress, reaches
@@ -13,9 +15,14 @@ from pixied_server.engine.redis.ownership.claim import RedisClaim
 from pixied_server.engine.redis.partition.codec import progress_text
 from pixied_server.engine.redis.partition.protocol import Settled
 from pixied_server.engine.redis.process import Process
-from pixied_server.errors import EngineUnavailable, PixiedError
 
 __all__ = ["Checkpoints", "confirmed"]
+
+T = TypeVar("T")
+
+# How many clients are written together, and how many that wait are looked at each time.
+_AT_ONCE = 200
+_LOOKED_AT = 500
 
 
 class Checkpoints:
@@ -30,6 +37,8 @@ class Checkpoints:
         self._names: WeakKeyDictionary[Checkpoint, str] = WeakKeyDictionary()
         self._named = 0
         self._changed: dict[str, RedisClaim] = {}
+        # Clients that have joined, and have yet to confirm what they read before; and what of it is written.
+        self._waiting: dict[str, tuple[RedisClaim, Progress]] = {}
         self._written: dict[str, str] = {}
         # Confirmations and releases that the store did not take, by client; releases with the client's link.
         self._unconfirmed: dict[str, RedisClaim] = {}
@@ -49,10 +58,12 @@ class Checkpoints:
         """Note that a client has joined its link's live messages, or left them."""
         if claim.checkpoint is not None:
             self._changed[claim.client_id] = claim
+            self._waiting.pop(claim.client_id, None)
 
     def forget(self, claim: RedisClaim) -> None:
         """Forget a claim that is over."""
         self._changed.pop(claim.client_id, None)
+        self._waiting.pop(claim.client_id, None)
         self._unconfirmed.pop(claim.client_id, None)
 
     def forget_written(self) -> None:
@@ -71,24 +82,15 @@ class Checkpoints:
         """Return what a claim that could not be released yet knows of a client."""
         return self._unreleased[client_id][0] if client_id in self._unreleased else None
 
-    async def release(self, *clients: str) -> None:
-        """Release the claims on these clients that could not be released yet.
+    async def release(self, client_id: str) -> None:
+        """Release the claim on a client, if it could not be released yet.
 
         Raises:
-            EngineUnavailable: some are still not released.
+            EngineUnavailable: it is still not released.
         """
-        # As of this moment: whoever else releases one of them may be done before this begins.
-        waiting = [
-            (client_id, self._unreleased[client_id][0]) for client_id in clients if client_id in self._unreleased
-        ]
-        outcomes = await asyncio.gather(*[self._release(*one) for one in waiting], return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-
-    async def _release(self, client_id: str, settled: Settled) -> None:
-        await self._process.home(client_id).release(client_id, settled)
-        self.released(client_id, settled)
+        if (settled := self.unreleased(client_id)) is not None:
+            await self._process.home(client_id).release(client_id, settled)
+            self.released(client_id, settled)
 
     def released(self, client_id: str, settled: Settled) -> None:
         """Forget to release a claim: the store knows that it is over."""
@@ -104,31 +106,52 @@ class Checkpoints:
         Raises:
             EngineUnavailable: something could not be written; call it again.
         """
-        failures: list[BaseException] = []
-        for work in (self._release_all, self._confirm):
-            try:
-                await work()
-            except EngineUnavailable as error:
-                failures.append(error)
+        failures = [*await self._release_all(), *await self._confirm()]
+        self._look_at_waiting()
         changed, self._changed = self._changed, {}
         links = {name: progress_text(checkpoint.confirmed()) for checkpoint, name in list(self._names.items())}
         waits = {link for _, link in self._unreleased.values()}
         joined = {client_id: self.name_of(claim.checkpoint) for client_id, claim in changed.items()}
-        writing = [self._write_claim(claim) for claim in changed.values()]
-        for claim, outcome in zip(
-            changed.values(), await asyncio.gather(*writing, return_exceptions=True), strict=True
-        ):
-            if isinstance(outcome, BaseException):
-                failures.append(outcome)
-                waits.add(joined[claim.client_id])
-                if not claim.lost:
-                    self._changed.setdefault(claim.client_id, claim)
+        failed = await self._each(changed, self._write_claim)
+        for client_id in failed:
+            waits.add(joined[client_id])
+            if not changed[client_id].lost:
+                self._changed.setdefault(client_id, changed[client_id])
         await self._write_links(links, waits)
+        failures += failed.values()
         if failures:
             raise failures[0]
 
-    async def _release_all(self) -> None:
-        await self.release(*self._unreleased)
+    async def _each(
+        self, clients: Mapping[str, T], write: Callable[[str, T], Awaitable[None]]
+    ) -> dict[str, BaseException]:
+        """Write something of many clients, some at a time, so that others get a turn.
+
+        Returns:
+            The failures, by client. Where a partition has failed it is not asked again.
+        """
+        failed: dict[str, BaseException] = {}
+        away: dict[int, BaseException] = {}
+        waiting = list(clients.items())
+        for begin in range(0, len(waiting), _AT_ONCE):
+            asked = []
+            for client_id, one in waiting[begin : begin + _AT_ONCE]:
+                if (failure := away.get(self._process.layout.of(client_id))) is not None:
+                    failed[client_id] = failure
+                else:
+                    asked.append((client_id, one))
+            outcomes = await asyncio.gather(*[write(*one) for one in asked], return_exceptions=True)
+            await asyncio.sleep(0)
+            for (client_id, _), outcome in zip(asked, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    failed[client_id] = away[self._process.layout.of(client_id)] = outcome
+        return failed
+
+    async def _release_all(self) -> Collection[BaseException]:
+        async def release(client_id: str, _: tuple[Settled, str]) -> None:
+            await self.release(client_id)
+
+        return (await self._each(dict(self._unreleased), release)).values()
 
     async def _write_links(self, links: Mapping[str, str], waits: Collection[str]) -> None:
         may = {name: text for name, text in links.items() if text and name not in waits}
@@ -140,27 +163,46 @@ class Checkpoints:
             for name in closed:
                 del self._written[name]
 
-    async def _write_claim(self, claim: RedisClaim) -> None:
+    def _standing(self, claim: RedisClaim) -> tuple[Progress, bool]:
+        """Return what a client has confirmed, and whether its link's checkpoint applies to it."""
         delivered = self._process.listener.delivered(claim.client_id) or Delivered()
         # Catch-up messages are confirmed separately: until they are, the link's checkpoint does not apply.
-        follows = claim.live and claim.complete and reaches(delivered.confirmed, claim.joined_at)
-        knows = await self._process.home(claim.client_id).follows_link(
-            claim.client_id, claim.number, delivered.confirmed, claim.changes, follows=follows
+        applies = claim.live and claim.complete and reaches(delivered.confirmed, claim.joined_at)
+        return delivered.confirmed, applies
+
+    def _look_at_waiting(self) -> None:
+        """Find clients that have confirmed more of what they had to read, some at a time."""
+        for client_id in list(islice(self._waiting, _LOOKED_AT)):
+            claim, written = self._waiting.pop(client_id)
+            confirmed, applies = self._standing(claim)
+            if applies or confirmed != written:
+                self._changed.setdefault(client_id, claim)
+            else:
+                self._waiting[client_id] = claim, written
+
+    async def _write_claim(self, client_id: str, claim: RedisClaim) -> None:
+        confirmed, applies = self._standing(claim)
+        knows = await self._process.home(client_id).follows_link(
+            client_id, claim.number, confirmed, claim.changes, follows=applies
         )
-        # Where the store has a change of which this process was not notified yet, the checkpoint did not apply.
-        if claim.live and not (follows and knows) and not claim.lost:
-            self._changed.setdefault(claim.client_id, claim)
+        if claim.lost or client_id in self._changed:
+            return
+        if applies and not knows:
+            # Its owner will know of the change when it is notified.
+            self._changed[client_id] = claim
+        elif claim.live and not applies:
+            self._waiting[client_id] = claim, confirmed
 
-    async def _confirm(self) -> None:
+    async def _confirm(self) -> Collection[BaseException]:
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
-        try:
-            await asyncio.gather(*[self._write_confirmed(claim) for claim in unconfirmed.values()])
-        except PixiedError:
-            self._unconfirmed = {name: one for name, one in unconfirmed.items() if not one.lost} | self._unconfirmed
-            raise
+        failed = await self._each(unconfirmed, self._write_confirmed)
+        for client_id in failed:
+            if not unconfirmed[client_id].lost:
+                self._unconfirmed.setdefault(client_id, unconfirmed[client_id])
+        return failed.values()
 
-    async def _write_confirmed(self, claim: RedisClaim) -> None:
-        delivered = self._process.listener.delivered(claim.client_id)
+    async def _write_confirmed(self, client_id: str, claim: RedisClaim) -> None:
+        delivered = self._process.listener.delivered(client_id)
         if delivered is not None and not claim.lost:
             await confirmed(self._process, claim, delivered.confirmed)
 

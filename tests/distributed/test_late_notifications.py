@@ -58,3 +58,36 @@ async def test_a_message_that_is_missing_comes_though_others_came_since(pair: Pa
         got.setdefault(receipt.channel, []).append(receipt.text)
     assert got == {one: ["1", "missing", "2"], other: ["1"], "/service/own": ["1", "missing", "2"]}
     assert front.marked("ann") == []
+
+
+def _restored(pair: Pair) -> list[object]:
+    """The partitions of which `here` reads from now on what it has missed."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    done: list[object] = []
+    restored = engine.restored
+
+    def noted(partition: int) -> None:
+        done.append(partition)
+        restored(partition)
+
+    engine.restored = noted  # type: ignore[method-assign]
+    return done
+
+
+async def test_what_is_queued_before_a_claim_is_answered_is_not_missing(pair: Pair) -> None:
+    """A message comes before the process knows that it owns the client: the next one does not look like a gap."""
+    await pair.here.create("ann")
+    await pair.there.queue_for("ann", "1")
+    restored = _restored(pair)
+    front = pair.here.front_end()
+    with gate(pair.here, "claim") as claimed:
+        attaching = asyncio.create_task(pair.here.attach("ann", front))
+        await claimed.reached.wait()
+        await pair.there.queue_for("ann", "2")
+        await pair.settle()
+    await attaching
+    await pair.there.queue_for("ann", "3")
+    await pair.read(front)
+    assert front.texts("ann") == ["1", "2", "3"]
+    assert restored == []

@@ -19,6 +19,8 @@ _READ_MESSAGES = 500
 _READ_BYTES = 1_000_000
 # How many logs of each partition that this process has appended to are remembered, with their offsets.
 _APPENDED = 4_000
+# And how many inboxes that are not followed, with the offsets of messages that came for them.
+_EARLY = 1_000
 
 
 class FollowedLog:
@@ -79,6 +81,7 @@ class Notifications:
         self.received = 0
         self.appended = 0
         self._last_appended: OrderedDict[str, int] = OrderedDict()
+        self._early: OrderedDict[str, int] = OrderedDict()
         self.logs: dict[str, FollowedLog] = {}
         self.unconfirmed: dict[bytes, int] = {}
         self.barriers: dict[str, Barrier] = {}
@@ -130,7 +133,15 @@ class Notifications:
             log = self.logs[client_id] = FollowedLog()
             self.is_ready(log)
         log.followers += 1
-        log.offset = max(log.offset, offset)
+        log.offset = max(log.offset, offset, self._early.pop(client_id, -1))
+
+    def came_early(self, logs: Iterable[tuple[str, int]]) -> None:
+        """Remember a message that no log here follows: the answer to a claim on its client may still be under way."""
+        for name, offset in logs:
+            if not name.startswith("/"):
+                self._early[name] = offset
+        if len(self._early) > _EARLY:
+            self._early.popitem(last=False)
 
     def is_ready(self, log: FollowedLog) -> None:
         """Note that all that is appended to a log from now on will be received."""

@@ -349,6 +349,7 @@ class Subscriber:
                 log.offset, log.sequence = offset, announced.sequence
                 followed.append((name, offset))
         if not followed:
+            one.came_early(announced.logs)
             return
         entry = Entry(announced.sequence, announced.at, announced.message, one.partition.number)
         if followed[0][0].startswith("/"):

@@ -91,3 +91,31 @@ async def test_what_is_queued_before_a_claim_is_answered_is_not_missing(pair: Pa
     await pair.read(front)
     assert front.texts("ann") == ["1", "2", "3"]
     assert restored == []
+
+
+async def test_what_came_before_a_wildcard_was_followed_is_not_missing(pair: Pair) -> None:
+    """Its log is named with messages of another channel, before those of all its channels are received."""
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    of = engine.process.layout.of
+    one, other = [name for name in (f"/{number}" for number in range(100)) if of(name) == of("/0")][:2]
+    await pair.here.create("ann", "bob")
+    await pair.here.subscribe("ann", one)
+    front = pair.here.front_end()
+    for name in ("ann", "bob"):
+        await pair.here.attach(name, front)
+    await pair.read(front)
+    restored = _restored(pair)
+    with pair.store.late_subscriptions():
+        await pair.here.subscribe("bob", "/*")
+        await pair.there.publish(one, "1")
+        await pair.there.publish(other, "2")
+        await pair.there.publish(one, "3")
+        await engine.subscriber.barrier([of(one)])
+    await pair.read(front)
+    await pair.there.publish(other, "4")
+    await pair.there.publish(one, "5")
+    await pair.read(front)
+    assert front.texts("ann") == ["1", "3", "5"]
+    assert front.numbers("bob") == [1, 2, 3, 4, 5]
+    assert restored == []

@@ -42,16 +42,16 @@ class Barriers:
         barrier.passed.add_done_callback(lambda _: timer.cancel())
         asked = one.partition.barrier(name, barrier.logs)
         done = asyncio.ensure_future(asked.result)
-        done.add_done_callback(lambda future: self._asked(one, name, future))
+        done.add_done_callback(lambda future: self._asked(one, name, barrier, future))
 
-    def _asked(self, one: Notifications, name: str, asked: "asyncio.Future[list[Any]]") -> None:
+    def _asked(self, one: Notifications, name: str, barrier: Barrier, asked: "asyncio.Future[list[Any]]") -> None:
         error = EngineUnavailable("it was given up") if asked.cancelled() else asked.exception()
         if error is not None:
-            if (barrier := one.barriers.pop(name, None)) is not None:
+            if one.barriers.pop(name, None) is not None:
                 _fail(barrier.passed, error)
             return
-        barrier = one.barriers.get(name)
-        for log_name, offset in zip(barrier.logs, asked.result()[1], strict=True) if barrier is not None else ():
+        # The barrier may have come before the answer.
+        for log_name, offset in zip(barrier.logs, asked.result()[1], strict=True):
             log = one.logs.get(log_name)
             if log is not None and log.offset < 0:
                 log.offset = int(offset)

@@ -41,6 +41,13 @@ class FollowedLog:
         self.offset = -1
         self.sequence = 0
 
+    def receive(self, sequence: int, offset: int) -> None:
+        """Note a message that has been passed on."""
+        self.sequence = sequence
+        # One that came on another log's channel before this one is ready says nothing of those before it.
+        if self.offset >= 0 or self.ready.done():
+            self.offset = max(self.offset, offset)
+
 
 @dataclass(slots=True)
 class Barrier:
@@ -135,7 +142,18 @@ class Notifications:
         log.followers += 1
         log.offset = max(log.offset, offset, self._early.pop(client_id, -1))
 
-    def came_early(self, logs: Iterable[tuple[str, int]]) -> None:
+    def receive(self, announced: Announcement) -> list[tuple[str, int]]:
+        """Note a message. Return the followed logs that have it, and its offset in each."""
+        followed = []
+        for name, offset in announced.logs:
+            if (log := self.logs.get(name)) is not None:
+                log.receive(announced.sequence, offset)
+                followed.append((name, offset))
+        if not followed:
+            self._came_early(announced.logs)
+        return followed
+
+    def _came_early(self, logs: Iterable[tuple[str, int]]) -> None:
         """Remember a message that no log here follows: the answer to a claim on its client may still be under way."""
         for name, offset in logs:
             if not name.startswith("/"):

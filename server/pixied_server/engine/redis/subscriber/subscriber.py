@@ -342,14 +342,7 @@ class Subscriber:
 
     def _pass_on(self, one: Notifications, announced: Announcement) -> None:
         self._receive_upto(one, announced.sequence)
-        followed = []
-        for name, offset in announced.logs:
-            log = one.logs.get(name)
-            if log is not None:
-                log.offset, log.sequence = offset, announced.sequence
-                followed.append((name, offset))
-        if not followed:
-            one.came_early(announced.logs)
+        if not (followed := one.receive(announced)):
             return
         entry = Entry(announced.sequence, announced.at, announced.message, one.partition.number)
         if followed[0][0].startswith("/"):

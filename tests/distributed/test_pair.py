@@ -265,6 +265,24 @@ async def test_keys_of_a_publish_that_was_given_up_are_free(pair: Pair) -> None:
     assert not any(one.duplicate for one in await pair.there.engine.publish(_batch("2")))
 
 
+@pytest.mark.parametrize("queued", [False, True])
+async def test_keys_of_many_messages_are_reserved_together(pair: Pair, *, queued: bool) -> None:
+    """A large batch does not wait for the store once for each message, and others' publishes behind it do not."""
+    await pair.here.create("ann")
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    messages = [Message("/a", b"1", key=str(number)) for number in range(100)]
+    with gate(pair.here, "reserve_key") as reserved:
+        publishing = asyncio.create_task(
+            engine.queue_for(pair.here.ids["ann"], messages) if queued else engine.publish(messages)
+        )
+        await reserved.reached.wait()
+        await until(lambda: not engine.busy)
+        assert reserved.held == 100
+        reserved.open()
+        await publishing
+
+
 async def test_keys_of_a_publish_that_was_given_up_in_its_queue_are_free(pair: Pair) -> None:
     """Its caller has gone while an earlier publish, which goes first, waited for its keys."""
     engine = pair.here.engine
@@ -274,7 +292,7 @@ async def test_keys_of_a_publish_that_was_given_up_in_its_queue_are_free(pair: P
         async with asyncio.timeout(TIMEOUT):
             await reserved.reached.wait()
         publishing = asyncio.create_task(engine.publish(_batch("1")))
-        await until(lambda: len(asked) == 3 and not engine.busy)
+        await until(lambda: len(asked) == 4 and not engine.busy)
         await _cancelled(publishing)
         reserved.open()
         await first

@@ -125,7 +125,10 @@ class Publishing:
         return self._process.refresh() if self._keys_are_full() else None
 
     def _keys_are_full(self) -> bool:
-        return self._process.seems_at_limit(lambda totals: totals.keys, self._process.limits.idempotency_keys)
+        return self._free_keys() <= 0
+
+    def _free_keys(self) -> int:
+        return self._process.limits.idempotency_keys - self._process.held(lambda totals: totals.keys)
 
     def _published(self, messages: Sequence[Message]) -> Sequence[Answer[Published]]:
         return [
@@ -196,17 +199,23 @@ class Publishing:
         """Reserve each key for its message, or none if one of them stands for another message."""
         if client_id:
             await self._process.home(client_id).look(client_id)
-        for index, message in enumerate(messages):
-            if not message.key:
-                continue
+        keyed = [(index, message) for index, message in enumerate(messages) if message.key]
+        # One after the other only where some may be one too many: each waits for the store.
+        at_once = len(keyed) if self._free_keys() >= len(keyed) else 1
+        for begin in range(0, len(keyed), at_once):
             if self._keys_are_full():
                 await self._process.refresh()
-            key = scoped(message, client_id)
-            partition = self._process.home(client_id or message.channel)
-            answer = partition.reserve_key(key, _fingerprint(message), room=self._has_room(message))
-            reserved.append(_Reserved(partition, key, answer))
-            await asyncio.shield(answer.result)
-            await self._key_checked(answer, index)
+            answers = []
+            for index, message in keyed[begin : begin + at_once]:
+                key = scoped(message, client_id)
+                partition = self._process.home(client_id or message.channel)
+                answer = partition.reserve_key(key, _fingerprint(message), room=self._has_room(message))
+                reserved.append(_Reserved(partition, key, answer))
+                answers.append((index, answer))
+            # Whether the caller is cancelled or one is refused: all have to be known then, to be freed.
+            await asyncio.shield(asyncio.gather(*[answer.result for _, answer in answers], return_exceptions=True))
+            for index, answer in answers:
+                await self._key_checked(answer, index)
 
     async def _key_checked(self, answer: Answer[T], index: int) -> T:
         """Return an answer that has come.

@@ -119,3 +119,19 @@ async def test_what_came_before_a_wildcard_was_followed_is_not_missing(pair: Pai
     assert front.texts("ann") == ["1", "3", "5"]
     assert front.numbers("bob") == [1, 2, 3, 4, 5]
     assert restored == []
+
+
+async def test_the_first_message_of_a_channel_that_is_missing_comes(pair: Pair) -> None:
+    """The second one shows that it is missing, though none was received before."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    pair.store.drops = b"missing"
+    await pair.there.publish("/a", "missing")
+    await pair.read(front)
+    pair.store.drops = b""
+    await pair.there.publish("/a", "next")
+    await pair.read(front)
+    assert front.texts("ann") == ["missing", "next"]

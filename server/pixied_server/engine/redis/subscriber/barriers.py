@@ -40,7 +40,7 @@ class Barriers:
         late = Late("it did not say in time how far it is")
         timer = asyncio.get_running_loop().call_later(2 * self.timeout, _fail, barrier.passed, late)
         barrier.passed.add_done_callback(lambda _: timer.cancel())
-        asked = one.partition.barrier(name, barrier.logs)
+        asked = one.partition.barrier(name, list(barrier.logs))
         done = asyncio.ensure_future(asked.result)
         done.add_done_callback(lambda future: self._asked(one, name, barrier, future))
 
@@ -50,10 +50,9 @@ class Barriers:
             if one.barriers.pop(name, None) is not None:
                 _fail(barrier.passed, error)
             return
-        # The barrier may have come before the answer.
-        for log_name, offset in zip(barrier.logs, asked.result()[1], strict=True):
-            log = one.logs.get(log_name)
-            if log is not None and log.offset < 0:
+        # The barrier itself usually comes before the answer.
+        for log, offset in zip(barrier.logs.values(), asked.result()[1], strict=True):
+            if log.offset < 0:
                 log.offset = int(offset)
 
 

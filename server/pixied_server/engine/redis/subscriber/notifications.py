@@ -59,7 +59,7 @@ class Barrier:
     """
 
     passed: "asyncio.Future[None]"
-    logs: list[str] = field(default_factory=list)
+    logs: dict[str, FollowedLog] = field(default_factory=dict)
 
 
 class Notifications:

@@ -309,7 +309,7 @@ class Subscriber:
                 self._recover(one, "no barrier came")
 
         barrier = self.barriers.next(one)
-        barrier.logs += logs
+        barrier.logs |= logs
         barrier.passed.add_done_callback(passed)
 
     # Receiving

@@ -163,3 +163,32 @@ async def test_what_was_lost_is_missed_once(store_url: str) -> None:
         assert front.texts("ann") == ["first", "next"]
         assert front.lost["ann"] == {"/a": 5}
         assert not lines
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "behind"])
+async def test_what_goes_before_it_is_read_is_a_gap_though_younger_messages_went_too(
+    store_url: str, *, live: bool
+) -> None:
+    """Announced messages that wait to be read go together with others that were not announced yet: they are a gap."""
+    async with opened(store_url, Limits(log_messages=10), outbox=1) as pair:
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", "/a")
+        front = pair.here.front_end()
+        if live:
+            await pair.here.attach("ann", front)
+            await pair.read(front)
+        await pair.there.publish("/a", *map(str, range(10)))
+        await pair.settle()
+        if not live:
+            await pair.here.attach("ann", front)
+        pair.store.silence()
+        await pair.there.publish("/a", *map(str, range(10, 200)))
+        while front.link.ready:
+            front.send(await front.link.take())
+        front.receive()
+        pair.store.resume()
+        await pair.read(front)
+        assert len(front.texts("ann")) + front.lost["ann"]["/a"] == 200
+        await pair.there.publish("/a", "200")
+        await pair.read(front)
+        assert len(front.texts("ann")) + front.lost["ann"]["/a"] == 201

@@ -291,7 +291,15 @@ class RedisEngine:
         self, logs: Mapping[LogName, int], after: Progress, upto: Progress, *, messages: int, size: int
     ) -> LogsRead:
         """See `engine.abc.Engine`."""
-        return await read_logs(self.process.partitions, logs, after, upto, messages=messages, size=size)
+        return await read_logs(
+            self.process.partitions,
+            logs,
+            after,
+            upto,
+            messages=messages,
+            size=size,
+            announced=self.subscriber.announced,
+        )
 
     # Looking inside
 

@@ -1,7 +1,7 @@
 """Reading logs for a link that is behind: one call for each partition, merged by sequence."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
@@ -20,15 +20,19 @@ async def read_logs(
     *,
     messages: int,
     size: int,
+    announced: Callable[[LogName], int],
 ) -> LogsRead:
-    """See `engine.abc.Engine.read`."""
+    """See `engine.abc.Engine.read`; `announced` returns the offset of a log's last message that was announced."""
     by_partition: dict[int, list[LogName]] = {}
     for log in logs:
         by_partition.setdefault(log[1], []).append(log)
+    last = {number: list(map(announced, some)) for number, some in by_partition.items()}
 
     def read(number: int, size: int, least: int) -> Awaitable[Read]:
         asked = [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in by_partition[number]]
-        return partitions[number].read(asked, upto=upto[number], messages=messages, size=size, least=least)
+        return partitions[number].read(
+            asked, upto=upto[number], messages=messages, size=size, least=least, announced=last[number]
+        )
 
     share = size // len(by_partition) + 1
     reads = dict(zip(by_partition, await asyncio.gather(*[read(one, share, 0) for one in by_partition]), strict=True))
@@ -44,7 +48,7 @@ async def read_logs(
         some = by_partition[number]
         reached[number] = portion.reached
         entries += portion.entries
-        for place, loss in portion.losses:
+        for place, loss, _ in portion.losses:
             losses.append(loss)
             offsets[some[place]] += loss.count
         for places in portion.offsets:

@@ -26,6 +26,7 @@ sequence for a partition says how far a client is in all of its logs there. Two 
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from pixied_server.core.backlog import Loss
@@ -51,6 +52,10 @@ class OwningProcess(Protocol):
     @property
     def received(self) -> Progress:
         """How far messages were received, for each partition."""
+        ...
+
+    def announced(self, log: LogName, /) -> int:
+        """Return the offset of the last message of a log, or an inbox, that was received; -1 if unknown."""
         ...
 
     def joined(self, claim: "RedisClaim") -> None:
@@ -237,7 +242,9 @@ class RedisClaim:
     async def _read(self, messages: int, size: int, least: int) -> Reading | None:
         changed = self._changed
         begin, upto = self.progress, self._owner.received
-        found = Found(self._behind(upto), list(later(begin, upto)), messages, size)
+        behind = self._behind(upto)
+        announced = {number: [self._announced(log) for log, _, _ in logs] for number, logs in behind.items()}
+        found = Found(behind, announced, list(later(begin, upto)), messages, size)
         for number in found.asking:
             found.reached[number] = begin[number]
         found.turn(sum(begin))
@@ -266,12 +273,19 @@ class RedisClaim:
                 behind.setdefault(log[1], []).append((log, sequence, start.offset))
         return behind
 
+    def _announced(self, log: LogName) -> int:
+        pattern, partition = log
+        return self._owner.announced((pattern or self.client_id, partition))
+
     async def _ask(self, found: "Found", number: int, upto: Progress, messages: int, size: int, least: int) -> Read:
         asked = [
             (pattern or self.client_id, sequence, offset) for (pattern, _), sequence, offset in found.behind[number]
         ]
         partition = self._owner.partitions[number]
-        return await partition.read(asked, upto=upto[number], messages=max(1, messages), size=size, least=least)
+        announced = found.announced[number]
+        return await partition.read(
+            asked, upto=upto[number], messages=max(1, messages), size=size, least=least, announced=announced
+        )
 
     def _new(self, read: Read) -> Iterable[Entry]:
         """Return the messages that the client has not got already, through a log that is ahead.
@@ -290,6 +304,9 @@ class RedisClaim:
     def _taken(self, found: "Found", begin: Progress) -> Reading:
         """Make a reading: redelivered messages first; those of each partition in order."""
         self._progress = list(map(max, found.reached, begin))
+        for log, offset in found.gone.items():
+            # What is announced as lost is lost once.
+            self._starts[log] = replace(self._starts[log], offset=max(offset, self._starts[log].offset))
         for log, sequence in list(self._ahead.items()):
             if sequence <= self._progress[log[1]]:
                 del self._ahead[log]

@@ -25,6 +25,7 @@ class Found:
 
     Args:
         behind: the logs to read, by partition, and the sequence and offset that each was read to.
+        announced: the offset of the last message of each that was received.
         reached: how far each partition was read.
         left: so many messages may follow.
         room: so many bytes may.
@@ -33,12 +34,19 @@ class Found:
         asking: partitions that may have more.
         large: those of them whose next message has not fitted.
         entries, own, losses: what was found.
+        gone: the offset up to which messages are gone, of logs that have lost some.
     """
 
     def __init__(
-        self, behind: dict[int, list[tuple[LogName, int, int]]], reached: list[int], left: int, room: int
+        self,
+        behind: dict[int, list[tuple[LogName, int, int]]],
+        announced: dict[int, list[int]],
+        reached: list[int],
+        left: int,
+        room: int,
     ) -> None:
         self.behind = behind
+        self.announced = announced
         self.reached = reached
         self.left = left
         self.room = room
@@ -47,6 +55,7 @@ class Found:
         self.entries: list[Entry] = []
         self.own: set[Entry] = set()
         self.losses: list[Loss] = []
+        self.gone: dict[LogName, int] = {}
         self._rest = room // _REST
         self._at_once = len(behind)
 
@@ -67,14 +76,19 @@ class Found:
         self.own.update(_own(read, self.behind[number]))
         self.left -= len(read.entries)
         self.room -= sum(entry.message.size for entry in read.entries)
-        self.losses += [loss for _, loss in read.losses]
+        for place, loss, offset in read.losses:
+            self.losses.append(loss)
+            self.gone[self.behind[number][place][0]] = offset
         self.reached[number] = read.reached
         self.asking.remove(number)
         if number in self.large:
             self.large.remove(number)
         if read.more:
             self.asking.append(number)
-            self.behind[number] = [(log, max(at, read.reached), offset) for log, at, offset in self.behind[number]]
+            self.behind[number] = [
+                (log, max(at, read.reached), max(offset, self.gone.get(log, 0)))
+                for log, at, offset in self.behind[number]
+            ]
             if not read.entries:
                 self.large.append(number)
 

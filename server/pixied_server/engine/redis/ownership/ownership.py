@@ -43,6 +43,7 @@ class Ownership:
         notified: notifications about clients that are being claimed.
         changes: changes of the subscriptions of these clients.
         partitions: the process's.
+        announced: see `OwningProcess`.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Ownership:
         self.partitions = process.partitions
         self._process = process
         self._subscriber = subscriber
+        self.announced = subscriber.announced
         self._checkpoints = checkpoints
         self._timeout = timeout
         self._follows = Follows(process, subscriber)

@@ -115,6 +115,11 @@ class Notifications:
                 offsets[name] = max(log.offset, offsets.get(name, 0))
         return max(self.received, self.appended), offsets
 
+    def offset(self, name: str) -> int:
+        """Return the offset of a log's last message that was received; -1 if it is unknown."""
+        log = self.logs.get(name)
+        return log.offset if log is not None else -1
+
     def append(self, sequence: int, offsets: Mapping[str, int]) -> None:
         """Remember a message that this process has appended to logs."""
         self.appended = max(self.appended, sequence)
@@ -224,7 +229,7 @@ class Notifications:
                 return
             asked = [(name, max(reached, since[name]), offsets[name]) for name in names]
             read = await self.partition.read(asked, upto=upto, messages=_READ_MESSAGES, size=_READ_BYTES)
-            for place, loss in read.losses:
+            for place, loss, _ in read.losses:
                 losses.append(loss)
                 if offsets[names[place]] >= 0:
                     offsets[names[place]] += loss.count

@@ -141,6 +141,11 @@ class Subscriber:
         if one.pubsub is not None:
             self._subscribe(one, [one.events])
 
+    def announced(self, log: LogName) -> int:
+        """Return the offset of a log's last message that was received; -1 if unknown."""
+        name, partition = log
+        return self._all[partition].offset(name)
+
     def appended(self, partition: int, sequence: int, offsets: Mapping[str, int]) -> None:
         """Remember a message that this process has appended to logs, followed or not.
 

@@ -211,14 +211,14 @@ class Read:
     Attributes:
         reached: the sequence up to which all of the logs were read.
         more: whether there is more to read up to where the caller asked for.
-        losses: what the logs have lost, each by its index in the request.
+        losses: what the logs have lost, each by its index in the request, and the offset up to which all is gone.
         entries: the messages, each once and in order.
         offsets: for each message, the logs that have it by their indices, and its offset there.
     """
 
     reached: int
     more: bool
-    losses: list[tuple[int, Loss]]
+    losses: list[tuple[int, Loss, int]]
     entries: list[Entry]
     offsets: list[list[tuple[int, int]]]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from pixied_server.core.backlog import Loss
@@ -77,7 +78,14 @@ class MessagesProtocol(Asker):
         return self._ask(number, "forget_keys", repr(age), most)
 
     def read(
-        self, logs: Sequence[tuple[str, int, int]], *, upto: int | None, messages: int, size: int, least: int = 1
+        self,
+        logs: Sequence[tuple[str, int, int]],
+        *,
+        upto: int | None,
+        messages: int,
+        size: int,
+        least: int = 1,
+        announced: Sequence[int] = (),
     ) -> Answer[Read]:
         """Read logs.
 
@@ -87,6 +95,8 @@ class MessagesProtocol(Asker):
             messages: at most so many, 1 or more.
             size: at most so many bytes.
             least: so many messages, 0 or 1, are read whatever their size.
+            announced: the offset of each log's last message up to `upto`, -1 for none. Without it, messages that are
+                gone are found out only if the log was not trimmed beyond `upto`.
         """
 
         def read(result: list[Any]) -> Read:
@@ -99,12 +109,12 @@ class MessagesProtocol(Asker):
                     [(place - 1, int(offset)) for place, offset in zip(places[::2], places[1::2], strict=True)]
                 )
             gone = [
-                (place - 1, Loss(logs[place - 1][0], int(count), self.number, int(youngest)))
-                for place, count, youngest in losses
+                (place - 1, Loss(logs[place - 1][0], int(count), self.number, int(youngest)), int(offset))
+                for place, count, youngest, offset in losses
             ]
             return Read(int(reached), bool(more), gone, entries, offsets)
 
-        words = [word for log in logs for word in log]
+        words = [word for log, last in zip(logs, announced or repeat(-1), strict=False) for word in (*log, last)]
         return self._ask(read, "read", messages, size, least, "" if upto is None else upto, len(logs), *words)
 
     def pending(self, exact: int, logs: Sequence[tuple[str, int]]) -> Answer[int]:

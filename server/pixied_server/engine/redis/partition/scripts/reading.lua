@@ -1,28 +1,33 @@
 -- Reading logs, and counting what a reader has yet to read.
 
--- How many messages between `from` and `upto` a reader has lost that began after `offset`, and the sequence of the youngest.
-local function lost(state, from, offset, upto)
+-- How many messages between `from` and `upto` a reader has lost that began after `offset`, the sequence of the youngest, and the offset
+-- up to which all are gone. `announced` is the offset of the last message up to `upto`, -1 if that is not known: a log may have been
+-- trimmed further than its reader was notified.
+local function lost(state, from, offset, upto, announced)
   local cuts, holes, count, youngest = state.cuts, state.holes, 0, 0
   local known, gone, last = math.max(offset, state.begin), 0, 0
   for index = 1, #cuts, 2 do
-    if cuts[index] > upto then break end
+    if cuts[index] > upto then
+      if announced > gone then last, gone = upto, math.min(announced, cuts[#cuts]) end
+      break
+    end
     last, gone = cuts[index], cuts[index + 1]
     if last <= from then known = math.max(known, gone) end
   end
-  if last > from and gone > known then count, youngest = gone - known, last end
+  if last > from and gone > known then count, youngest, offset = gone - known, last, gone end
   for index = 1, #holes, 2 do
     if holes[index] > math.max(from, last) and holes[index] <= upto then
       count, youngest = count + holes[index + 1], holes[index]
     end
   end
-  return count, youngest
+  return count, youngest, offset
 end
 
 -- The logs that hold something between where a reader is in each and a sequence: their indices, the oldest first.
 local function unread(a, names, upto)
   local oldest, indices = {}, {}
   for index, log in ipairs(names) do
-    local state, from = state_of(log), tonumber(ARGV[a + 3 + 3 * index])
+    local state, from = state_of(log), tonumber(ARGV[a + 2 + 4 * index])
     if state and state.n > 0 and state.last > from and upto > from then
       oldest[index] = math.max(state.first, from + 1)
       indices[#indices + 1] = index
@@ -45,20 +50,20 @@ local function fitting(order, found, most, room, least)
 end
 
 -- Read: at most so many messages and bytes, but so many (0 or 1) whatever their size, up to a sequence or "" for all, then logs: name,
--- and the sequence and offset that each was read to. Returns the sequence that all of them were read to, whether there is more, what
--- logs have lost (the log's index, how many, the sequence of the youngest), and the messages: id, time, message, then index and offset
--- of each log that has it.
+-- the sequence and offset that each was read to, and the offset of its last message up to that sequence, -1 if unknown. Returns the
+-- sequence that all of them were read to, whether there is more, what logs have lost (the log's index, how many, the sequence of the
+-- youngest, the offset up to which all are gone), and the messages: id, time, message, then index and offset of each log that has it.
 function operations.read(a)
   local most, room, least = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   local upto, count = ARGV[a + 3], tonumber(ARGV[a + 4])
   upto = upto ~= '' and tonumber(upto) or meta.sequence
   local names = {}
-  for index = 1, count do names[index] = ARGV[a + 2 + 3 * index] end
+  for index = 1, count do names[index] = ARGV[a + 1 + 4 * index] end
   states_of(names)
   local reached, found, order, bytes = upto, {}, {}, 0
   local each, enough = math.max(2, math.min(most + 1, math.floor(WORK / count))), math.max(2 * room, WORK_BYTES / 4)
   for _, index in ipairs(unread(a, names, upto)) do
-    local state, from = state_of(names[index]), tonumber(ARGV[a + 3 + 3 * index])
+    local state, from = state_of(names[index]), tonumber(ARGV[a + 2 + 4 * index])
     local size = math.max((state.total - state.gone) / state.n, 1)
     local limit = math.max(2, math.min(each, math.floor(2 * room / size) + 2))
     -- What lies beyond is not returned, whatever the logs have that come next.
@@ -101,8 +106,10 @@ function operations.read(a)
   for index, log in ipairs(names) do
     local state = state_of(log)
     if state then
-      local missing, youngest = lost(state, tonumber(ARGV[a + 3 + 3 * index]), tonumber(ARGV[a + 4 + 3 * index]), reached)
-      if missing > 0 then losses[#losses + 1] = {index, int(missing), int(youngest)} end
+      local at = a + 2 + 4 * index
+      local announced = reached == upto and tonumber(ARGV[at + 2]) or -1
+      local missing, youngest, gone = lost(state, tonumber(ARGV[at]), tonumber(ARGV[at + 1]), reached, announced)
+      if missing > 0 then losses[#losses + 1] = {index, int(missing), int(youngest), int(gone)} end
     end
   end
   return {1, int(reached), reached < upto and 1 or 0, losses, messages}

@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
+from tests.distributed.gate import gate
+from tests.distributed.outage import until
 from tests.distributed.pair import Pair, opened
 from tests.engine.benches import Limits
 
+from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import EngineUnavailable
 
 
@@ -192,3 +196,30 @@ async def test_what_goes_before_it_is_read_is_a_gap_though_younger_messages_went
         await pair.there.publish("/a", "200")
         await pair.read(front)
         assert len(front.texts("ann")) + front.lost["ann"]["/a"] == 201
+
+
+async def test_what_goes_while_missed_messages_are_read_is_a_gap(store_url: str) -> None:
+    """Messages that were not received, and go together with younger ones that are received, are a gap."""
+    async with opened(store_url, Limits(log_messages=10)) as pair:
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", "/a")
+        front = pair.here.front_end()
+        await pair.here.attach("ann", front)
+        await pair.there.publish("/a", "0")
+        await pair.read(front)
+        pair.store.silence()
+        await pair.there.publish("/a", *map(str, range(1, 10)))
+        engine = pair.here.engine
+        assert isinstance(engine, RedisEngine)
+        with gate(pair.here, "head") as head:
+            pair.store.cut()
+            await until(lambda: head.held == len(engine.head))
+            # What comes from here on is received, and is beyond what will be read.
+            await pair.there.publish("/a", *map(str, range(10, 200)))
+            began = monotonic()
+            engine.subscriber.probe()
+            await until(lambda: not engine.subscriber.silent(monotonic(), monotonic() - began))
+            head.open()
+            await until(lambda: not engine.trouble)
+        await pair.read(front)
+        assert len(front.texts("ann")) + front.lost["ann"]["/a"] == 200

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -171,6 +171,15 @@ class Notifications:
         log.sequence = max(log.sequence, self.received)
         log.ready.set_result(None)
 
+    @property
+    def confirmed(self) -> Mapping[str, FollowedLog]:
+        """The logs that are not ready, though their channels are confirmed."""
+        return {
+            name: log
+            for name, log in self.logs.items()
+            if not log.ready.done() and self.channel(name) not in self.unconfirmed
+        }
+
     def unfollow(self, name: str) -> None:
         """End one client's following of a log; the last one ends its subscription."""
         log = self.logs.get(name)
@@ -187,11 +196,39 @@ class Notifications:
 
     def has_hole(self, announced: Announcement) -> bool:
         """Return whether a message of a followed log is missing before this one."""
+        return any(self._holes(announced))
+
+    def _holes(self, announced: Announcement) -> Iterator[tuple[str, int]]:
+        """Yield the followed logs of which messages before this one are missing, and the offset before this one."""
         for name, offset in announced.logs:
             log = self.logs.get(name)
             if log is not None and log.offset >= 0 and offset > log.offset + 1:
-                return True
-        return False
+                yield name, offset - 1
+
+    def let_go_of_held(self, pass_on: Callable[["Notifications", Announcement], None]) -> Announcement | None:
+        """Pass on held messages, and hold no more; or up to one before which others are missing, and return that."""
+        held = self.held or []
+        for number, announced in enumerate(held):
+            if announced.sequence > self.received:
+                if self.has_hole(announced):
+                    self.held = held[number:]
+                    return announced
+                pass_on(self, announced)
+        self.held = None
+        return None
+
+    async def read_before(self, announced: Announcement) -> tuple[dict[int, Announcement], list[Loss]]:
+        """Do as `read`, for what is missing before a message."""
+        found: dict[int, Announcement] = {}
+        losses: list[Loss] = []
+        for name, offset in list(self._holes(announced)):
+            await self._read([name], announced.sequence - 1, found, losses, announced=offset)
+        return found, losses
+
+    def nothing_before(self, announced: Announcement) -> None:
+        """Note that what was missing before a message was read: a log that began anew has nothing more."""
+        for name, offset in self._holes(announced):
+            self.logs[name].offset = offset
 
     async def read(self, upto: int) -> tuple[dict[int, Announcement], list[Loss]]:
         """Read messages of followed logs that were not received, up to a sequence. Changes nothing.
@@ -218,7 +255,14 @@ class Notifications:
                 if log.offset >= 0:
                     log.offset += loss.count
 
-    async def _read(self, names: list[str], upto: int, found: dict[int, Announcement], losses: list[Loss]) -> None:
+    async def _read(
+        self,
+        names: list[str],
+        upto: int,
+        found: dict[int, Announcement],
+        losses: list[Loss],
+        announced: int = -1,
+    ) -> None:
         reached, more = 0, True
         offsets = {name: self.logs[name].offset for name in names if name in self.logs}
         # Each from its own last message on: one that is missing may be older than what came since through other logs.
@@ -228,15 +272,17 @@ class Notifications:
             if not names:
                 return
             asked = [(name, max(reached, since[name]), offsets[name]) for name in names]
-            read = await self.partition.read(asked, upto=upto, messages=_READ_MESSAGES, size=_READ_BYTES)
+            read = await self.partition.read(
+                asked, upto=upto, messages=_READ_MESSAGES, size=_READ_BYTES, announced=[announced] * len(asked)
+            )
             for place, loss, _ in read.losses:
                 losses.append(loss)
                 if offsets[names[place]] >= 0:
                     offsets[names[place]] += loss.count
             for entry, places in zip(read.entries, read.offsets, strict=True):
-                announced = found.setdefault(entry.sequence, Announcement(entry.sequence, [], entry.at, entry.message))
+                one = found.setdefault(entry.sequence, Announcement(entry.sequence, [], entry.at, entry.message))
                 for place, offset in places:
-                    announced.logs.append((names[place], offset))
+                    one.logs.append((names[place], offset))
             reached, more = read.reached, read.more
 
 

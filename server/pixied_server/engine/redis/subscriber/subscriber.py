@@ -15,6 +15,7 @@ from time import monotonic
 
 import structlog
 
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import LogName
@@ -367,6 +368,20 @@ class Subscriber:
             _log.error("the store went back in time", partition=one.partition.number, logs=noted)
             upto = await one.partition.head()
         found, losses = await one.read(upto)
+        self._pass_on_missed(one, found, losses)
+        self._receive_upto(one, upto)
+        while (announced := one.let_go_of_held(self._pass_on)) is not None:
+            # While that was read, its log was trimmed beyond it.
+            self._pass_on_missed(one, *await one.read_before(announced))
+            one.nothing_before(announced)
+        deferred, one.deferred = one.deferred, []
+        deferred += [one.barriers.pop(name) for name in asked if name in one.barriers]
+        self._reached(one, one.deferred_upto, deferred)
+        # Logs whose channels are not confirmed yet become ready after their confirmation.
+        if waiting := one.confirmed:
+            self._ready_after_barrier(one, waiting)
+
+    def _pass_on_missed(self, one: Notifications, found: Mapping[int, Announcement], losses: Iterable[Loss]) -> None:
         if one.pubsub is None:
             raise StoreUnavailable("the connection broke again")
         one.missed(losses)
@@ -377,23 +392,3 @@ class Subscriber:
                 self._receiver.own_missed(loss.pattern)
         for sequence in sorted(found):
             self._pass_on(one, found[sequence])
-        self._let_through(one, upto, asked)
-
-    def _let_through(self, one: Notifications, upto: int, asked: Sequence[str]) -> None:
-        """Pass on held messages that are younger than a read up to a sequence, and complete barriers that wait."""
-        self._receive_upto(one, upto)
-        held, one.held = one.held or [], None
-        for announced in held:
-            if announced.sequence > one.received:
-                self._pass_on(one, announced)
-        deferred, one.deferred = one.deferred, []
-        deferred += [one.barriers.pop(name) for name in asked if name in one.barriers]
-        self._reached(one, one.deferred_upto, deferred)
-        # Logs whose channels are not confirmed yet become ready after their confirmation.
-        waiting = {
-            name: log
-            for name, log in one.logs.items()
-            if not log.ready.done() and one.channel(name) not in one.unconfirmed
-        }
-        if waiting:
-            self._ready_after_barrier(one, waiting)

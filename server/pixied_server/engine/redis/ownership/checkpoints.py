@@ -174,24 +174,26 @@ class Checkpoints:
         """Find clients that have confirmed more of what they had to read, some at a time."""
         for client_id in list(islice(self._waiting, _LOOKED_AT)):
             claim, written = self._waiting.pop(client_id)
-            confirmed, applies = self._standing(claim)
-            if applies or confirmed != written:
+            progress, applies = self._standing(claim)
+            if applies or progress != written:
                 self._changed.setdefault(client_id, claim)
             else:
                 self._waiting[client_id] = claim, written
 
     async def _write_claim(self, client_id: str, claim: RedisClaim) -> None:
-        confirmed, applies = self._standing(claim)
-        knows = await self._process.home(client_id).follows_link(
-            client_id, claim.number, confirmed, claim.changes, follows=applies
+        progress, applies = self._standing(claim)
+        knows, more = await self._process.home(client_id).follows_link(
+            client_id, claim.number, progress, claim.changes, follows=applies
         )
+        if more:
+            await confirmed(self._process, claim, progress)
         if claim.lost or client_id in self._changed:
             return
         if applies and not knows:
             # Its owner will know of the change when it is notified.
             self._changed[client_id] = claim
         elif claim.live and not applies:
-            self._waiting[client_id] = claim, confirmed
+            self._waiting[client_id] = claim, progress
 
     async def _confirm(self) -> Collection[BaseException]:
         unconfirmed, self._unconfirmed = self._unconfirmed, {}

@@ -60,14 +60,15 @@ class OwnershipProtocol(Asker):
 
     def follows_link(
         self, client_id: str, claim: int, progress: Progress, changes: int, *, follows: bool
-    ) -> Answer[bool]:
+    ) -> Answer[tuple[bool, bool]]:
         """Note a client's progress, and whether its link's checkpoint applies to it from now on.
 
         Returns:
-            Whether this process knows of all changes of its subscriptions. If not, the checkpoint does not apply.
+            Whether this process knows of all changes of its subscriptions: if not, the checkpoint does not apply; and
+            whether its inbox has more to trim than one call does.
         """
         words = (claim, progress_text(progress), changes, int(follows))
-        return self._ask(lambda result: bool(result[1]), "follows_link", client_id, *words)
+        return self._ask(lambda result: (bool(result[1]), bool(result[2])), "follows_link", client_id, *words)
 
     def release(self, client_id: str, settled: Settled) -> Answer[None]:
         """Release a client."""

@@ -153,14 +153,14 @@ function operations.confirm(a)
 end
 
 -- id, claim, progress, the last change that its owner knows of, whether its link's checkpoint applies to it. Returns whether its owner
--- knows of all changes; otherwise the checkpoint does not apply.
+-- knows of all changes, otherwise the checkpoint does not apply; and whether its inbox has more to trim than one call does.
 function operations.follows_link(a)
   local id = ARGV[a]
-  if not owns(id, ARGV[a + 1]) then return {1, 1} end
-  advance(id, ARGV[a + 2], ARGV[a + 3])
+  if not owns(id, ARGV[a + 1]) then return {1, 1, 0} end
+  local more = advance(id, ARGV[a + 2], ARGV[a + 3])
   local knows = (redis.call('HGET', client_key(id), 'changes') or '0') == ARGV[a + 3]
   redis.call('HSET', client_key(id), 'joined', knows and ARGV[a + 4] or '0')
-  return {1, knows and 1 or 0}
+  return {1, knows and 1 or 0, more and 1 or 0}
 end
 
 local function let_go(id, process, expires, timeout, deadline)

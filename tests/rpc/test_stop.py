@@ -142,6 +142,16 @@ async def test_draining_twice_is_draining_once(site: Site) -> None:
         await asyncio.wait((site.ended,))
 
 
+async def test_a_later_drain_may_shorten_the_grace() -> None:
+    """Who has named too long a grace, or none, need not wait for it to be over."""
+    async with serving(grace=3_600) as site, linked(site) as link:
+        await _drain(site)
+        await link.next("closing")
+        await _drain(site, grace=Duration(nanos=1_000_000))
+        async with within():
+            await asyncio.wait((site.ended,))
+
+
 async def test_streams_that_do_not_end_are_cut_when_the_grace_is_over() -> None:
     """The grace that Drain names is the whole of it: half of it more is too much."""
     grace = 1.0

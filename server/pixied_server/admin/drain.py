@@ -31,6 +31,8 @@ class Drain:
         self._begun = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        # While the end is waited for.
+        self._limit: asyncio.Timeout | None = None
 
     @property
     def begun(self) -> bool:
@@ -43,9 +45,11 @@ class Drain:
         return self._streams
 
     def begin(self, grace: float | None = None) -> None:
-        """Begin the stop. Idempotent: a later call changes nothing but the grace, if it gives one."""
+        """Begin the stop. Idempotent: a later call changes nothing but the grace, if it gives one: it begins anew."""
         if grace is not None:
             self.grace = grace
+            if self._limit is not None:
+                self._limit.reschedule(asyncio.get_running_loop().time() + grace)
         if not self.begun:
             self._begun.set()
             self._on_begin()
@@ -57,9 +61,12 @@ class Drain:
     async def finished(self) -> bool:
         """Wait until no stream is open and no call under way, at most for the grace. Returns whether that was so."""
         try:
-            await asyncio.wait_for(self._idle.wait(), self.grace)
+            async with asyncio.timeout(self.grace) as self._limit:
+                await self._idle.wait()
         except TimeoutError:
             return False
+        finally:
+            self._limit = None
         return True
 
     def delay_ms(self) -> int:

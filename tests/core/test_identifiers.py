@@ -1,6 +1,7 @@
 """Random identifiers."""
 
 import math
+import random
 from collections import Counter
 
 from hypothesis import given
@@ -23,6 +24,16 @@ def test_a_default_identifier_cannot_be_guessed() -> None:
     """It stands for 160 bits or more."""
     assert math.log2(possible(DEFAULT_LENGTH)) >= 160
     assert len(Letters().draw()) == DEFAULT_LENGTH
+
+
+def test_an_identifier_does_not_follow_from_the_state_of_a_generator() -> None:
+    """Who knows the state of Python's random numbers, which their outputs give away, knows nothing of identifiers."""
+    state = random.getstate()
+    drawn = []
+    for _ in range(2):
+        random.setstate(state)
+        drawn.append(Letters().draw())
+    assert drawn[0] != drawn[1]
 
 
 def test_each_letter_is_as_likely_as_another() -> None:

@@ -18,6 +18,15 @@ def test_a_message_says_what_it_was_given() -> None:
     assert (message.id, message.publisher, message.exclude_publisher, message.key) == ("", "", False, "")
 
 
+def test_a_message_takes_what_its_texts_take() -> None:
+    """Memory limits count all that it keeps: body, channel, id and publisher."""
+    least = Message("/a", b"").size
+    assert Message("/a", b"12").size == least + 2
+    assert Message("/abc", b"").size == least + 2
+    assert Message("/a", b"", id="x" * 255).size == least + 255
+    assert Message("/a", b"", publisher="y" * 255).size == least + 255
+
+
 def test_identifiers_have_the_lengths_of_the_contract() -> None:
     """32 letters if nobody says otherwise, and 255 at most."""
     assert (DEFAULT_LENGTH, MAX_LENGTH) == (32, 255)

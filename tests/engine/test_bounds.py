@@ -1,11 +1,16 @@
 """What delivery keeps in memory is bounded, whatever clients and front-ends do."""
 
+import pytest
+from tests.engine.benches import Limits, MemoryBench
 from tests.engine.conftest import OpenSite
-from tests.support.memory import traced
+from tests.engine.site import Site
+from tests.support.memory import alive, traced
 
 from pixied_server.core.backlog import Loss
+from pixied_server.core.log import Entry
 from pixied_server.delivery.audience import AudienceLimits, Audiences
 from pixied_server.delivery.events import Lost
+from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.losses import Losses
 
 
@@ -41,3 +46,18 @@ def test_losses_are_kept_for_each_log_once() -> None:
             audiences.discard("/a", 2)
         assert kept("delivery") < 4_000
     assert list(losses.tell()) == [Lost((1,), "/a", 20_500)]
+
+
+@pytest.mark.parametrize(("count", "size", "most"), [(20_000, 1, 10_000), (20, 500_000, 8)])
+async def test_a_link_that_reads_nothing_keeps_few_messages(count: int, size: int, most: int) -> None:
+    """By default 10,000 of them or 4 MB: what logs have lost since is not kept for a front-end that stands still."""
+    site = Site(MemoryBench(Limits(log_messages=1)))
+    await site.create("ann")
+    await site.subscribe("ann", "/a")
+    link = Link(site.hub, "front", 64, LinkLimits())
+    await link.attach(site.ids["ann"], 1, AttachTerms(explicit=False, expires=False, cursor=0))
+    await link.take()
+    before = alive(Entry)
+    for _ in range(count):
+        await site.publish("/a", "x" * size)
+    assert most - 1 <= alive(Entry) - before <= most + 1

@@ -23,6 +23,14 @@ async def test_a_client_is_as_it_was_created(site: Site) -> None:
     assert await site.engine.get_client(client.client_id) == client
 
 
+async def test_what_is_remembered_of_a_client_is_what_was_given(site: Site) -> None:
+    """What becomes of the caller's mapping later changes nothing."""
+    attributes = {"name": "ann"}
+    created = await site.engine.create_client(60.0, attributes)
+    attributes["name"] = "bob"
+    assert dict((await site.engine.get_client(created.client_id)).attributes) == {"name": "ann"}
+
+
 async def test_a_client_without_attributes_has_none(site: Site) -> None:
     """It has an empty table of them, and so has who looks at it."""
     client = await site.engine.create_client(60.0, {})

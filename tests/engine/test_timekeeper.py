@@ -27,6 +27,20 @@ async def test_sessions_that_are_destroyed_leave_nothing_behind() -> None:
     assert alive(Session) == before
 
 
+async def test_sessions_that_ended_are_not_kept_by_what_they_subscribed_to() -> None:
+    """Though others subscribe to it for longer."""
+    site = Site(MemoryBench(Limits(clients=400)))
+    patterns = [f"/{number}" for number in range(100)]
+    await site.create("stays", timeout=3_600.0)
+    before = alive(Session)
+    for pattern in patterns:
+        await site.create("goes", timeout=1.0)
+        await site.subscribe("goes", pattern)
+    await site.subscribe("stays", *patterns)
+    await site.elapse(2.0)
+    assert alive(Session) == before
+
+
 async def test_a_running_engine_sees_to_the_earliest_deadline() -> None:
     """It sleeps until something is due, and wakes for a session that ends sooner than all before it."""
     bench = MemoryBench(Limits())

@@ -341,11 +341,12 @@ async def test_a_ping_of_an_attached_client_is_answered_without_an_expiry(site: 
 
 async def test_information_counts_links_and_who_is_attached(site: Site) -> None:
     """GetInfo and GetClient tell what a link holds, until it ends."""
-    alice = await site.client("/a")
-    async with linked(site, "edge-1") as link:
+    alice, bob = await site.client("/a"), await site.client()
+    async with linked(site, "edge-1") as link, linked(site, "edge-2") as other, linked(site, "edge-3"):
         await link.attach(alice, 1)
+        await other.attach(bob, 1)
         holdings = (await site("GetInfo")).holdings
-        assert (holdings.links, holdings.attached_clients) == (1, 1)
+        assert (holdings.links, holdings.attached_clients) == (3, 2)
         await until(lambda: site.is_held_by(alice, "edge-1"))
         assert [one.client_id for one in (await site("ListClients", front_end="edge-1")).clients] == [alice]
     await until(lambda: site.is_held_by(alice, ""))

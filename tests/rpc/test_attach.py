@@ -317,6 +317,32 @@ async def test_large_messages_are_split_into_frames(site: Site) -> None:
     assert max(sizes) < 1_500_000
 
 
+async def test_what_waited_for_a_link_is_split_into_frames(site: Site) -> None:
+    """However much was published while the window was closed, or waits for a hundred clients: never 4 MB at once."""
+    alice = await site.client("/a")
+    large = [f'"{number}{"x" * 400_000}"' for number in range(30)]
+    async with linked(site, window=1) as link:
+        await link.attach(alice, 1)
+        await site.publish("/a", "1")
+        first = await link.next("delivery")
+        for data in large[:10]:
+            await site.publish("/a", data)
+        others = [await site.client("/b") for _ in range(20)]
+        await site.publish("/b", large[0])
+        await link.send(*(attach(client_id, handle) for handle, client_id in enumerate(others, 2)))
+        assert set((await link.next("attached")).handles) == set(range(2, 22))
+        await link.send(ack(first.number))
+        sizes: list[int] = []
+        found: list[str] = []
+        while len(found) < 30:
+            delivery = await link.next("delivery")
+            sizes.append(delivery.ByteSize())
+            found += [one.data for batch in delivery.batches for one in batch.messages for _ in batch.handles]
+            await link.send(ack(delivery.number))
+    assert sorted(found) == sorted([*large[:10], *[large[0]] * 20])
+    assert max(sizes) < 1_500_000
+
+
 async def test_the_largest_message_there_may_be_is_delivered(site: Site) -> None:
     """A message of exactly max_message_bytes reaches a link, a Deliver and a DequeueFor."""
     alice = await site.client("/a")

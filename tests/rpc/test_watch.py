@@ -140,6 +140,14 @@ async def test_a_slow_watcher_is_told_how_much_it_missed() -> None:
         stream.cancel()
 
 
+async def test_many_events_come_in_frames_that_any_client_takes() -> None:
+    """The most that may wait for a watcher, each as large as it can be, are more than the default limit of 4 MB."""
+    async with serving(max_batch_items=10_000) as site, watching(site, kinds=["EVENT_KIND_PUBLISHED"]) as events:
+        about = {"id": "i" * 255, "client_id": "c" * 255}
+        await site.publish("/" + "a" * 254, *["1"] * 10_000, **about)
+        assert len(await events(10_000)) == 10_000
+
+
 async def test_nobody_watches_nothing_is_kept(site: Site) -> None:
     """A watcher that is gone is forgotten: the next one sees only what happens from its first answer on."""
     async with watching(site) as events:

@@ -220,3 +220,43 @@ async def test_the_news_of_a_stop_waits_for_a_frame_that_is_being_written() -> N
         over.set()
         await serving
     assert [(len(one.results), one.HasField("closing")) for one in context.gone] == [(1, False), (0, True)]
+
+
+class _LargeAnswers:
+    """Operations with answers of some 200 KB.
+
+    Attributes:
+        begun: how many were begun.
+    """
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def __getattr__(self, name: str) -> Callable[[Message], Awaitable[Message]]:
+        async def carry_out(_: Message) -> Message:
+            self.begun += 1
+            answer: Message = output_of(_RPCS[name])(channels=["/" + "a" * 254] * 800)
+            return answer
+
+        return carry_out
+
+
+async def test_no_more_large_answers_are_made_than_are_taken() -> None:
+    """While a front-end does not read, the rest of its frame waits, and takes no memory."""
+    context: Any = _SlowContext()
+    operations: Any = _LargeAnswers()
+    servicer = PipelineServicer(operations, _Waits(), Drain(1.0, lambda: None, Random(1)), _MOST)  # type: ignore[arg-type]
+    frame = [_of(f"client {number}", "subscribed_to") for number in range(100)]
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield wire.PipelineRequest(operations=frame).SerializeToString()
+
+    serving = asyncio.ensure_future(servicer.pipeline(requests(), context))
+    async with within():
+        await context.begun.get()
+        for _ in range(20):  # more turns than it takes to begin what can be begun
+            await asyncio.sleep(0)
+        assert operations.begun == 20
+        context.open.set()
+        await serving
+    assert sum(len(one.results) for one in context.gone) == 100

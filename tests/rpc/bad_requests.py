@@ -63,6 +63,10 @@ class BadRequest:
         assert NOBODY not in refusal.text
 
 
+def _too_many(what: str) -> str:
+    return f"1,001 {what} in one request; the limit is 1,000"
+
+
 def _filled_in(value: Any, alice: str) -> Any:
     if isinstance(value, list):
         return [_filled_in(item, alice) for item in value]
@@ -109,7 +113,7 @@ def _channels(rpc: str) -> Iterator[BadRequest]:
     yield from _ids(rpc, "client_id", channels=["/new"])
     yield BadRequest(rpc, {"client_id": ALICE}, "FIELD_INVALID", "channels", "at least one", "none")
     many = [f"/new/{number}" for number in range(_MANY)]
-    yield BadRequest(rpc, {"client_id": ALICE, "channels": many}, "BATCH_TOO_LARGE", "channels", "1,001")
+    yield BadRequest(rpc, {"client_id": ALICE, "channels": many}, "BATCH_TOO_LARGE", "channels", _too_many("channels"))
     for label, (pattern, says) in _NO_PATTERNS.items():
         fields = {"client_id": ALICE, "channels": ["/new", pattern, "/alice"]}
         yield BadRequest(rpc, fields, "CHANNEL_INVALID", "channels[1]", says, label)
@@ -129,7 +133,7 @@ _BAD_MEMBERS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "single quotes": ({"data": "{'a': 1}"}, "DATA_NOT_JSON", "data", "not JSON"),
     "control character": ({"data": '"\x01"'}, "DATA_NOT_JSON", "data", "not JSON"),
     "bottomless": ({"data": "[" * 200_000}, "DATA_NOT_JSON", "data", "not JSON"),
-    "5 MB": ({"data": f'"{"x" * 5_000_000}"'}, "MESSAGE_TOO_LARGE", "", "1,048,576"),
+    "5 MB": ({"data": f'"{"x" * 5_000_000}"'}, "MESSAGE_TOO_LARGE", "", "larger than the limit of 1,048,576"),
     "ext is no JSON": ({"ext": "yes"}, "DATA_NOT_JSON", "ext", "not JSON"),
     "ext is empty": ({"ext": ""}, "DATA_NOT_JSON", "ext", "required"),
     "extra is no JSON": ({"extra": "{"}, "DATA_NOT_JSON", "extra", "not JSON"),
@@ -153,7 +157,7 @@ def _messages(rpc: str, **others: Any) -> Iterator[BadRequest]:
     """A list of messages, of which one is wrong and the others are good."""
     good = message("/alice")
     yield BadRequest(rpc, others, "FIELD_INVALID", "messages", "at least one", "none")
-    yield BadRequest(rpc, {"messages": [good] * _MANY, **others}, "BATCH_TOO_LARGE", "messages", "1,001")
+    yield BadRequest(rpc, {"messages": [good] * _MANY, **others}, "BATCH_TOO_LARGE", "messages", _too_many("messages"))
     invalid = {label: ({"channel": name}, "CHANNEL_INVALID", "channel", says)
                for label, (name, says) in _NO_PATTERNS.items()}  # fmt: skip
     for label, (members, reason, blamed, says) in (_BAD_MEMBERS | invalid).items():
@@ -192,17 +196,29 @@ def _all() -> Iterator[BadRequest]:
     wrong = (Duration(nanos=99_000_000), Duration(seconds=3_601), Duration(seconds=-1), Duration(seconds=1 << 62))
     yield from _durations("CreateClient", "session_timeout", (*wrong, Duration()), "0.1 s to 3600 s")
     crowd = {f"key {number}": "" for number in range(65)}
-    yield BadRequest("CreateClient", {"attributes": crowd}, "BATCH_TOO_LARGE", "attributes", "64")
+    yield BadRequest(
+        "CreateClient",
+        {"attributes": crowd},
+        "BATCH_TOO_LARGE",
+        "attributes",
+        "65 attributes in one request; the limit is 64",
+    )
     yield BadRequest("CreateClient", {"attributes": {"": "x"}}, "FIELD_INVALID", "attributes", "key is empty")
     yield BadRequest(
-        "CreateClient", {"attributes": {"k": "x" * 8_192}}, "MESSAGE_TOO_LARGE", "attributes", "attributes"
+        "CreateClient",
+        {"attributes": {"k": "x" * 8_192}},
+        "MESSAGE_TOO_LARGE",
+        "attributes",
+        "8,193 bytes is larger than the limit of 8,192",
     )
 
     yield from _ids("GetClient", "client_id")
     yield BadRequest("PingClient", {}, "FIELD_INVALID", "client_id", "exactly one", "neither")
     both = {"client_id": ALICE, "client_ids": [ALICE]}
     yield BadRequest("PingClient", both, "FIELD_INVALID", "client_id", "exactly one", "both")
-    yield BadRequest("PingClient", {"client_ids": [NOBODY] * _MANY}, "BATCH_TOO_LARGE", "client_ids", "1,001")
+    yield BadRequest(
+        "PingClient", {"client_ids": [NOBODY] * _MANY}, "BATCH_TOO_LARGE", "client_ids", _too_many("client_ids")
+    )
     yield BadRequest("PingClient", {"client_id": NOBODY}, "CLIENT_UNKNOWN", "client_id", "0123…")
     yield from _ids("DestroyClient", "client_id")
     yield BadRequest("DestroyClient", {"client_id": ALICE, "reason": _LONG}, "FIELD_INVALID", "reason", "255 bytes")

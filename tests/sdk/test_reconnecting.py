@@ -15,6 +15,7 @@ from tests.sdk.test_front_end import subscriber, until, values
 from pixied_client import (
     Backend,
     Backoff,
+    ClientUnknown,
     DeadlineExceeded,
     Delivery,
     Detached,
@@ -354,3 +355,26 @@ async def test_smaller_frames_after_a_restart() -> None:
             calls = [asyncio.create_task(front_end.subscribers_of("/nowhere")) for _ in range(100)]
             await asyncio.to_thread(server.start, "--max-batch-items=10")
             assert {page.items for page in await asyncio.gather(*calls)} == {()}
+
+
+async def test_no_client_id_and_no_payload_is_logged(proxy: Proxy, caplog: pytest.LogCaptureFixture, room: str) -> None:
+    """Not even with every line there is: of clients that are attached, again after a break, refused, or given up."""
+    caplog.set_level(logging.DEBUG, "pixied_client")
+    data = "a private word"
+    async with FrontEnd(proxy.address, "test", backoff=QUICK) as front_end, Backend(proxy.address) as backend:
+        attachment = await subscriber(front_end, room)
+        await front_end.publish_one(Message.of(room, data, client_id=attachment.client_id))
+        assert await values(attachment, 1) == [data]
+        await proxy.cut()
+        await until(lambda: not front_end.connected)
+        await until(lambda: front_end.connected)
+        await backend.queue_for(attachment.client_id, [Message.of(room, data)])
+        assert data in await values(attachment, 1)
+        for refused in (front_end.attach("nobody" * 5), backend.get_client("nobody" * 5)):
+            with pytest.raises(ClientUnknown):
+                await refused
+        await backend.dequeue_for(attachment.client_id)
+        await until(lambda: attachment.detached is not None)
+    assert "stands" in caplog.text
+    for text in (attachment.client_id[:8], "nobody" * 2, data):
+        assert text not in caplog.text

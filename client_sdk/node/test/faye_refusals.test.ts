@@ -22,6 +22,8 @@ class Host {
   readonly events: unknown[][] = [];
   /** What was logged but for debugging, by level. */
   readonly log: string[] = [];
+  /** And what was logged for debugging. */
+  readonly debugged: string[] = [];
   /** Who has a connection. */
   readonly connections = new Set<string>();
   readonly extensions: FayeExtension[] = [];
@@ -34,7 +36,7 @@ class Host {
       void this.log.push([level, text, ...values].join('|'));
     const server: Partial<FayeServer> = {
       timeout,
-      debug: () => undefined,
+      debug: (text: string, ...values: readonly unknown[]) => void this.debugged.push([text, ...values].join('|')),
       info: note('info'),
       warn: note('warn'),
       error: note('error'),
@@ -345,6 +347,34 @@ describe('the Faye engine', () => {
     await host.engine.disconnect();
     assert.equal(await host.createClient(), undefined);
     assert.match(host.log[0]!, /this front-end has been closed$/);
+  });
+
+  it('logs no client id in full, and nothing of a message', async () => {
+    const secret = 'secret0123456789';
+    answers['createClient'] = (asked) => succeed(asked, secret);
+    const message = { channel: '/a', clientId: secret, data: 'private', id: '1' };
+    const work = async (): Promise<void> => {
+      await host.createClient();
+      await host.clientExists(secret);
+      for (const channel of ['/a', '/service/a']) {
+        await host.subscribe(secret, channel);
+        host.engine.publish({ ...message, channel });
+        await host.unsubscribe(secret, channel);
+      }
+      host.engine.ping(secret);
+      await settle();
+      await host.destroyClient(secret);
+    };
+    await work();
+    const refused = ['createClient', 'getClient', 'pingClient', 'subscribe', 'unsubscribe', 'publish', 'destroyClient'];
+    for (const name of refused) answers[name] = () => refusal('INTERNAL', Code.INTERNAL);
+    await work();
+    assert.deepEqual([host.debugged.length > 5, host.log.length > 5], [true, true]);
+    const lines = [...host.debugged, ...host.log];
+    assert.deepEqual(
+      lines.filter((line) => line.includes(secret) || line.includes('private')),
+      [],
+    );
   });
 
   it('logs once that pixied is away, refuses what is asked meanwhile, and logs that it is back', async () => {

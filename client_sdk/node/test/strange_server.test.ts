@@ -210,6 +210,19 @@ describe('a front-end on a strange server', () => {
     });
   });
 
+  it('bounds what waits though nobody says how', async () => {
+    await begin({});
+    const waiting = Array.from({ length: 65_536 }, () => assert.rejects(frontEnd.getClient('ann'), Unavailable));
+    await assert.rejects(frontEnd.getClient('bob'), TooManyOperations);
+    await frontEnd.close();
+    await begin({});
+    const large = { channel: '/a', data: JSON.stringify('x'.repeat(15 * 2 ** 20)) };
+    waiting.push(...Array.from({ length: 4 }, () => assert.rejects(frontEnd.publish([large]), Unavailable)));
+    await assert.rejects(frontEnd.publish([large]), TooManyOperations);
+    await frontEnd.close();
+    await Promise.all(waiting);
+  });
+
   it('presents itself by its host and process, or as it is told', async () => {
     const names = (): string[] => puppet.links.map(({ name }) => name);
     await untilEqual(names, [`${hostname()}:${process.pid}`]);

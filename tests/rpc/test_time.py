@@ -1,7 +1,8 @@
 """Time on a link: heartbeats, silence, and when sessions end."""
 
-from time import monotonic
+from time import monotonic, time
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.support.caller import within
 from tests.support.link import RawLink, detach, linked
@@ -9,6 +10,7 @@ from tests.support.refusals import refused
 from tests.support.site import Site, serving
 
 from pixied.v1 import attach_pb2 as wire
+from pixied_server import app
 
 
 async def _end_of(site: Site, client_id: str) -> None:
@@ -56,6 +58,7 @@ async def test_a_stream_without_hello_is_dropped_when_it_is_silent() -> None:
         async with within():
             refusal = await refused(site.both_ways("Attach").read())
         assert refusal.reason == "STREAM_PROTOCOL"
+        assert "within 0.1 s" in refusal.text
 
 
 async def test_an_attached_client_does_not_expire(site: Site) -> None:
@@ -100,3 +103,15 @@ async def test_a_session_ends_at_its_deadline_and_not_before(site: Site) -> None
     # The median, for on a loaded machine this process itself may not run for 100 ms.
     assert sorted(late.values())[len(late) // 2] <= 0.1, late
     watcher.cancel()
+
+
+async def test_a_clock_that_is_set_ends_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the machine's is set an hour ahead, sessions go on by the time that passes, those that begin later too."""
+    ahead = 0.0
+    monkeypatch.setattr(app, "time", lambda: time() + ahead)
+    async with serving() as site:
+        clients = [await site.client("/a", session_timeout=Duration(seconds=60))]
+        ahead = 3_600.0
+        clients.append(await site.client("/a", session_timeout=Duration(seconds=60)))
+        await site.publish("/a", "1")
+        assert [await site.taken(client_id) for client_id in clients] == [["1"], ["1"]]

@@ -99,3 +99,17 @@ async def test_keys_that_are_over_are_kept_by_nothing() -> None:
         assert kept("core/idempotency.py") > 500 * 100
         await site.elapse(302.0)
         assert kept("core/idempotency.py") < 10_000
+
+
+async def test_a_log_that_outgrows_its_bounds_takes_no_room_from_others() -> None:
+    """What it loses by itself makes room enough: where all memory is used, no older message of another log goes."""
+    size = Message("/a", b"1").size
+    site = Site(MemoryBench(Limits(log_messages=1, total_bytes=2 * size)))
+    await site.create("ann", "bob")
+    await site.subscribe("ann", "/a")
+    await site.subscribe("bob", "/b")
+    await site.publish("/a", "1")
+    for number in range(5):
+        await site.publish("/b", str(number))
+    assert texts(await site.dequeue("ann")) == ["1"]
+    assert texts(await site.dequeue("bob")) == ["4"]

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from tests.bayeux.site import Browser, Socket, opened
 from tests.sdk.servers import TIMEOUT, Server
+from tests.support.memory import alive
 
 from pixied_client import Attachment, Backend, Delivery, FrontEnd, Message
 from pixied_client.bayeux import BayeuxMessage, Extension, Request, Timing
@@ -61,6 +62,17 @@ async def test_one_large_delivery_leaves_in_several_portions(extensions: tuple[E
     assert 10 < len(portions) < 20
     assert max(map(len, portions)) < 80_000
     assert [one["data"][0] for portion in portions for one in json.loads(f"[{portion}]")] == list(range(100))
+
+
+async def test_texts_are_kept_ready_within_a_bound() -> None:
+    """For those who get the same messages soon; of 1,000 deliveries hardly any stays in memory."""
+    writer = Writer(Extensions())
+    before = alive(Message)
+    for number in range(1_000):
+        delivery = Delivery((Message("/a", str(number)),), redelivered=False, number=number)
+        assert await writer.text([delivery], cast(Request, SimpleNamespace()))
+    del delivery
+    assert alive(Message) - before <= 100
 
 
 async def test_taking_gives_all_that_is_at_hand(server: Server) -> None:

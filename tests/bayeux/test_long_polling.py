@@ -253,6 +253,32 @@ async def test_messages_of_a_poll_that_was_cut_are_not_lost(browser: Browser, ba
     assert await visitor.data() == [1]
 
 
+async def test_messages_of_a_response_that_can_not_be_sent_are_not_lost(server: Server, backend: Backend) -> None:
+    """They count as received when the response is handed to the transport, and not before."""
+    bayeux = Bayeux(server.address, timing=Timing(timeout=5.0))
+    failing = True
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def sent(event: Any) -> None:
+            if failing and b"private" in event.get("body", b""):
+                raise OSError("the connection is gone")
+            await send(event)
+
+        await bayeux(scope, receive, sent)
+
+    async with served(application) as place, Browser(f"http://{place}/") as browser:
+        visitor = await browser.handshake()
+        await visitor.subscribe("/kept")
+        await backend.publish_one(Message.of("/kept", "private"))
+        with pytest.raises(httpx.HTTPError):
+            await visitor.connect()
+        failing = False
+        await until_held(backend, visitor.client_id, "")
+        assert await visitor.data() == ["private"]
+        bayeux.drain()
+        await bayeux.close()
+
+
 async def test_a_message_without_a_client_id_is_published(browser: Browser) -> None:
     """Publishing needs no session: one may do it with curl."""
     visitor = await browser.handshake()

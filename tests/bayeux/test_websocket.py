@@ -5,7 +5,7 @@ import socket
 
 import pytest
 from tests.bayeux.site import Browser, Reply, Socket, opened, served, until_held
-from tests.sdk.servers import Server
+from tests.sdk.servers import TIMEOUT, Server
 from websockets.exceptions import ConnectionClosed
 
 from pixied_client import Backend
@@ -214,3 +214,11 @@ async def _numbers(side: Socket, count: int) -> list[int]:
     while len(got) < count:
         got += [message["data"][0] for message in await side.receive()]
     return got
+
+
+async def test_a_socket_on_which_nothing_is_held_or_sent_is_closed(server: Server) -> None:
+    """It has nobody's connect: who opens sockets and says nothing takes places for a while only."""
+    async with served(Bayeux(server.address, timing=Timing(timeout=0.1, max_interval=0.1))) as place:
+        async with opened(f"http://{place}/") as idle:
+            await asyncio.wait_for(idle.connection.wait_closed(), TIMEOUT)
+        assert idle.connection.close_code == 1001

@@ -9,8 +9,9 @@ from tests.sdk.made_up import Frames, answer_of, link, server_of
 from tests.sdk.servers import Server, running_server
 
 from pixied.v1 import pipeline_pb2
-from pixied_client import Backend
+from pixied_client import Backend, FrontEnd
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Session, Timing
+from pixied_client.bayeux.backing import Backing
 
 
 async def test_a_client_that_only_connects_is_disconnected(server: Server) -> None:
@@ -63,6 +64,36 @@ async def test_every_front_end_hears_of_the_end_of_a_session(server: Server, bac
     async with served(bayeux):
         client = await backend.create_client(0.2)
         await until(lambda: (client.client_id, "timed out") in ended)
+
+
+async def test_a_listener_that_fails_misses_no_later_end(server: Server, backend: Backend) -> None:
+    """Its failure is that of one session's end alone."""
+    bayeux = Bayeux(server.address)
+    ended: list[str] = []
+
+    @bayeux.on("gone")
+    async def gone(session: Session, reason: str) -> None:
+        del reason
+        ended.append(session.client_id)
+        raise RuntimeError
+
+    async with served(bayeux):
+        clients = [(await backend.create_client()).client_id for _ in range(2)]
+        for client_id in clients:
+            await backend.destroy_client(client_id)
+            await until(lambda client_id=client_id: client_id in ended)
+
+
+async def test_who_gives_up_while_a_front_end_begins_takes_it_from_nobody(server: Server) -> None:
+    """The first request may be cut before pixied is reached; those that wait with it, and later ones, are served."""
+    backing = Backing(lambda: FrontEnd(server.address, "beginning"))
+    first, second = (asyncio.create_task(backing.front_end()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    front_end = await second
+    assert await backing.front_end() is front_end
+    await front_end.create_client()
+    await backing.close()
 
 
 @pytest.mark.parametrize("transport", ["long-polling", "websocket"])

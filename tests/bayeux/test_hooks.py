@@ -210,9 +210,13 @@ async def test_a_client_may_listen_to_services(browser: Browser) -> None:
 
 
 async def test_losses_are_announced(
-    bayeux: Bayeux, browser: Browser, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    bayeux: Bayeux,
+    browser: Browser,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A listener is notified of a gap, and so is the client in the `ext` of its reply."""
+    """A listener is notified of a gap, the client in its reply's `ext`, and operators in the log, without its id."""
     from pixied_client import Delivery, Gap  # noqa: PLC0415
     from pixied_client.attachment import Attachment  # noqa: PLC0415
 
@@ -236,3 +240,5 @@ async def test_losses_are_announced(
     assert message["data"] == 1
     assert reply["ext"]["lost"] == [{"channel": "/cut", "messages": 3}]
     assert lost == [(bayeux.session(visitor.client_id), Gap("/cut", 3))]
+    assert "lost 3 messages of /cut" in caplog.text
+    assert visitor.client_id[:8] not in caplog.text

@@ -32,6 +32,9 @@ async def test_messages_come_as_events_while_connects_go_to_another_front_end(
         browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
     ):
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        # A proxy must not gather what comes, nor keep it.
+        assert response.headers["x-accel-buffering"] == "no"
+        assert "no-store" in response.headers["cache-control"]
         await until_held(backend, visitor.client_id, "first")
         (reply,) = await visitor.at(other_browser).connect(connectionType="eventsource")
         assert reply["successful"]

@@ -34,6 +34,8 @@ async def test_pages_of_all_origins_may_use_it_unless_some_are_named(browser: Br
     response = await browser.http.post(browser.url, json=[], headers={"origin": THEIRS})
     assert response.headers["access-control-allow-origin"] == THEIRS
     assert response.headers["access-control-allow-credentials"] == "true"
+    # A cache must not give one page's answer to another.
+    assert response.headers["vary"] == "Origin"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.support.redis_servers import Server, eventually, single
 from pixied_server.core.message import Message
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.partition.codec import Start, encoded
-from pixied_server.engine.redis.partition.protocol import Partition, Settled
+from pixied_server.engine.redis.partition.protocol import Partition, Record, Settled
 from pixied_server.errors import EngineUnavailable, Reason
 
 _STORED = encoded(Message("/a", b"1"))
@@ -175,6 +175,31 @@ async def test_no_call_is_larger_than_a_megabyte_or_so(server: Server) -> None:
         ]
         await asyncio.gather(*map(_awaited, publishes))
         assert server.info("commandstats")["cmdstat_evalsha"]["calls"] - before == 2
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_no_answer_is_larger_than_a_megabyte_or_so(server: Server, *, full: bool) -> None:
+    """The records of clients with many subscriptions come in several calls, each of which blocks others for a while."""
+    names = [f"ann{number}" for number in range(60)]
+    starts = {f"/{number}/*": {number: Start(0, 0) for number in range(500)} for number in range(30)}
+    async with _opened(server) as (_, partition):
+        for name in names:
+            await partition.create(name, 60.0, "{}")
+            await partition.subscribe(name, 100, starts)
+        if full:
+            server("CONFIG", "SET", "maxmemory", 1)
+        before = server.info("commandstats")["cmdstat_evalsha"]["calls"]
+        refused = asyncio.create_task(_awaited(partition.reserve("space")))
+        records = await asyncio.gather(*[_record(partition, name) for name in names])
+        calls = server.info("commandstats")["cmdstat_evalsha"]["calls"] - before
+        assert (await asyncio.gather(refused, return_exceptions=True) != [None]) == full
+    size = sum(len(pattern) + 8 * len(some) for pattern, some in starts.items())
+    assert all(record.starts == starts for record in records)
+    assert calls >= len(names) * size / 1_200_000
+
+
+async def _record(partition: Partition, name: str) -> Record:
+    return await partition.look(name)
 
 
 async def _awaited(answer: Awaitable[object]) -> None:

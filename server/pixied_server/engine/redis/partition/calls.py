@@ -196,7 +196,7 @@ class Calls:
             return
         try:
             answer, wire = await self._run_with_room(portion)
-            self._answer(portion, answer, wire)
+            self._waiting.extendleft(reversed(self._answer(portion, answer, wire)))
         except StoreFull as error:
             await self._free(portion, error)
         except StoreUnavailable as error:
@@ -234,8 +234,9 @@ class Calls:
         if not freeing:
             return
         try:
-            answer, wire = await self._run(FREEING, freeing)
-            self._answer(freeing, answer, wire)
+            while freeing:
+                answer, wire = await self._run(FREEING, freeing)
+                freeing = self._answer(freeing, answer, wire)
         except StoreUnavailable as again:
             self.trouble = str(again)
             self._fail(freeing, again)
@@ -293,8 +294,10 @@ class Calls:
                     _log.error("the store lost messages that were answered: who did not get them is told", logs=noted)
             self._informed = wire.server
 
-    def _answer(self, portion: list[_Operation], answer: list[Any], wire: Wire) -> None:
+    def _answer(self, portion: list[_Operation], answer: list[Any], wire: Wire) -> list[_Operation]:
+        """Give operations their results. Return those that were not executed, as the others were much work."""
         self.trouble = ""
+        portion, left = portion[: len(answer) - 1], portion[len(answer) - 1 :]
         self.full = self.full and not any(one.name in NEEDS_ROOM for one in portion)
         self.totals = Totals(*map(int, answer[0][:7]))
         promised: list[tuple[_Operation, list[Any]]] = []
@@ -307,6 +310,7 @@ class Calls:
             promising = asyncio.get_running_loop().create_task(self._promise(promised, wire))
             self._promising.add(promising)
             promising.add_done_callback(self._promising.discard)
+        return left
 
     async def _promise(self, promised: list[tuple[_Operation, list[Any]]], wire: Wire) -> None:
         """Give operations their results once enough replicas have what they changed."""

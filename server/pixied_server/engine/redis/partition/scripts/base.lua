@@ -4,7 +4,8 @@
 -- KEYS[1]  <base>meta; KEYS[2] <base>absent, which never exists, so that a cluster answers TRYAGAIN while the slot migrates
 -- ARGV     the server's run id; the time (see below); the caller's process; the partition's number;
 --          then operations: name, number of arguments, arguments
--- returns  {what the partition holds, the time, the clock's skew}, then each operation's result: {1, ...} or {0, code, ...}.
+-- returns  {what the partition holds, the time, the clock's skew}, then each operation's result: {1, ...} or {0, code, ...}; of the
+--          first operations only, where these were much work: ask again for the others.
 --          Or {microseconds}: nothing was done, ask again after that time
 --
 -- Keys, each after <base>:
@@ -36,6 +37,8 @@ local FOREVER = 9007199254740991
 
 -- One call reads at most so many stored messages, or about a megabyte of them.
 local WORK, WORK_BYTES = 500, 1000000
+-- The operations of one call go on until they have looked at so many bytes of records.
+local RECORDS, seen = 1000000, 0
 -- What a message takes in a stream besides its own bytes, measured from 10 bytes to 100 KB: 45 bytes, and 15 % that jemalloc and
 -- half-full nodes waste.
 local ENTRY, WASTE = 45, 1.15
@@ -115,6 +118,13 @@ end
 
 local function notify(process, ...)
   if process and process ~= '' then redis.call('SPUBLISH', channel(process), table.concat({...}, '\n')) end
+end
+
+-- A hash, whose size counts.
+local function whole(key)
+  local fields = redis.call('HGETALL', key)
+  for _, word in ipairs(fields) do seen = seen + #word end
+  return fields
 end
 
 local UNKNOWN = {0, 'UNKNOWN'}

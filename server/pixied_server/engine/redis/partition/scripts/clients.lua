@@ -55,7 +55,7 @@ end
 function operations.look(a)
   local id = ARGV[a]
   if not alive(id) then return UNKNOWN end
-  return {1, redis.call('HGETALL', client_key(id)), redis.call('HGETALL', subscriptions_key(id))}
+  return {1, whole(client_key(id)), whole(subscriptions_key(id))}
 end
 
 -- id. Returns the new deadline, "" for a client that is kept alive.

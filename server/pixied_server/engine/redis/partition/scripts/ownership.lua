@@ -98,7 +98,7 @@ function operations.claim(a)
     local named = string.match(';' .. (redis.call('HGET', key, 'cursors') or ''), ';' .. cursor .. '=([^;]*)')
     if named then advance(id, named, FOREVER) end
   end
-  local was = redis.call('HGETALL', key)
+  local was = whole(key)
   if elsewhere(is) ~= '' then
     redis.call('SREM', owned_key(is.process), id)
     notify(is.process, 'C', id, redis.call('HGET', key, 'last'))
@@ -114,7 +114,7 @@ function operations.claim(a)
   set_deadline(id, NOW + is.timeout, expires == '0')
   local inbox = state_of(id)
   local empty = (not inbox or inbox.n == 0 and #inbox.cuts == 0 and #inbox.holes == 0) and meta.sequence or 0
-  return {1, number, was, redis.call('HGETALL', subscriptions_key(id)), int(empty), inbox and int(inbox.offset) or '-1'}
+  return {1, number, was, whole(subscriptions_key(id)), int(empty), inbox and int(inbox.offset) or '-1'}
 end
 
 -- id, claim, progress. Notes how far messages may have been sent before this claim.

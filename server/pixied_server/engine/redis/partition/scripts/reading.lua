@@ -119,7 +119,12 @@ end
 -- of each.
 function operations.pending(a)
   local exact, count = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
-  local together, bytes, behind = 0, 0, {}
+  local names, together, bytes, behind = {}, 0, 0, {}
+  for index = 1, count do
+    names[index] = ARGV[a + 2 * index]
+    seen = seen + #names[index]
+  end
+  states_of(names)
   for index = 1, count do
     local log, from = ARGV[a + 2 * index], tonumber(ARGV[a + 1 + 2 * index])
     local state = state_of(log)

@@ -27,7 +27,7 @@ if left > 0 and ARGV[5] ~= 'lost' then return {left} end
 
 local results, at = {0}, 5
 local done, failure = pcall(function()
-  while at <= #ARGV do
+  while at <= #ARGV and seen < RECORDS do
     local operation, count = operations[ARGV[at]], tonumber(ARGV[at + 1])
     results[#results + 1] = operation(at + 2)
     at = at + 2 + count

@@ -1,5 +1,6 @@
 """Time on a link: heartbeats, silence, and when sessions end."""
 
+import asyncio
 from time import monotonic, time
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.site import Site, serving
 
 from pixied.v1 import attach_pb2 as wire
 from pixied_server import app
+from pixied_server.engine.abc import Claim, Delivered, Engine
 
 
 async def _end_of(site: Site, client_id: str) -> None:
@@ -45,6 +47,30 @@ async def test_a_silent_link_is_dropped_and_its_clients_expire() -> None:
         assert "answer each heartbeat" in refusal.text
         await _end_of(site, alice)
         assert monotonic() - begun > 2.0
+
+
+async def test_a_link_whose_commands_take_long_is_not_silent(
+    engine_class: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store is slow with is not the front-end's fault: its heartbeats wait behind that."""
+    release = engine_class.release
+
+    async def slow(self: Engine, claim: Claim, delivered: Delivered) -> None:
+        await asyncio.sleep(0.7)
+        await release(self, claim, delivered)
+
+    monkeypatch.setattr(engine_class, "release", slow)
+    async with serving(heartbeat_interval=0.05, silence_limit=1.0) as site, linked(site) as link:
+        for handle in (1, 2):
+            await link.attach(await site.client(), handle)
+        await link.send(detach(1), detach(2))
+        gone = 0
+        while gone < 2:
+            event = await link.event()
+            gone += event.WhichOneof("event") == "detached"
+            if event.WhichOneof("event") == "heartbeat":
+                await link.send(wire.AttachCommand(heartbeat=wire.Heartbeat()))
+        await link.end()
 
 
 async def _all_events(link: RawLink) -> None:

@@ -129,6 +129,8 @@ class _Conversation:
         self._frames = frames
         self._context = context
         self._heard_at = monotonic()
+        # While its commands are done nobody listens.
+        self._obeying = False
 
     async def run(self, first: wire.AttachRequest) -> None:
         """Talk until the front-end ends the stream, goes silent or breaks the protocol."""
@@ -137,8 +139,10 @@ class _Conversation:
 
     async def _listen(self) -> None:
         async for request in self._frames:
-            self._heard_at = monotonic()
+            self._obeying = True
             await self._obey(request)
+            self._obeying = False
+            self._heard_at = monotonic()
             await self._link.hold_back()
 
     async def _talk(self) -> None:
@@ -150,7 +154,7 @@ class _Conversation:
         while True:
             await asyncio.sleep(self._terms.heartbeat_interval)
             silence = monotonic() - self._heard_at
-            if silence > self._terms.silence_limit:
+            if silence > self._terms.silence_limit and not self._obeying:
                 raise StreamProtocol(f"this link was silent for {silence:.1f} s; answer each heartbeat")
             self._link.beat()
 

@@ -202,6 +202,24 @@ async def _record(partition: Partition, name: str) -> Record:
     return await partition.look(name)
 
 
+@pytest.mark.parametrize(
+    "take",
+    [lambda one: one.sweep(-1.0, 500), lambda one: one.shrink(1 << 30, 1 << 53)],
+    ids=["sweep", "shrink"],
+)
+async def test_no_call_takes_more_than_a_megabyte_or_so_away(server: Server, take: Operation) -> None:
+    """Large messages of many channels go in several calls: one reads what it takes away."""
+    async with open_redis(server.url, partitions=1)(Limits(total_bytes=100_000_000)) as bench:
+        assert isinstance(bench.engine, RedisEngine)
+        site, channels = Site(bench), [f"/{number}" for number in range(20)]
+        await site.create("ann")
+        await site.subscribe("ann", *channels)
+        for channel in channels:
+            await site.publish(channel, "x" * 300_000)
+        await take(bench.engine.process.partitions[0])
+        assert 15 <= (await site.engine.holdings()).messages < 20
+
+
 async def _awaited(answer: Awaitable[object]) -> None:
     await answer
 

@@ -151,18 +151,19 @@ local function begins_with(log, state, entry, left)
 end
 
 -- Take away the oldest messages as long as `goes` says so, at most so many, and as many as one call may read. Returns how many, their
--- bytes, and the sequence of the youngest.
+-- bytes, the sequence of the youngest, and how much work that was.
 local function trim(log, state, goes, most)
   local size = math.max((state.total - state.gone) / math.max(state.n, 1), 1)
   most = math.max(2, math.min(most, math.floor(WORK_BYTES / size)))
   local entries = redis.call('XRANGE', log_key(log), '-', '+', 'COUNT', most)
-  local dropped, sequence, offset = 0, 0, 0
+  local dropped, sequence, offset, work = 0, 0, 0, 10
+  for _, entry in ipairs(entries) do work = work + #entry[2][6] * WORK / WORK_BYTES end
   for _, entry in ipairs(entries) do
     local place, at = parsed(entry[1])
     if not goes(place, tonumber(entry[2][2]), tonumber(entry[2][4]), dropped) then break end
     dropped, sequence, offset = dropped + 1, place, at
   end
-  if dropped == 0 then return 0, 0, 0 end
+  if dropped == 0 then return 0, 0, 0, work end
   local left = state.n - dropped
   local first = entries[dropped + 1]
   if left > 0 then
@@ -173,7 +174,7 @@ local function trim(log, state, goes, most)
   end
   local freed = begins_with(log, state, first, left)
   note_cut(state, sequence, offset)
-  return dropped, freed, sequence
+  return dropped, freed, sequence, work + dropped
 end
 
 -- Trim a log to its bounds, and a little more, so that not every message causes a trim.
@@ -229,9 +230,9 @@ function operations.sweep(a)
     local log, state = oldest_of_all()
     if not log then return {1, 0} end
     many, before = how_many(log, before, many), log
-    local gone = trim(log, state, function(_, _, at) return at < oldest end, many)
+    local gone, _, _, did = trim(log, state, function(_, _, at) return at < oldest end, many)
     if gone == 0 then return {1, 0} end
-    work = work + gone + 10
+    work = work + did
   end
   return {1, 1}
 end
@@ -247,10 +248,10 @@ function operations.shrink(a)
     if not log or first > upto or (freed >= bytes and first > horizon) then break end
     local before = state.gone
     many, one = how_many(log, one, many), log
-    local dropped, gone, last = trim(log, state, function(sequence, cumulative, _, count)
+    local dropped, gone, last, did = trim(log, state, function(sequence, cumulative, _, count)
       return sequence <= upto and (sequence <= horizon or freed < bytes and (count == 0 or freed + cumulative - before <= bytes))
     end, many)
-    freed, work, horizon = freed + gone, work + dropped + 10, math.max(horizon, last)
+    freed, work, horizon = freed + gone, work + did, math.max(horizon, last)
   end
   local log, _, first = oldest_of_all()
   return {1, int(freed), log and int(first) or ''}

@@ -135,3 +135,18 @@ async def test_the_first_message_of_a_channel_that_is_missing_comes(pair: Pair) 
     await pair.there.publish("/a", "next")
     await pair.read(front)
     assert front.texts("ann") == ["missing", "next"]
+
+
+async def test_the_first_message_of_an_inbox_that_is_missing_comes(pair: Pair) -> None:
+    """The second one shows that it is missing, though nothing was queued for the client before."""
+    await pair.here.create("ann")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    pair.store.drops = b"missing"
+    await pair.there.queue_for("ann", "missing")
+    await pair.read(front)
+    pair.store.drops = b""
+    await pair.there.queue_for("ann", "next")
+    await pair.read(front)
+    assert front.texts("ann") == ["missing", "next"]

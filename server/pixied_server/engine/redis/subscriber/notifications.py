@@ -111,7 +111,7 @@ class Notifications:
         """Return the highest sequence that was announced or appended, as far as known here, and the logs' offsets."""
         offsets = dict(self._last_appended)
         for name, log in self.logs.items():
-            if log.offset >= 0:
+            if log.offset > 0:
                 offsets[name] = max(log.offset, offsets.get(name, 0))
         return max(self.received, self.appended), offsets
 
@@ -145,7 +145,8 @@ class Notifications:
             log = self.logs[client_id] = FollowedLog()
             self.is_ready(log)
         log.followers += 1
-        log.offset = max(log.offset, offset, self._early.pop(client_id, -1))
+        # An inbox that does not exist yet begins at 0.
+        log.offset = max(log.offset, offset, self._early.pop(client_id, -1), 0)
 
     def receive(self, announced: Announcement) -> list[tuple[str, int]]:
         """Note a message. Return the followed logs that have it, and its offset in each."""

@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
 from tests.distributed.gate import gate
-from tests.distributed.pair import Pair
+from tests.distributed.pair import Pair, opened
+from tests.engine.front_end import FrontEnd
 
 from pixied_server.engine.redis import RedisEngine
 
@@ -150,3 +152,78 @@ async def test_the_first_message_of_an_inbox_that_is_missing_comes(pair: Pair) -
     await pair.there.queue_for("ann", "next")
     await pair.read(front)
     assert front.texts("ann") == ["missing", "next"]
+
+
+async def _missing(pair: Pair, *, queued: bool) -> tuple[FrontEnd, str, str]:
+    """A front-end of ann, who was not brought a message of one channel, and was brought three of another one since.
+
+    Nothing of that was read yet. Returns both channels, which are in one partition.
+    """
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    of = engine.process.layout.of
+    await pair.here.create("ann")
+    home = of(pair.here.ids["ann"])
+    one, other = [name for name in (f"/{number}" for number in range(100)) if of(name) == home][:2]
+    await pair.here.subscribe("ann", one, other)
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    pair.store.drops = b"missing"
+    await _send(pair, one, "missing", queued=queued)
+    await pair.settle()
+    pair.store.drops = b""
+    await pair.there.publish(other, "1", "2", "3")
+    await pair.settle()
+    return front, one, other
+
+
+async def _send(pair: Pair, channel: str, text: str, *, queued: bool) -> None:
+    if queued:
+        await pair.there.queue_for("ann", text)
+    else:
+        await pair.there.publish(channel, text)
+    await pair.settle()
+
+
+@pytest.mark.parametrize("queued", [False, True], ids=["published", "queued"])
+@pytest.mark.parametrize("outbox", [2, 3, 4, 5])
+async def test_a_message_that_came_late_repeats_no_other(store_url: str, outbox: int, *, queued: bool) -> None:
+    """Nor is it lost, where the link has no room for it or for what comes next, and has to read that from the logs."""
+    async with opened(store_url, outbox=outbox) as pair:
+        front, one, other = await _missing(pair, queued=queued)
+        await _send(pair, one, "next", queued=queued)
+        await pair.there.publish(other, "4")
+        await pair.read(front)
+        assert sorted(front.texts("ann")) == ["1", "2", "3", "4", "missing", "next"]
+        # Who has to read the late one by itself can't know that it was not sent.
+        assert set(front.marked("ann")) <= {"missing"}
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+async def test_a_message_that_came_late_is_read_by_who_falls_back(pair: Pair, taken: int) -> None:
+    """Who has to read by itself before the late message went out reads it, and what it got beyond that comes marked."""
+    front, one, _ = await _missing(pair, queued=False)
+    if taken:
+        front.send(await front.link.take())
+    await _send(pair, one, "next", queued=False)
+    pair.here.hub.behind(pair.here.ids["ann"])
+    await pair.read(front)
+    unmarked = [receipt.text for receipt in front.got["ann"] if not receipt.redelivered]
+    assert set(front.texts("ann")) == {"1", "2", "3", "missing", "next"}
+    assert sorted(unmarked) == sorted({*unmarked, "next"})
+
+
+async def test_a_message_that_came_late_holds_back_what_a_link_confirms(pair: Pair) -> None:
+    """Until it went out, what went out beyond it does not count as all that there was."""
+    front, one, _ = await _missing(pair, queued=False)
+    front.send(await front.link.take())
+    front.receive()
+    await _send(pair, one, "next", queued=False)
+    await front.ack()
+    await front.lose()
+    later = pair.there.front_end()
+    await pair.there.attach("ann", later)
+    await pair.read(later)
+    assert [text for text in later.texts("ann") if text not in later.marked("ann")] == ["next"]
+    assert "missing" in later.texts("ann")

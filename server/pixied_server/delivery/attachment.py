@@ -33,6 +33,11 @@ class Carrier(Protocol):
         """Everything up to here has been put into deliveries for all live clients."""
         ...
 
+    @property
+    def reached(self) -> Progress:
+        """Nothing beyond this has been put into deliveries."""
+        ...
+
     def progress_at(self, number: int) -> Progress:
         """Return the progress that the deliveries up to a number reached."""
         ...
@@ -148,7 +153,7 @@ class Attachment:
         last = self.link.ledger.number
         reached = self.claim.capped(self._progress_at(last))
         self._had = now.sent
-        begin = self.claim.seek(now.sent)
+        begin = self.claim.seek(later(self.joined, self.link.progress), now.sent)
         checkpoints = ((0, now.confirmed), (last, reached), (last + 1, begin))
         self._checkpoints = [(number, earlier(progress, begin)) for number, progress in checkpoints]
         self.live = False
@@ -213,7 +218,7 @@ class Attachment:
 
     def _sent(self) -> Progress:
         if self.live:
-            return later(self.joined, self.link.progress)
+            return later(self.joined, self.link.reached)
         return self._had
 
 

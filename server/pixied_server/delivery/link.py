@@ -138,6 +138,11 @@ class Link:
         """Everything up to here has been put into deliveries for all live clients."""
         return self._outbox.progress
 
+    @property
+    def reached(self) -> Progress:
+        """Nothing beyond this has been put into deliveries."""
+        return self._outbox.reached
+
     def progress_at(self, number: int) -> Progress:
         """Return the progress that the deliveries up to a number reached."""
         if number >= self.ledger.number and not self._building and not self._losses:
@@ -449,7 +454,7 @@ class Link:
 
     def on_queued(self, attachment: Attachment, entry: Entry) -> None:
         """A message was queued for one of the link's clients."""
-        if self._outbox.full:
+        if self._outbox.full and not self._outbox.is_late(entry):
             # The outbox has no room for the message, and the logs that the link will read do not have it.
             self.on_behind(attachment)
             return

@@ -42,6 +42,8 @@ class Outbox:
         # How far messages were taken out, and how far they were put in, while there are any.
         self._taken: list[int] = []
         self._kept: list[int] = []
+        # Those that came after younger ones: the engine found them missing.
+        self._late: deque[Entry] = deque()
         # Once full: the logs with messages that were not kept, and the offset of the first such message in each.
         self._beyond: dict[LogName, int] = {}
 
@@ -61,21 +63,42 @@ class Outbox:
     @property
     def progress(self) -> Progress:
         """Everything up to here has been taken out."""
+        if not self._late:
+            return self.reached
+        taken = list(self._taken)
+        for entry in self._late:
+            taken[entry.partition] = min(taken[entry.partition], entry.sequence - 1)
+        return tuple(taken)
+
+    @property
+    def reached(self) -> Progress:
+        """Nothing beyond this has been taken out."""
         if self._waiting:
             return tuple(self._taken)
         return tuple(self._kept) if self._beyond else self._hub.head
 
+    def is_late(self, entry: Entry) -> bool:
+        """Whether younger messages came before this one."""
+        kept = self._kept if self._waiting or self._beyond else self._hub.head
+        return entry.sequence < kept[entry.partition]
+
     def put(self, entry: Entry, appended: Iterable[tuple[str, int]]) -> None:
         """Add a new message, which was appended to the logs of these patterns at an offset in each."""
-        if self.full:
+        late = self.is_late(entry)
+        # A late one is kept in any case: it is older than what will be read.
+        if self.full and not late:
             for pattern, offset in appended:
                 self._beyond.setdefault((pattern, entry.partition), offset)
             return
         if not self._waiting:
-            self._taken = list(self._hub.head)
-            self._taken[entry.partition] = entry.sequence - 1
+            self._taken = list(self.reached)
+            if not late:
+                self._taken[entry.partition] = entry.sequence - 1
             self._kept = list(self._taken)
-        self._kept[entry.partition] = entry.sequence
+        if late:
+            self._late.append(entry)
+        else:
+            self._kept[entry.partition] = entry.sequence
         self._waiting.append(entry)
         self._bytes += entry.message.size
 
@@ -99,7 +122,10 @@ class Outbox:
         if not self._waiting:
             return None
         entry = self._waiting.popleft()
-        self._taken[entry.partition] = entry.sequence
+        if self._late and self._late[0] is entry:
+            self._late.popleft()
+        else:
+            self._taken[entry.partition] = entry.sequence
         self._bytes -= entry.message.size
         return entry
 

@@ -278,8 +278,12 @@ class Claim(Protocol):
         """Note that a read was done: beyond its `upto` the client gets its messages as they are announced."""
         ...
 
-    def seek(self, progress: Progress) -> Progress:
+    def seek(self, progress: Progress, sent: Progress) -> Progress:
         """Read on from a progress: up to there the client got its messages as they were announced.
+
+        Args:
+            progress: it got all up to here.
+            sent: it got nothing beyond this, and what it got beyond `progress` is marked when it is read again.
 
         Returns:
             The progress from which it really reads on. It is an earlier one where a subscription has yet to be read

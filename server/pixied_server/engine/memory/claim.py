@@ -63,8 +63,9 @@ class MemoryClaim:
     def join(self) -> None:
         """See `engine.abc.Claim`."""
 
-    def seek(self, progress: Progress) -> Progress:
+    def seek(self, progress: Progress, sent: Progress) -> Progress:
         """See `engine.abc.Claim`."""
+        del sent  # no message of this engine comes late
         if progress:
             self._backlog.seek(progress[0])
         return progress

@@ -32,7 +32,7 @@ from typing import Protocol, TypeAlias
 from pixied_server.core.backlog import Loss
 from pixied_server.core.channels import logs_of
 from pixied_server.core.log import Entry
-from pixied_server.core.progress import NOTHING, Progress, earlier, later
+from pixied_server.core.progress import NOTHING, Progress, earlier, later, reaches
 from pixied_server.engine.abc import Checkpoint, LogName, Reading
 from pixied_server.engine.redis.ownership.found import Found
 from pixied_server.engine.redis.partition.codec import Start
@@ -332,9 +332,11 @@ class RedisClaim:
         self.joined_at = self.progress
         self._owner.joined(self)
 
-    def seek(self, progress: Progress) -> Progress:
+    def seek(self, progress: Progress, sent: Progress) -> Progress:
         """See `engine.abc.Claim`."""
         self.live = False
+        if not reaches(progress, sent):
+            self.was_sent(sent)
         self._progress = list(later(self.progress, progress))
         fresh, self._fresh = self._fresh, {}
         self._go_back(fresh)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
 import resource
 import select
 import signal
@@ -26,6 +27,7 @@ from websockets.sync.client import connect
 from pixied_client.bayeux import Bayeux, Timing
 
 _DESCRIPTORS = 256
+_LISTENING = re.compile(r'"address": ?"127\.0\.0\.1:(\d+)"')
 _HANDSHAKE = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling", "websocket"]}
 
 
@@ -63,27 +65,19 @@ class FrontEnd:
 
 @contextmanager
 def _front_end(server: Server, log: Path, *flags: str) -> Iterator[FrontEnd]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "pixied_server", "--address", server.address, "bayeux"]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [*command, "--listen", f"127.0.0.1:{port}", *flags],
+            [*command, "--listen", "127.0.0.1:0", *flags],
             stderr=stderr,
             env=clean_environment(),
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS)),  # noqa: PLW1509
         )
     try:
-        front_end = FrontEnd(port, log)
-
-        def answers() -> bool:
-            with contextlib.suppress(OSError, httpx.HTTPError):
-                return bool(front_end.ask())
-            return False
-
-        poll(answers)
-        yield front_end
+        poll(lambda: _LISTENING.search(log.read_text()) is not None)
+        found = _LISTENING.search(log.read_text())
+        assert found
+        yield FrontEnd(int(found[1]), log)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(TIMEOUT)

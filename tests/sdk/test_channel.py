@@ -142,7 +142,7 @@ async def test_a_dead_connection_is_given_up(connect: Connect, monkeypatch: pyte
 
 def test_pings_are_fewer_than_a_server_takes() -> None:
     """It cuts off a client that pings more often than it allows."""
-    allowed = dict(Transport((), 1).options)["grpc.http2.min_ping_interval_without_data_ms"]
+    allowed = dict(Transport((), 1, 1).options)["grpc.http2.min_ping_interval_without_data_ms"]
     assert dict(channel._OPTIONS)["grpc.keepalive_time_ms"] >= 2 * allowed
 
 

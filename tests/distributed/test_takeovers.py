@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
-from tests.distributed.gate import gate, late_barriers, late_requests, not_asked, refusing, unnotified
+from tests.distributed.gate import failing, gate, late_barriers, late_requests, not_asked, refusing, unnotified
 from tests.distributed.outage import TIMEOUT, until
 from tests.distributed.pair import Pair
 from tests.engine.front_end import FrontEnd
@@ -13,7 +13,7 @@ from tests.engine.site import Site, reason_of, texts
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.engine.redis.connection.store import Script
-from pixied_server.errors import Reason
+from pixied_server.errors import EngineUnavailable, Reason
 
 
 async def _live(site: Site, pair: Pair, name: str = "front") -> FrontEnd:
@@ -765,3 +765,43 @@ async def test_a_subscription_after_one_that_redis_has_lost_is_read(pair: Pair, 
     await pair.there.publish("/b", "1")
     await pair.read(front)
     assert front.texts("ann") == ["1"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("answered", [False, True])
+async def test_what_is_queued_before_a_lost_claim_is_resumed_comes(pair: Pair, *, live: bool, answered: bool) -> None:
+    """A failover took the claim away: until its owner resumes it nobody is notified of what comes for the client."""
+    await pair.here.create("ann")
+    if not live:
+        await pair.here.queue_for("ann", "0")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    if live:
+        await pair.read(front)
+    engine = pair.here.engine
+    assert isinstance(engine, RedisEngine)
+    client_id = pair.here.ids["ann"]
+    script = Script(
+        "#!lua\nlocal key = string.sub(KEYS[1], 1, -5) .. 'client:' .. ARGV[1]\n"
+        "redis.call('HSET', key, 'claim', 0, 'process', '', 'front_end', '', 'expires', 1)\n"
+        "redis.call('HDEL', key, 'last')"
+    )
+    await pair.store.run([engine.process.home(client_id).key], script, [client_id])
+    with late_requests(pair.here, "resume") as late:
+        await pair.cut()
+        await _soon(late.reached.wait())
+        await pair.there.queue_for("ann", "1")
+        await engine.subscriber.barrier()
+    if not answered:
+        # The claim is resumed, which the process learns when it looks again.
+        with failing(pair.here, "read", [EngineUnavailable("it is away")]):
+            await pair.settle()
+    await _taken(pair, front)
+    await pair.here.elapse(0.0)
+    await pair.read(front)
+    await pair.there.queue_for("ann", "2")
+    await pair.read(front)
+    # What it may have read by itself comes again, marked.
+    assert list(dict.fromkeys(front.texts("ann"))) == (["1", "2"] if live else ["0", "1", "2"])
+    assert sorted(front.texts("ann")) == sorted({*front.texts("ann")}) or front.marked("ann") == ["1"]
+    assert (await pair.there.look_at("ann")).pending == 0

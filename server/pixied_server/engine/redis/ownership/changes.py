@@ -186,12 +186,12 @@ class Changes:
         try:
             record = await self._process.home(claim.client_id).look(claim.client_id)
             if int(record.fields["claim"]) != claim.number and not claim.lost:
+                self._follows.doubt_inbox(claim)
                 if await self._resumed(claim):
-                    # Until now nobody was notified of messages that were queued for it.
-                    self._process.listener.behind(claim.client_id)
                     self._checkpoints.note(claim)
                 else:
                     self._clients.lose(claim)
+            self._follows.read_inbox(claim)
         except ClientUnknown:
             self._clients.gone(claim.client_id, EndReason.DESTROYED, "the store has lost it")
         if claim.lost or record.changes < claim.changes:

@@ -144,6 +144,11 @@ class RedisClaim:
         """Whether it reads all logs that the client is known to subscribe to."""
         return not self._coming and not self._fresh
 
+    @property
+    def expected_inbox(self) -> Starts:
+        """The inbox, if messages may have been queued there of which nobody was notified."""
+        return {log: start for log, start in self._coming.items() if not log[0]}
+
     def reads(self, log: LogName) -> bool:
         """Return whether it reads a log, or will."""
         return log in self._starts or log in self._coming
@@ -163,8 +168,7 @@ class RedisClaim:
     def add(self, starts: Starts) -> None:
         """Read expected logs, which are followed now, from where the subscriptions begin."""
         expected = self.expected(starts)
-        for log in expected:
-            del self._coming[log]
+        self.let_be(expected)
         fresh = {log: start for log, start in expected.items() if log not in self._starts}
         self._starts |= fresh
         self._changed += bool(fresh)
@@ -172,6 +176,24 @@ class RedisClaim:
             self._fresh |= fresh
         else:
             self._go_back(fresh)
+
+    def let_be(self, starts: Starts) -> None:
+        """Expect logs no longer."""
+        for log in self.expected(starts):
+            del self._coming[log]
+
+    def read_again(self, starts: Starts) -> None:
+        """Read the inbox, which was expected, again from a beginning: some of that may have been delivered since."""
+        again = self.expected(starts)
+        self.let_be(again)
+        self.was_sent(self._owner.received)
+        self._changed += 1
+        for log in again:
+            self._ahead.pop(log, None)
+        if self.live:
+            self._fresh |= again
+        else:
+            self._go_back(again)
 
     def remove(self, pattern: str) -> list[LogName]:
         """Stop reading the logs of a pattern, or expecting them. Return these logs."""

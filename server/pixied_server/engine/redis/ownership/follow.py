@@ -64,6 +64,34 @@ class Follows:
             claim.expect(starts)
             self._process.spawn(self._read_on(claim, starts))
 
+    def doubt_inbox(self, claim: RedisClaim) -> None:
+        """Confirm nothing beyond what has come of a client's inbox: messages may be there that were not announced."""
+        if not claim.expected_inbox:
+            partition = self._process.layout.of(claim.client_id)
+            claim.expect({("", partition): self._subscriber.received_of(claim.client_id, partition)})
+
+    def read_inbox(self, claim: RedisClaim) -> None:
+        """Read what may have been queued unannounced; from now on all is announced."""
+        if starts := claim.expected_inbox:
+            self._process.spawn(self._read_inbox(claim, starts))
+
+    async def _read_inbox(self, claim: RedisClaim, starts: Starts) -> None:
+        ((_, partition), start), *_ = starts.items()
+        while not claim.lost and claim.expected(starts):
+            try:
+                await self._subscriber.barrier({partition})
+                asked = [(claim.client_id, start.sequence, start.offset)]
+                upto = self._subscriber.progress[partition]
+                read = await self._process.partitions[partition].read(asked, upto=upto, messages=1, size=1)
+            except PixiedError:
+                await asyncio.sleep(_PAUSE)
+                continue
+            if claim.lost or not (read.entries or read.losses):
+                claim.let_be(starts)
+            else:
+                claim.read_again(starts)
+                self._process.listener.behind(claim.client_id)
+
     async def _read_on(self, claim: RedisClaim, starts: Starts) -> None:
         """Add logs to a client's reads once all that is published to them is received."""
         while not claim.lost and (logs := list(claim.expected(starts))):

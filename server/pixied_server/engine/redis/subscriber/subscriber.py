@@ -21,7 +21,7 @@ from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import LogName
 from pixied_server.engine.redis.connection.failures import StoreUnavailable
 from pixied_server.engine.redis.connection.store import PubSub, Store
-from pixied_server.engine.redis.partition.codec import Announcement, announcement
+from pixied_server.engine.redis.partition.codec import Announcement, Start, announcement
 from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.subscriber.barriers import Barriers, Late
 from pixied_server.engine.redis.subscriber.connections import Connections
@@ -121,6 +121,11 @@ class Subscriber:
     def follow_inbox(self, client_id: str, partition: int, offset: int) -> None:
         """Follow a client's inbox beyond an offset."""
         self._all[partition].follow_inbox(client_id, offset)
+
+    def received_of(self, client_id: str, partition: int) -> Start:
+        """Return how far a client's inbox, which is followed, was received."""
+        log = self._all[partition].logs[client_id]
+        return Start(log.sequence, log.offset)
 
     def unfollow(self, logs: Iterable[LogName]) -> None:
         """Undo one `follow` or `follow_inbox` of each log."""

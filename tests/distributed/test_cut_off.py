@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from tests.distributed.gate import gate, refusing
+from tests.distributed.gate import gate, late_requests, refusing
+from tests.distributed.outage import TIMEOUT
 from tests.distributed.pair import Pair
 from tests.engine.site import reason_of, texts
 
@@ -191,6 +192,22 @@ async def test_an_unsubscribe_that_died_half_way_ends_the_pattern_in_all_partiti
         await _later(pair, 4.0)
     await _later(pair, 4.0)
     assert [(await pair.there.publish(f"/a/{number}", "1"))[0].matched for number in range(20)] == [0] * 20
+
+
+async def test_a_pattern_ends_though_its_last_but_one_member_leaves_late(pair: Pair) -> None:
+    """Two pixied end the last two subscriptions at once: no partition keeps a log for nobody, whoever comes last."""
+    await pair.here.create("ann", "bob", timeout=60.0)
+    for name in ("ann", "bob"):
+        await pair.here.subscribe(name, "/a/*")
+    with late_requests(pair.there, "declare") as late:
+        leaving = asyncio.create_task(pair.there.unsubscribe("bob", "/a/*"))
+        async with asyncio.timeout(TIMEOUT):
+            await late.reached.wait()
+        await pair.here.unsubscribe("ann", "/a/*")
+        late.open()
+        await leaving
+    assert [(await pair.there.publish(f"/a/{number}", "1"))[0].matched for number in range(20)] == [0] * 20
+    assert (await pair.there.engine.holdings()).messages == 0
 
 
 async def test_a_pattern_ends_though_redis_has_lost_its_last_changes(pair: Pair) -> None:

@@ -92,10 +92,12 @@ class Subscriptions:
             starts |= {number: start for number, (start, _) in declared.items()}
         return joined, starts
 
-    async def _declare(self, pattern: str, version: int, members: int) -> Mapping[int, tuple[Start, bool]]:
+    async def _declare(
+        self, pattern: str, version: int, members: int, *, begins: bool = True
+    ) -> Mapping[int, tuple[Start, bool]]:
         home = self._process.layout.of(pattern)
         declared = {
-            partition.number: partition.declare(pattern, version, members)
+            partition.number: partition.declare(pattern, version, members, begins=begins)
             for partition in self._process.partitions
             if partition.number != home
         }
@@ -166,7 +168,7 @@ class Subscriptions:
         parted = await self._process.home(pattern).part(pattern, client_id, wild=wild)
         if wild:
             # Though it was a member no longer: whoever ended that may have died before other partitions knew.
-            await self._declare(pattern, parted.version, parted.members)
+            await self._declare(pattern, parted.version, parted.members, begins=False)
             await self._joined(self._process.layout.of(pattern), [(pattern, client_id)])
         return parted.last
 

@@ -32,13 +32,14 @@ class SubscriptionsProtocol(Asker):
 
         return self._ask(joined, "join", pattern, client_id, int(wild))
 
-    def declare(self, pattern: str, version: int, members: int) -> Answer[tuple[Start, bool]]:
-        """Note how many members a pattern of another partition has.
+    def declare(self, pattern: str, version: int, members: int, *, begins: bool = True) -> Answer[tuple[Start, bool]]:
+        """Note how many members a pattern of another partition has, and begin its log if that may be.
 
         Returns:
             The end of its log here, and whether that has begun now.
         """
-        return self._ask(lambda result: (start_of(result[1]), bool(result[2])), "declare", pattern, version, members)
+        words = (pattern, version, members, int(begins))
+        return self._ask(lambda result: (start_of(result[1]), bool(result[2])), "declare", *words)
 
     def declared(self, pattern: str) -> Answer[tuple[int, int]]:
         """Return a pattern's version and how many members it has, as far as this partition knows; zeros for no log."""

@@ -36,14 +36,14 @@ function operations.join(a)
   return {1, added == 1 and first and 1 or 0, int(state.version), state.subscribers, head_of(state), added}
 end
 
--- pattern, version, how many members: the same for a pattern whose members are in another partition. Returns the end of its log here,
--- and whether that has begun now.
+-- pattern, version, how many members, whether its log may begin: the same for a pattern whose members are in another partition. Returns
+-- the end of its log here, and whether that has begun now. Where a member has left no log begins: a later change has ended it.
 function operations.declare(a)
-  local pattern, version, count = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+  local pattern, version, count, begins = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3] == '1'
   local state = state_of(pattern)
   local began = not state
   if not state or state.version < version then
-    if count == 0 then
+    if count == 0 or not (state or begins) then
       drop_log(pattern)
       return {1, int(meta.sequence) .. ':0', 0}
     end

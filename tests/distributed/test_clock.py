@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import time
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from pixied_server.core.message import Message
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.tap import parse_cursor, tapped
 from pixied_server.delivery.watch import Watchers
-from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.redis import RedisEngine, process
 from pixied_server.engine.redis.connection.address import Address
 from pixied_server.engine.redis.connection.store import Store
 from pixied_server.engine.redis.partition.clock import ElapsedClock, elapsed
@@ -33,7 +34,7 @@ def server() -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def _engines(server: Server, number: int) -> AsyncIterator[list[RedisEngine]]:
+async def _engines(server: Server, number: int, limits: Limits | None = None) -> AsyncIterator[list[RedisEngine]]:
     """Engines over one partition, which go by real time."""
     prefix = "clock"
     async with AsyncExitStack() as stack:
@@ -42,7 +43,7 @@ async def _engines(server: Server, number: int) -> AsyncIterator[list[RedisEngin
             store = Store(Address.parse(server.url), timeout=5.0)
             await store.open()
             stack.push_async_callback(store.close)
-            engine = RedisEngine(store, Layout(prefix, 1), Limits().of_store, timeout=2.0)
+            engine = RedisEngine(store, Layout(prefix, 1), (limits or Limits()).of_store, timeout=2.0)
             await engine.open()
             stack.push_async_callback(engine.close)
             Hub(engine, Watchers(10), time)
@@ -112,6 +113,19 @@ async def _taken(engine: RedisEngine, client_id: str, cursor: str, expected: lis
         taken = await tap.take(messages=1, size=1_000)
     assert [entry.message.body for entry in taken.entries] == expected
     return taken.cursor
+
+
+async def test_rates_go_on_when_the_clock_of_a_pixied_is_set_back(server: Server) -> None:
+    """Nobody has to wait for an hour until as many may be published again as a second ago."""
+    off = 0.0
+    limits = Limits(publishes_per_second=1_000.0, creates_per_second=1_000.0)
+    with patch.object(process, "time", lambda: time() + off):
+        async with _engines(server, 1, limits) as (engine,):
+            await engine.create_client(60.0, {})
+            await engine.publish([Message("/a", b"1")])
+            off = -HOUR
+            await engine.create_client(60.0, {})
+            await engine.publish([Message("/a", b"2")])
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "back"])

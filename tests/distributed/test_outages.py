@@ -1,8 +1,11 @@
 """What happens when the store is away, forgets, or notifies nobody."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 from time import monotonic
+from unittest.mock import patch
 
 import pytest
 from tests.distributed.gate import gate, refusing, watching
@@ -11,6 +14,7 @@ from tests.distributed.pair import Pair, opened
 from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import single
 
+from pixied_server.core.log import Entry
 from pixied_server.delivery.events import DetachReason
 from pixied_server.engine.redis import RedisEngine
 from pixied_server.errors import EngineUnavailable, Reason
@@ -145,6 +149,35 @@ async def test_messages_that_were_not_announced_are_read() -> None:
                 got = [receipt.text for receipt in front.got["ann"] if receipt.channel == channel]
                 assert got == [str(number) for number in range(60)]
             assert not front.lost
+
+
+async def test_many_messages_that_were_missed_are_passed_on_in_turns(pair: Pair) -> None:
+    """However many there are: heartbeats and other links go on meanwhile."""
+    await pair.here.create("ann")
+    await pair.here.subscribe("ann", "/a")
+    front = pair.here.front_end()
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    pair.store.silence()
+    await pair.there.publish("/a", *map(str, range(1_000)))
+    turns = 0
+    passed: Counter[int] = Counter()
+    published = pair.here.hub.published
+
+    def counted(entry: Entry, appended: Sequence[tuple[str, int]]) -> None:
+        passed[turns] += 1
+        published(entry, appended)
+
+    with patch.object(pair.here.hub, "published", counted):
+        cutting = asyncio.create_task(pair.cut())
+        while not cutting.done():
+            turns += 1
+            await asyncio.sleep(0)
+        await cutting
+    await pair.read(front)
+    assert front.numbers("ann") == list(range(1_000))
+    assert sum(passed.values()) == 1_000
+    assert max(passed.values()) <= 250
 
 
 async def test_clients_without_subscriptions_receive_again_too() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -12,11 +12,13 @@ from pixied_server.engine.redis.connection.store import PubSub
 from pixied_server.engine.redis.partition.codec import Announcement
 from pixied_server.engine.redis.partition.protocol import Partition
 
-__all__ = ["Barrier", "FollowedLog", "Notifications", "retrieved"]
+__all__ = ["Barrier", "FollowedLog", "Notifications", "in_turns", "retrieved"]
 
 _READ_LOGS = 100
 _READ_MESSAGES = 500
 _READ_BYTES = 1_000_000
+# How many messages are passed on before others get a turn.
+_IN_TURN = 200
 # How many logs of each partition that this process has appended to are remembered, with their offsets.
 _APPENDED = 4_000
 # And how many inboxes that are not followed, with the offsets of messages that came for them.
@@ -291,3 +293,11 @@ def retrieved(one: "asyncio.Future[Any]") -> None:
     """Mark a failure as seen: that nobody waits for it is no fault."""
     if not one.cancelled():
         one.exception()
+
+
+async def in_turns(sequences: Iterable[int]) -> AsyncIterator[int]:
+    """Yield all of these, some at a time, and let others have their turn in between."""
+    for number, sequence in enumerate(sequences, 1):
+        yield sequence
+        if number % _IN_TURN == 0:
+            await asyncio.sleep(0)

@@ -25,7 +25,7 @@ from pixied_server.engine.redis.partition.codec import Announcement, Start, anno
 from pixied_server.engine.redis.partition.protocol import Partition
 from pixied_server.engine.redis.subscriber.barriers import Barriers, Late
 from pixied_server.engine.redis.subscriber.connections import Connections
-from pixied_server.engine.redis.subscriber.notifications import Barrier, FollowedLog, Notifications
+from pixied_server.engine.redis.subscriber.notifications import Barrier, FollowedLog, Notifications, in_turns
 from pixied_server.engine.redis.subscriber.receiver import Receiver
 from pixied_server.errors import EngineUnavailable, PixiedError
 
@@ -373,11 +373,11 @@ class Subscriber:
             _log.error("the store went back in time", partition=one.partition.number, logs=noted)
             upto = await one.partition.head()
         found, losses = await one.read(upto)
-        self._pass_on_missed(one, found, losses)
+        await self._pass_missed(one, found, losses)
         self._receive_upto(one, upto)
         while (announced := one.let_go_of_held(self._pass_on)) is not None:
             # While that was read, its log was trimmed beyond it.
-            self._pass_on_missed(one, *await one.read_before(announced))
+            await self._pass_missed(one, *await one.read_before(announced))
             one.nothing_before(announced)
         deferred, one.deferred = one.deferred, []
         deferred += [one.barriers.pop(name) for name in asked if name in one.barriers]
@@ -386,14 +386,14 @@ class Subscriber:
         if waiting := one.confirmed:
             self._ready_after_barrier(one, waiting)
 
-    def _pass_on_missed(self, one: Notifications, found: Mapping[int, Announcement], losses: Iterable[Loss]) -> None:
-        if one.pubsub is None:
-            raise StoreUnavailable("the connection broke again")
+    async def _pass_missed(self, one: Notifications, found: Mapping[int, Announcement], losses: Iterable[Loss]) -> None:
         one.missed(losses)
         for loss in losses:
             if loss.pattern.startswith("/"):
                 self._receiver.missed(loss)
             else:
                 self._receiver.own_missed(loss.pattern)
-        for sequence in sorted(found):
+        async for sequence in in_turns(sorted(found)):
             self._pass_on(one, found[sequence])
+        if one.pubsub is None:
+            raise StoreUnavailable("the connection broke again")

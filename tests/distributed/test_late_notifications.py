@@ -227,3 +227,35 @@ async def test_a_message_that_came_late_holds_back_what_a_link_confirms(pair: Pa
     await pair.read(later)
     assert [text for text in later.texts("ann") if text not in later.marked("ann")] == ["next"]
     assert "missing" in later.texts("ann")
+
+
+@pytest.mark.parametrize("behind", [False, True])
+async def test_a_message_that_is_missing_comes_though_its_link_is_behind(store_url: str, *, behind: bool) -> None:
+    """It is older than what the link reads from the logs later; and none of that comes twice."""
+    async with opened(store_url, outbox=2) as pair:
+        engine = pair.here.engine
+        assert isinstance(engine, RedisEngine)
+        of = engine.process.layout.of
+        one, other = [name for name in (f"/{number}" for number in range(100)) if of(name) == of("/0")][:2]
+        await pair.here.create("ann")
+        await pair.here.subscribe("ann", one, other)
+        front = pair.here.front_end()
+        await pair.here.attach("ann", front)
+        await pair.there.publish(one, "1")
+        await pair.read(front)
+        pair.store.drops = b"missing"
+        await pair.there.publish(one, "missing")
+        await pair.settle()
+        pair.store.drops = b""
+        for number in range(5):
+            await pair.there.publish(other, str(number))
+            if not behind:
+                await pair.read(front)
+        await pair.there.publish(one, "2")
+        await pair.there.publish(one, "3")
+        await pair.read(front)
+        got: dict[str, list[str]] = {}
+        for receipt in front.got["ann"]:
+            got.setdefault(receipt.channel, []).append(receipt.text)
+        assert got == {one: ["1", "missing", "2", "3"], other: list("01234")}
+        assert front.lost == {}

@@ -69,6 +69,23 @@ async def test_an_unsubscribe_whose_process_died_is_done(pair: Pair) -> None:
     await asyncio.wait([leaving])
 
 
+async def test_an_unsubscribe_whose_process_died_is_done_though_another_one_was_done_meanwhile(pair: Pair) -> None:
+    """The end of one takes nothing away of what is known of the other."""
+    await pair.here.create("ann", timeout=600.0)
+    await pair.here.subscribe("ann", "/a", "/b")
+    with late_requests(pair.there, "left") as late:
+        leaving = asyncio.create_task(pair.there.unsubscribe("ann", "/b"))
+        async with asyncio.timeout(TIMEOUT):
+            await late.reached.wait()
+        with refusing(pair.here, "part"), pytest.raises(EngineUnavailable):
+            await pair.here.unsubscribe("ann", "/a")
+        await pair.die(pair.here)
+        late.open()
+        await leaving
+    await _later(pair, 4.0)
+    assert (await pair.there.publish("/a", "1"))[0].matched == 0
+
+
 async def test_who_subscribes_again_meanwhile_keeps_it(pair: Pair) -> None:
     """What was begun is not undone for a client that has come to subscribe."""
     await pair.here.create("ann", timeout=60.0)

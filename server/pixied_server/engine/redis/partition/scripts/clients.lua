@@ -96,12 +96,21 @@ function operations.expire(a)
   return {1, next[2] and num(tonumber(next[2]) - NOW) or '', ended}
 end
 
--- id, how many, patterns. No pattern that the client has left has it as a member any more. Returns which of these patterns the client
--- has come to subscribe to meanwhile.
+-- id, how many, patterns. None of these has the client as a member any more; others that it is leaving may. Returns which of them the
+-- client has come to subscribe to meanwhile.
 function operations.left(a)
-  redis.call('HDEL', LEAVING, ARGV[a])
-  local found = {}
-  for index = 1, tonumber(ARGV[a + 1]) do found[index] = redis.call('HEXISTS', subscriptions_key(ARGV[a]), ARGV[a + 1 + index]) end
+  local id, found, gone = ARGV[a], {}, {}
+  for index = 1, tonumber(ARGV[a + 1]) do
+    local pattern = ARGV[a + 1 + index]
+    found[index] = redis.call('HEXISTS', subscriptions_key(id), pattern)
+    gone[pattern] = true
+  end
+  local at, patterns = string.match(redis.call('HGET', LEAVING, id) or '', '^([^\n]*)\n?(.*)$')
+  local stay = {at}
+  for pattern in string.gmatch(patterns, '[^\n]+') do
+    if not gone[pattern] and redis.call('HEXISTS', subscriptions_key(id), pattern) == 0 then stay[#stay + 1] = pattern end
+  end
+  if #stay > 1 then redis.call('HSET', LEAVING, id, table.concat(stay, '\n')) else redis.call('HDEL', LEAVING, id) end
   return {1, found}
 end
 

@@ -39,5 +39,14 @@ PROMISES = frozenset(
 """Operations that are answered only when enough replicas have the change, if that is set. The others can be repeated,
 or cost no more than messages that come twice."""
 
-WEIGHTS = {"confirm": 20, "expire": 100, "pending": 50, "read": 50, "reap": 50, "shrink": 100, "sweep": 100}
+WEIGHTS = {
+    "barrier": 100,
+    "confirm": 20,
+    "expire": 100,
+    "pending": 50,
+    "read": 50,
+    "reap": 50,
+    "shrink": 100,
+    "sweep": 100,
+}
 """The highest cost of operations; one publish is 1."""

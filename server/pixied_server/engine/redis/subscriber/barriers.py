@@ -7,7 +7,10 @@ from typing import Any
 from pixied_server.engine.redis.subscriber.notifications import Barrier, Notifications, retrieved
 from pixied_server.errors import EngineUnavailable
 
-__all__ = ["Barriers", "Late"]
+__all__ = ["LOGS", "Barriers", "Late"]
+
+LOGS = 500
+"""With so many logs a barrier is asked for at once, and further logs wait for another one."""
 
 
 class Late(EngineUnavailable):
@@ -27,14 +30,15 @@ class Barriers:
 
     def next(self, one: Notifications) -> Barrier:
         """Return the barrier that is asked for next: all callers in one turn of the loop share it."""
-        if one.next is None:
+        if one.next is None or len(one.next.logs) >= LOGS:
             one.next = Barrier(asyncio.get_running_loop().create_future())
             one.next.passed.add_done_callback(retrieved)
             asyncio.get_running_loop().call_soon(self._ask, one, one.next)
         return one.next
 
     def _ask(self, one: Notifications, barrier: Barrier) -> None:
-        one.next = None
+        if one.next is barrier:
+            one.next = None
         name = str(next(self._names))
         one.barriers[name] = barrier
         late = Late("it did not say in time how far it is")

@@ -10,7 +10,7 @@ logs like the others, only published on another channel.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import count
+from itertools import count, islice
 from time import monotonic
 
 import structlog
@@ -23,7 +23,7 @@ from pixied_server.engine.redis.connection.failures import StoreUnavailable
 from pixied_server.engine.redis.connection.store import PubSub, Store
 from pixied_server.engine.redis.partition.codec import Announcement, Start, announcement
 from pixied_server.engine.redis.partition.protocol import Partition
-from pixied_server.engine.redis.subscriber.barriers import Barriers, Late
+from pixied_server.engine.redis.subscriber.barriers import LOGS, Barriers, Late
 from pixied_server.engine.redis.subscriber.connections import Connections
 from pixied_server.engine.redis.subscriber.notifications import Barrier, FollowedLog, Notifications, in_turns
 from pixied_server.engine.redis.subscriber.receiver import Receiver
@@ -149,8 +149,7 @@ class Subscriber:
 
     def announced(self, log: LogName) -> int:
         """Return the offset of a log's last message that was received; -1 if unknown."""
-        name, partition = log
-        return self._all[partition].offset(name)
+        return self._all[log[1]].offset(log[0])
 
     def appended(self, partition: int, sequence: int, offsets: Mapping[str, int]) -> None:
         """Remember a message that this process has appended to logs, followed or not.
@@ -383,8 +382,9 @@ class Subscriber:
         deferred += [one.barriers.pop(name) for name in asked if name in one.barriers]
         self._reached(one, one.deferred_upto, deferred)
         # Logs whose channels are not confirmed yet become ready after their confirmation.
-        if waiting := one.confirmed:
-            self._ready_after_barrier(one, waiting)
+        waiting = iter(one.confirmed.items())
+        while some := dict(islice(waiting, LOGS)):
+            self._ready_after_barrier(one, some)
 
     async def _pass_missed(self, one: Notifications, found: Mapping[int, Announcement], losses: Iterable[Loss]) -> None:
         one.missed(losses)

@@ -4,9 +4,11 @@
 -- offset of each log's last message, -1 for no log.
 function operations.barrier(a)
   redis.call('SPUBLISH', channel(ME), 'S' .. PART .. '\n' .. ARGV[a] .. '\n' .. int(meta.sequence))
-  local offsets = {}
-  for index = 1, tonumber(ARGV[a + 1]) do
-    local state = state_of(ARGV[a + 1 + index])
+  local logs, offsets = {}, {}
+  for index = 1, tonumber(ARGV[a + 1]) do logs[index] = ARGV[a + 1 + index] end
+  states_of(logs)
+  for index, log in ipairs(logs) do
+    local state = state_of(log)
     offsets[index] = state and int(state.offset) or '-1'
   end
   return {1, offsets}

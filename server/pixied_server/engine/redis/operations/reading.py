@@ -1,4 +1,4 @@
-"""Reading logs for a link that is behind: one call for each partition, merged by sequence."""
+"""Reading logs for a link that is behind: each partition's at the same time, merged by sequence."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
 from pixied_server.engine.abc import LogName, LogsRead
+from pixied_server.engine.redis.partition.portions import read_in_portions
 from pixied_server.engine.redis.partition.protocol import Partition, Read
 
 __all__ = ["read_logs"]
@@ -30,8 +31,14 @@ async def read_logs(
 
     def read(number: int, size: int, least: int) -> Awaitable[Read]:
         asked = [(pattern, after[number], logs[pattern, number] - 1) for pattern, _ in by_partition[number]]
-        return partitions[number].read(
-            asked, upto=upto[number], messages=messages, size=size, least=least, announced=last[number]
+        return read_in_portions(
+            partitions[number],
+            asked,
+            upto=upto[number],
+            messages=messages,
+            size=size,
+            least=least,
+            announced=last[number],
         )
 
     share = size // len(by_partition) + 1

@@ -36,6 +36,7 @@ from pixied_server.core.progress import NOTHING, Progress, earlier, later, reach
 from pixied_server.engine.abc import Checkpoint, LogName, Reading
 from pixied_server.engine.redis.ownership.found import Found
 from pixied_server.engine.redis.partition.codec import Start
+from pixied_server.engine.redis.partition.portions import read_in_portions
 from pixied_server.engine.redis.partition.protocol import Partition, Read
 
 __all__ = ["OwningProcess", "RedisClaim", "Starts"]
@@ -305,8 +306,8 @@ class RedisClaim:
         ]
         partition = self._owner.partitions[number]
         announced = found.announced[number]
-        return await partition.read(
-            asked, upto=upto[number], messages=max(1, messages), size=size, least=least, announced=announced
+        return await read_in_portions(
+            partition, asked, upto=upto[number], messages=max(1, messages), size=size, least=least, announced=announced
         )
 
     def _new(self, read: Read) -> Iterable[Entry]:

@@ -23,18 +23,35 @@ local function lost(state, from, offset, upto, announced)
   return count, youngest, offset
 end
 
--- The logs that hold something between where a reader is in each and a sequence: their indices, the oldest first.
+-- The logs that hold something between where a reader is in each and a sequence: their indices, the oldest first; the sequence before
+-- which each has nothing unread; and how many unread messages each may have.
 local function unread(a, names, upto)
-  local oldest, indices = {}, {}
+  local oldest, many, indices = {}, {}, {}
   for index, log in ipairs(names) do
-    local state, from = state_of(log), tonumber(ARGV[a + 2 + 4 * index])
-    if state and state.n > 0 and state.last > from and upto > from then
-      oldest[index] = math.max(state.first, from + 1)
+    local state, from, offset = state_of(log), tonumber(ARGV[a + 2 + 4 * index]), tonumber(ARGV[a + 3 + 4 * index])
+    -- Beyond the end: the server has lost messages, and nobody noticed.
+    local count = state and (offset > state.offset and state.n or math.min(state.n, state.offset - offset)) or 0
+    if count > 0 and state.last > from and upto > from then
+      oldest[index], many[index] = math.max(state.first, from + 1), count
       indices[#indices + 1] = index
     end
   end
   table.sort(indices, function(one, other) return oldest[one] < oldest[other] end)
-  return indices
+  return indices, oldest, many
+end
+
+-- How many messages of a log one call reads at most, so that it reads so many in all: what others leave of their share is for those with
+-- more.
+local function fair_share(many, indices, most)
+  local counts, left = {}, most
+  for number, index in ipairs(indices) do counts[number] = many[index] end
+  table.sort(counts)
+  for number, count in ipairs(counts) do
+    local share = left / (#counts - number + 1)
+    if count > share then return math.max(2, math.floor(share)) end
+    left = left - count
+  end
+  return most
 end
 
 -- Sort messages and keep the first: at most so many messages and bytes, but so many whatever their size. Returns how many that are, and
@@ -61,13 +78,15 @@ function operations.read(a)
   for index = 1, count do names[index] = ARGV[a + 1 + 4 * index] end
   states_of(names)
   local reached, found, order, bytes = upto, {}, {}, 0
-  local each, enough = math.max(2, math.min(most + 1, math.floor(WORK / count))), math.max(2 * room, WORK_BYTES / 4)
-  for _, index in ipairs(unread(a, names, upto)) do
+  local indices, oldest, many = unread(a, names, upto)
+  local each, enough = math.min(most + 1, fair_share(many, indices, WORK)), math.max(2 * room, WORK_BYTES / 4)
+  for _, index in ipairs(indices) do
+    -- What lies beyond is not returned, whatever this log has, and the logs that come next.
+    if oldest[index] > reached then break end
     local state, from = state_of(names[index]), tonumber(ARGV[a + 2 + 4 * index])
     local size = math.max((state.total - state.gone) / state.n, 1)
-    local limit = math.max(2, math.min(each, math.floor(2 * room / size) + 2))
-    -- What lies beyond is not returned, whatever the logs have that come next.
-    local entries = reached > from and redis.call('XRANGE', log_key(names[index]), int(from + 1), int(reached), 'COUNT', limit) or {}
+    local limit = math.max(2, math.min(each, many[index] + 1, math.floor(2 * room / size) + 2))
+    local entries = redis.call('XRANGE', log_key(names[index]), int(from + 1), int(reached), 'COUNT', limit)
     for _, entry in ipairs(entries) do
       local sequence, offset = parsed(entry[1])
       local one = found[sequence]

@@ -160,6 +160,32 @@ async def test_limits_are_refused_in_their_own_words() -> None:
         assert (await site("GetInfo")).holdings.subscriptions == 0
 
 
+async def test_what_a_log_may_have_is_a_setting() -> None:
+    """So many bytes: what is beyond them is announced as lost."""
+    async with serving(max_log_bytes=2_000, max_message_bytes=1_024) as site:
+        alice = await site.client("/a")
+        await site.publish("/a", *[f'"{"x" * 900}"'] * 5)
+        taken = await site("DequeueFor", client_id=alice)
+        assert 1 <= len(taken.messages) <= 2
+        assert len(taken.messages) + taken.lost == 5
+
+
+async def test_how_large_a_request_may_be_is_a_setting() -> None:
+    """A smaller one than usual is refused, though each of its messages is as it may be."""
+    async with serving(max_request_bytes=100_000, max_message_bytes=50_000) as site:
+        refusal = await refused(site.publish("/a", *[f'"{"x" * 40_000}"'] * 5))
+        assert refusal.code == "RESOURCE_EXHAUSTED"
+        await site.publish("/a", f'"{"x" * 40_000}"')
+
+
+async def test_which_channels_there_are_is_a_setting() -> None:
+    """CometD's wider names are admitted where it says so, to subscribe and to publish."""
+    async with serving(cometd_channels=True) as site:
+        alice = await site.client("/chat.room/{1} +#")
+        await site.publish("/chat.room/{1} +#", "1")
+        assert await site.taken(alice) == ["1"]
+
+
 async def test_memory_and_rates_are_limited() -> None:
     """A batch beyond all memory, or more calls than a second may have, is refused; the latter with RetryInfo."""
     small = {"max_total_bytes": 4_096, "max_log_bytes": 4_096, "max_message_bytes": 4_096}

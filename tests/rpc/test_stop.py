@@ -129,6 +129,18 @@ async def test_a_draining_server_finishes_what_is_under_way(site: Site) -> None:
     pipeline.cancel()
 
 
+async def test_sessions_end_in_time_during_a_stop(site: Site) -> None:
+    """However long it takes for streams to end."""
+    async with linked(site):
+        await site.client(session_timeout=Duration(nanos=200_000_000))
+        await _drain(site, grace=Duration(seconds=60))
+
+        async def has_expired() -> bool:
+            return bool((await site("GetInfo")).counters.clients_expired == 1)
+
+        await until(has_expired)
+
+
 async def test_draining_twice_is_draining_once(site: Site) -> None:
     """Streams are told once; the second call can only change the grace."""
     async with linked(site) as link:

@@ -2,6 +2,7 @@
 
 import pytest
 from tests.counts.counting import blocks
+from tests.support.memory import alive
 
 from pixied_server.core.log import Entry
 from pixied_server.core.message import Message
@@ -116,3 +117,13 @@ def test_who_leaves_takes_patterns_along() -> None:
     assert steps == ["+/a", "-/a"]
     audiences.add("/a", 1, 0)
     assert steps == ["+/a", "-/a", "+/a"]
+
+
+@pytest.mark.parametrize(("channels", "handles", "most"), [(12_000, 1, 10_000), (300, 10_000, 200)])
+def test_by_default_no_more_than_some_megabytes_are_kept_ready(channels: int, handles: int, most: int) -> None:
+    """The audiences of 10,000 channels, or 2,000,000 handles in them."""
+    before = alive(Audience)
+    audiences = audiences_of("/**", "/*", handles=handles)
+    for number in range(channels):
+        ask(audiences, f"/{number}")
+    assert alive(Audience) - before <= most + 2

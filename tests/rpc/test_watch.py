@@ -4,15 +4,23 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.engine.benches import Limits
 from tests.support.caller import message, within
 from tests.support.link import linked
 from tests.support.site import Site, serving
 
 from pixied.v1 import watch_pb2 as wire
+from pixied_server.admin import Drain
+from pixied_server.delivery.hub import Hub
+from pixied_server.delivery.watch import Watchers
 from pixied_server.engine.abc import Engine
+from pixied_server.engine.memory import MemoryEngine
+from pixied_server.rpc.watch import WatchServicer
 
 Events = Callable[[int], Any]
 # A server's clock does not jump when the machine's is set, and a store has its own: so many seconds they may be apart.
@@ -180,3 +188,33 @@ async def test_the_first_answer_comes_when_nothing_is_missed_any_more(
         assert not first.done()
         ready.set()
         assert await first == wire.WatchResponse()
+
+
+class _Context:
+    """Where answers are written."""
+
+    def __init__(self) -> None:
+        self.answers: list[wire.WatchResponse] = []
+        self.begun = asyncio.Event()
+
+    async def write(self, frame: bytes) -> None:
+        self.answers.append(wire.WatchResponse.FromString(frame))
+        self.begun.set()
+
+
+async def test_what_happened_before_a_stop_is_shown() -> None:
+    """Though a watcher had no turn between the two."""
+    drain = Drain(1.0, lambda: None, Random(1))
+    engine = MemoryEngine(Limits().of_engine, time.time)
+    hub = Hub(engine, Watchers(10), time.time)
+    context: Any = _Context()
+    valid: Any = SimpleNamespace(text=lambda _, text: text)
+    watching = asyncio.ensure_future(WatchServicer(hub, valid, drain).watch(b"", context))
+    async with within():
+        await context.begun.wait()
+        await engine.create_client(60.0, {})
+        drain.begin()
+        await watching
+    kinds = [event.kind for answer in context.answers for event in answer.events]
+    assert kinds == [wire.EVENT_KIND_CLIENT_CREATED]
+    assert context.answers[-1].HasField("closing")

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import httpx
 from tests.bayeux.site import Browser, until_held
 from tests.sdk.servers import TIMEOUT
 
-from pixied_client import Backend
+from pixied_client import Backend, Message
 
 EVENTS = {"accept": "text/event-stream"}
 
@@ -49,6 +50,38 @@ async def _first(response: httpx.Response) -> AsyncIterator[list[dict[str, objec
     async for event in events(response):
         yield event
         return
+
+
+async def test_data_over_several_lines_is_one_event(browser: Browser, backend: Backend) -> None:
+    """Every line of a JSON text is marked as data, whatever ends it, so that the browser puts all together again."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/lines")
+    await until_held(backend, visitor.client_id, "")
+    data = '{"a":\n1,\r\n"b":\r2}'
+    await backend.publish_one(Message("/lines", data))
+    async with (
+        asyncio.timeout(TIMEOUT),
+        browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=EVENTS) as response,
+    ):
+        text = ""
+        async for chunk in response.aiter_text():
+            text += chunk
+            if "data" in text and text.endswith("\n\n"):
+                break
+    lines = [line for line in re.split("\r\n|\r|\n", text) if line not in {"", ":"}]
+    assert len(lines) == 4
+    assert all(line.startswith("data: ") for line in lines)
+    (message,) = json.loads("\n".join(line.removeprefix("data: ") for line in lines))
+    assert message["data"] == {"a": 1, "b": 2}
+
+
+async def test_pages_of_other_origins_may_read_a_stream(browser: Browser, backend: Backend) -> None:
+    """As they may read other answers."""
+    visitor = await browser.handshake()
+    await until_held(backend, visitor.client_id, "")
+    headers = {**EVENTS, "origin": "https://page.example"}
+    async with browser.http.stream("GET", f"{browser.url}/{visitor.client_id}", headers=headers) as response:
+        assert response.headers["access-control-allow-origin"] == "https://page.example"
 
 
 async def test_only_a_get_opens_a_stream(browser: Browser) -> None:

@@ -305,12 +305,16 @@ async def test_pages_of_one_browser_do_not_take_all_its_connections(
 
 async def test_a_planned_stop_answers_what_is_held(browser: Browser, bayeux: Bayeux, backend: Backend) -> None:
     """When a front-end drains, its connects are answered at once, with an interval that spreads the clients."""
-    visitor = await browser.handshake()
-    held = await visitor.hold(backend)
+    visitors = [await browser.handshake(supportedConnectionTypes=[POLLING]) for _ in range(6)]
+    browser.http.cookies.clear()  # the pages of one browser would not all be held
+    held = [await visitor.hold(backend) for visitor in visitors]
     bayeux.drain()
-    (reply,) = await held
-    assert reply["successful"]
-    assert reply["advice"]["reconnect"] == "retry"
+    replies = [reply for (reply,) in await asyncio.gather(*held)]
+    assert all(reply["successful"] for reply in replies)
+    assert {reply["advice"]["reconnect"] for reply in replies} == {"retry"}
+    intervals = [reply["advice"]["interval"] for reply in replies]
+    assert len(set(intervals)) > 1
+    assert all(0 <= interval <= 1_000 for interval in intervals)
 
 
 async def test_the_session_ends_when_no_connect_is_held_for_max_interval(server: Server, backend: Backend) -> None:

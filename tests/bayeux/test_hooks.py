@@ -5,7 +5,7 @@ import logging
 import pytest
 from tests.bayeux.site import Ask, Browser, opened
 
-from pixied_client import Backend
+from pixied_client import Attachment, Backend, Delivery, Gap
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Extension, Handshake, Request, Session
 
 KINDS = {"version": "1.0", "supportedConnectionTypes": ["long-polling"]}
@@ -217,9 +217,6 @@ async def test_losses_are_announced(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A listener is notified of a gap, the client in its reply's `ext`, and operators in the log, without its id."""
-    from pixied_client import Delivery, Gap  # noqa: PLC0415
-    from pixied_client.attachment import Attachment  # noqa: PLC0415
-
     lost: list[tuple[Session, Gap]] = []
 
     @bayeux.on("lost")
@@ -242,3 +239,28 @@ async def test_losses_are_announced(
     assert lost == [(bayeux.session(visitor.client_id), Gap("/cut", 3))]
     assert "lost 3 messages of /cut" in caplog.text
     assert visitor.client_id[:8] not in caplog.text
+
+
+async def test_losses_on_a_websocket_are_announced(
+    bayeux: Bayeux, url: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener is notified of them as of those on other transports."""
+    lost: list[tuple[Session, Gap]] = []
+
+    @bayeux.on("lost")
+    async def note(session: Session, gap: Gap) -> None:
+        lost.append((session, gap))
+
+    given = Attachment.deliver
+
+    def deliver(self: Attachment, delivery: Delivery) -> None:
+        self.lost(Gap("/cut", 3))
+        given(self, delivery)
+
+    async with opened(url) as socket:
+        client_id = await socket.handshake()
+        await socket.hold(backend, client_id)
+        monkeypatch.setattr(Attachment, "deliver", deliver)
+        await bayeux.session(client_id).deliver("/service/x", 1)
+        assert (await socket.receive())[0]["data"] == 1
+    assert lost == [(bayeux.session(client_id), Gap("/cut", 3))]

@@ -3,14 +3,15 @@
 import asyncio
 from typing import Any
 
+import grpc
 import pytest
 from tests.bayeux.site import Browser, opened, served, until, until_held
 from tests.sdk.made_up import Frames, answer_of, link, server_of
-from tests.sdk.servers import Server, running_server
+from tests.sdk.servers import TIMEOUT, Server, running_server
 
-from pixied.v1 import pipeline_pb2
+from pixied.v1 import attach_pb2, pipeline_pb2
 from pixied_client import Backend, FrontEnd
-from pixied_client.bayeux import Bayeux, BayeuxMessage, Session, Timing
+from pixied_client.bayeux import Bayeux, BayeuxMessage, Limits, Session, Timing
 from pixied_client.bayeux.backing import Backing
 
 
@@ -167,3 +168,64 @@ async def test_a_request_waits_once_for_a_pixied_that_hangs(channel: str) -> Non
             replies = await browser.post(*8 * [message])
     assert [reply["error"] for reply in replies] == 8 * ["503::Backend unavailable"]
     assert len(unanswered) <= 1
+
+
+async def test_a_channel_of_ones_own_is_what_it_connects_by(server: Server, backend: Backend) -> None:
+    """For everything: with a channel that has credentials nothing goes by another one, where there is nobody."""
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        bayeux = Bayeux("unix:///nowhere/socket", timing=Timing(timeout=0.5), channel=channel)
+        ended: list[str] = []
+
+        @bayeux.on("gone")
+        async def gone(session: Session, reason: str) -> None:
+            del reason
+            ended.append(session.client_id)
+
+        async with served(bayeux) as place, Browser(f"http://{place}/") as browser:
+            visitor = await browser.handshake()
+            # A watcher begins by itself, and is told only of what ends after that.
+            async with asyncio.timeout(TIMEOUT):
+                while not ended:
+                    await backend.destroy_client((await backend.create_client()).client_id)
+            await backend.destroy_client(visitor.client_id)
+            await until(lambda: visitor.client_id in ended)
+
+
+async def test_a_front_end_takes_as_much_at_once_as_its_limits_say() -> None:
+    """Pixied sends so many deliveries ahead of their confirmation."""
+    hellos: list[attach_pb2.Hello] = []
+
+    async def attach(requests: Frames, context: Any) -> Frames:
+        (command,) = (await anext(aiter(requests))).commands
+        hellos.append(command.hello)
+        async for frame in link()(requests, context):
+            yield frame
+
+    async with server_of(attach) as address, Bayeux(address, name="edge", limits=Limits(window=7)):
+        await until(lambda: hellos != [])
+    assert (hellos[0].front_end, hellos[0].window) == ("edge", 7)
+
+
+async def test_beside_another_application_it_alone_learns_of_start_and_stop(server: Server) -> None:
+    """Django does not handle them; and what is not at its path, or below, is the other's."""
+    asked: list[str] = []
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        asked.append(scope["path"])
+
+    both = Bayeux(server.address).beside(other, "/here")
+    events = iter(["lifespan.startup", "lifespan.shutdown"])
+    sent: list[str] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": next(events)}
+
+    async def send(event: Any) -> None:
+        sent.append(event["type"])
+
+    await both({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    for path in ("/", "/heretic", "/there/here"):
+        await both({"type": "http", "path": path}, receive, send)
+    assert asked == ["/", "/heretic", "/there/here"]

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 
-import { status as Code } from '@grpc/grpc-js';
+import { credentials, status as Code } from '@grpc/grpc-js';
 
 import { ErrorInfo } from '../generated/google/rpc/error_details';
 import type { Status } from '../generated/google/rpc/status';
@@ -111,6 +111,18 @@ describe('the Faye engine', () => {
     await until('it watches', () => puppet.watches.length === 1);
     const { kinds } = puppet.watches[0]!.request;
     assert.deepEqual(kinds, [EventKind.UNSUBSCRIBED, EventKind.CLIENT_DESTROYED]);
+  });
+
+  it('presents itself, and takes as much at once, as its options say', async () => {
+    await begin({ name: 'edge', window: 7 });
+    await until('it says so', () => puppet.links.some(({ name, window }) => name === 'edge' && window === 7));
+  });
+
+  it('goes over the connection that the credentials say, and over no other', async () => {
+    await begin({ credentials: credentials.createSsl(), operationTimeout: 500 });
+    const before = puppet.asked.length;
+    assert.equal(await host.createClient(), undefined);
+    assert.equal(puppet.asked.length, before);
   });
 
   it("creates sessions of twice Faye's timeout, or of pixied's", async () => {

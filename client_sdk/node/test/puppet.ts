@@ -36,11 +36,12 @@ export class PuppetLink {
   readonly commands: string[] = [];
   /** How its front-end presents itself. */
   name = '';
+  window = 0;
 
   constructor(private readonly call: LinkCall) {
     call.on('data', ({ commands }: AttachRequest) => {
       for (const { command } of commands) {
-        if (command!.$case === 'hello') this.name = command!.value.frontEnd;
+        if (command!.$case === 'hello') ({ frontEnd: this.name, window: this.window } = command!.value);
         this.commands.push(inWords(command!));
       }
     });

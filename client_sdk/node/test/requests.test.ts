@@ -413,9 +413,11 @@ describe('single calls', () => {
   });
 
   it('go over the connection that the credentials say', async () => {
-    const secret = new Backend(address, { credentials: credentials.createSsl() });
-    await assert.rejects(secret.createClient(), Unavailable);
-    secret.close();
+    const options = { credentials: credentials.createSsl() };
+    const secret = [new Backend(address, options), new Admin(address, options)] as const;
+    await assert.rejects(secret[0].createClient(), Unavailable);
+    await assert.rejects(secret[1].getInfo({ timeoutMs: 500 }), Unavailable);
+    for (const each of secret) each.close();
   });
 
   it('are over when the connection is closed', async () => {

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 
-import { status as Code } from '@grpc/grpc-js';
+import { credentials, status as Code } from '@grpc/grpc-js';
 
 import { DetachReason } from '../generated/pixied/v1/attach';
 import { FieldInvalid, FrontEnd, jsonMessage, MessageTooLarge, TooManyOperations, Unavailable } from '../src';
@@ -221,6 +221,14 @@ describe('a front-end on a strange server', () => {
     await assert.rejects(frontEnd.publish([large]), TooManyOperations);
     await frontEnd.close();
     await Promise.all(waiting);
+  });
+
+  it('goes over the connection that the credentials say, and over no other', async () => {
+    await frontEnd.close();
+    puppet.links.length = 0;
+    frontEnd = new FrontEnd({ address: puppet.address, timeoutMs: 500, credentials: credentials.createSsl() });
+    await assert.rejects(frontEnd.getClient('ann'), Unavailable);
+    assert.deepEqual([puppet.links, puppet.asked], [[], []]);
   });
 
   it('presents itself by its host and process, or as it is told', async () => {

@@ -285,18 +285,32 @@ describe('a front-end on a strange server', () => {
     const others = process.listeners('uncaughtException');
     process.removeAllListeners('uncaughtException');
     process.on('uncaughtException', (error) => void failures.push(error.message));
-    frontEnd.attach('a', {}, {
-      onMessages: () => undefined,
-      onDetached: () => {
-        throw new Error('a defect of the program');
-      },
-    });
+    const fail = (): never => {
+      throw new Error('a defect of the program');
+    };
+    frontEnd.attach('a', {}, { onMessages: () => undefined, onGap: fail, onDetached: fail });
     attach('b');
     await hasReceived('attach 1', 'attach 2');
+    const seen: string[] = [];
+    await frontEnd.watch([], {
+      uncertain: fail,
+      happened: ({ clientId }) => {
+        seen.push(clientId);
+        fail();
+      },
+    });
     const detached = (handle: number) =>
       ({ $case: 'detached', value: { handle, reason: DetachReason.EXPIRED, detail: '' } }) as const;
-    puppet.link.send({ $case: 'attached', value: { handles: [1, 2] } }, detached(1), detached(2));
-    await untilEqual(() => [ends, failures], [['expired'], ['a defect of the program']]);
+    const gap: Parameters<typeof puppet.link.send>[0] = {
+      $case: 'gap',
+      value: { handles: [1], gap: { channel: '/a', lost: 1 } },
+    };
+    puppet.link.send({ $case: 'attached', value: { handles: [1, 2] } }, gap, detached(1), detached(2));
+    const nothing = { at: undefined, kind: 0, channel: '', reason: '', messageId: '', recipients: 0, frontEnd: '' };
+    const about = (clientId: string) => ({ ...nothing, clientId });
+    puppet.report(about('a'), about('b'));
+    await untilEqual(() => [ends, seen, failures.length], [['expired'], ['a', 'b'], 5]);
+    assert.deepEqual(new Set(failures), new Set(['a defect of the program']));
     process.removeAllListeners('uncaughtException');
     for (const listener of others) process.on('uncaughtException', listener);
   });

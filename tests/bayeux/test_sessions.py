@@ -1,7 +1,8 @@
 """What becomes of sessions: inactive clients, kicked clients, pixied away and back."""
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self, cast
 
 import grpc
 import pytest
@@ -10,9 +11,12 @@ from tests.sdk.made_up import Frames, answer_of, link, server_of
 from tests.sdk.servers import TIMEOUT, Server, running_server
 
 from pixied.v1 import attach_pb2, pipeline_pb2
-from pixied_client import Backend, FrontEnd
+from pixied_client import Backend, Backoff, Event, FrontEnd, Unavailable
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Limits, Session, Timing
 from pixied_client.bayeux.backing import Backing
+from pixied_client.bayeux.departures import Departures
+
+LONGEST = 0.3
 
 
 async def test_a_client_that_only_connects_is_disconnected(server: Server) -> None:
@@ -229,3 +233,36 @@ async def test_beside_another_application_it_alone_learns_of_start_and_stop(serv
     for path in ("/", "/heretic", "/there/here"):
         await both({"type": "http", "path": path}, receive, send)
     assert asked == ["/", "/heretic", "/there/here"]
+
+
+async def test_pauses_of_a_watch_begin_anew_after_a_stream_that_stood() -> None:
+    """Else a front-end that has run for months would miss the ends of some seconds at each break."""
+    noted: list[int] = []
+
+    class Noted(Backoff):
+        def pause(self, failures: int, random: Callable[[], float]) -> float:
+            del random
+            noted.append(failures)
+            return 0.0
+
+    class Breaking:
+        """A backend whose streams end at once, but for the third one."""
+
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        async def watch(self, kinds: object) -> AsyncIterator[Event]:
+            del kinds
+            if len(noted) == 2:
+                await asyncio.sleep(2 * LONGEST)
+            raise Unavailable("it broke")
+            yield
+
+    departures = Departures(cast(Any, Breaking), cast(Any, None), Noted(longest=LONGEST))
+    watching = asyncio.create_task(departures.watch())
+    await until(lambda: len(noted) >= 4)
+    watching.cancel()
+    await asyncio.wait([watching])
+    assert noted[:4] == [1, 2, 0, 1]

@@ -40,10 +40,13 @@ class Departures:
         async with self._open() as backend:
             failures = 0
             while True:
+                began = asyncio.get_running_loop().time()
                 try:
                     await self._follow(backend)
                 except PixiedError as error:
-                    failures += 1
+                    lasted = asyncio.get_running_loop().time() - began
+                    # A stream that stood for a moment is a failure too.
+                    failures = 0 if lasted > self._backoff.longest else failures + 1
                     pause = (error.retry_after or 0.0) + self._backoff.pause(failures, random.random)
                     await asyncio.sleep(pause)
 

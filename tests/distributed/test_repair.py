@@ -4,6 +4,7 @@ import asyncio
 from unittest.mock import patch
 
 import pytest
+from tests.distributed.gate import not_asked
 from tests.distributed.pair import Pair
 from tests.engine.site import Site, page, texts
 
@@ -168,3 +169,47 @@ async def test_a_wildcard_of_nobody_ends_in_all_partitions(pair: Pair) -> None:
     await _repaired(pair)
     assert (await pair.here.publish(channel, "2"))[0].matched == 0
     assert (await pair.here.engine.holdings()).messages == 0
+
+
+async def test_a_dead_process_that_the_store_has_forgotten_is_reaped(pair: Pair) -> None:
+    """Its clients are released after ten seconds, in which it would have said again that it lives; then they expire."""
+    await pair.there.create("ann", timeout=60.0)
+    front = pair.there.front_end()
+    await pair.there.attach("ann", front)
+    await pair.read(front)
+    gone = _engine(pair.there).process.name
+    # As a server that was started again without its files.
+    await _engine(pair.here).process.partitions[0].leave(gone)
+    await pair.die(pair.there)
+    await _mended(pair)
+    pair.here.clock.advance(9.0)
+    await _mended(pair)
+    assert (await pair.here.look_at("ann")).expires_at is None
+    pair.here.clock.advance(1.1)
+    await _mended(pair)
+    assert (await pair.here.look_at("ann")).front_end == ""
+    await pair.here.elapse(60.1)
+    assert not await pair.here.lives("ann")
+    with not_asked(pair.here, "reap"):
+        await _mended(pair)
+
+
+async def test_a_process_that_was_forgotten_and_lives_is_let_be(pair: Pair) -> None:
+    """It says again that it lives, before it is taken for dead."""
+    await pair.there.create("ann", timeout=60.0)
+    front = pair.there.front_end()
+    await pair.there.attach("ann", front)
+    await pair.read(front)
+    await _engine(pair.here).process.partitions[0].leave(_engine(pair.there).process.name)
+    await _mended(pair)
+    await pair.beat()
+    await _mended(pair)
+    pair.here.clock.advance(11.0)
+    await _mended(pair)
+    assert (await pair.here.look_at("ann")).front_end == "front"
+
+
+async def _mended(pair: Pair) -> None:
+    for _ in range(40):
+        await _engine(pair.here).repair.step()
+    await _engine(pair.here).upkeep.reap_strays()

@@ -183,10 +183,10 @@ class RedisClaim:
         for log in self.expected(starts):
             del self._coming[log]
 
-    def read_again(self, starts: Starts) -> None:
-        """Read the inbox, which was expected, again from a beginning: some of that may have been delivered since."""
-        again = self.expected(starts)
-        self.let_be(again)
+    def read_again(self, starts: Starts, sequence: int) -> None:
+        """Read the inbox, which was expected, again beyond a sequence: some of that may have been delivered since."""
+        again = {log: replace(start, sequence=sequence) for log, start in self.expected(starts).items()}
+        self.let_be(starts)
         self.was_sent(self._owner.received)
         self._changed += 1
         for log in again:

@@ -77,10 +77,11 @@ class Follows:
 
     async def _read_inbox(self, claim: RedisClaim, starts: Starts) -> None:
         ((_, partition), start), *_ = starts.items()
+        sequence = start.sequence
         while not claim.lost and claim.expected(starts):
             try:
                 await self._subscriber.barrier({partition})
-                asked = [(claim.client_id, start.sequence, start.offset)]
+                asked = [(claim.client_id, sequence, start.offset)]
                 upto = self._subscriber.progress[partition]
                 read = await self._process.partitions[partition].read(asked, upto=upto, messages=1, size=1)
             except PixiedError:
@@ -88,8 +89,11 @@ class Follows:
                 continue
             if claim.lost or not (read.entries or read.losses):
                 claim.let_be(starts)
+            elif read.entries and read.offsets[0][0][1] <= start.offset:
+                # It had come, though what was received then did not reach it yet.
+                sequence = read.entries[0].sequence
             else:
-                claim.read_again(starts)
+                claim.read_again(starts, sequence)
                 self._process.listener.behind(claim.client_id)
 
     async def _read_on(self, claim: RedisClaim, starts: Starts) -> None:

@@ -29,6 +29,11 @@ async def _ann(pair: Pair) -> None:
     await pair.here.subscribe("ann", "/a")
 
 
+async def _beat(site: Site) -> None:
+    assert isinstance(site.engine, RedisEngine)
+    await site.engine.upkeep.beat()
+
+
 async def _soon(operation: Awaitable[object]) -> None:
     async with asyncio.timeout(TIMEOUT):
         await operation
@@ -384,6 +389,23 @@ async def test_who_was_given_up_is_notified_all_the_same(pair: Pair, change: str
     assert (front.texts("ann"), front.texts("bob")) == ([], ["1"])
     reasons = {"claimed": [DetachReason.TAKEN_OVER], "destroyed": [DetachReason.DESTROYED], "unsubscribed": []}
     assert [reason for _, reason, _ in front.detached] == reasons[change]
+
+
+async def test_a_change_that_is_made_while_a_claim_goes_on_is_read(pair: Pair) -> None:
+    """Whoever subscribes a client that has no owner notifies none: the owner that takes it up again looks."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    await pair.reap(pair.there, pair.here)
+    with gate(pair.here, "look") as look:
+        beating = asyncio.create_task(_beat(pair.here))
+        await _soon(look.reached.wait())
+        await pair.there.subscribe("ann", "/b")
+        look.open()
+        await _soon(beating)
+    await pair.read(front)
+    await pair.there.publish("/b", "1")
+    await pair.read(front)
+    assert front.texts("ann") == ["1"]
 
 
 async def test_a_claim_that_goes_on_is_confirmed_by_its_link(pair: Pair) -> None:

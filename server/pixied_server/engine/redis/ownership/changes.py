@@ -184,11 +184,14 @@ class Changes:
             EngineUnavailable.
         """
         try:
-            record = await self._process.home(claim.client_id).look(claim.client_id)
+            home = self._process.home(claim.client_id)
+            record = await home.look(claim.client_id)
             if int(record.fields["claim"]) != claim.number and not claim.lost:
                 self._follows.doubt_inbox(claim)
                 if await self._resumed(claim):
+                    # Until now nobody was notified of changes.
                     self._checkpoints.note(claim)
+                    record = await home.look(claim.client_id)
                 else:
                     self._clients.lose(claim)
             self._follows.read_inbox(claim)

@@ -827,3 +827,13 @@ async def test_what_is_queued_before_a_lost_claim_is_resumed_comes(pair: Pair, *
     assert list(dict.fromkeys(front.texts("ann"))) == (["1", "2"] if live else ["0", "1", "2"])
     assert sorted(front.texts("ann")) == sorted({*front.texts("ann")}) or front.marked("ann") == ["1"]
     assert (await pair.there.look_at("ann")).pending == 0
+
+
+async def test_who_destroys_a_client_waits_until_its_owner_knows(pair: Pair) -> None:
+    """A notification may be late, or lost: when the call is answered nothing more is delivered."""
+    await _ann(pair)
+    front = await _live(pair.here, pair)
+    with unnotified(pair.here, "G"):
+        await _soon(pair.there.destroy("ann"))
+    await front.read()
+    assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.DESTROYED)]

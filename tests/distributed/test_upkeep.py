@@ -61,6 +61,22 @@ async def test_sessions_end_by_themselves(pair: Pair) -> None:
     assert front.detached == [("ann", DetachReason.EXPIRED, "timed out")]
 
 
+async def test_clients_are_taken_up_again_by_themselves(pair: Pair) -> None:
+    """A pixied that was given up, and goes on, is their owner again unless somebody else is."""
+    await pair.here.create("ann")
+    front = pair.here.front_end("front")
+    await pair.here.attach("ann", front)
+    await pair.read(front)
+    await pair.reap(pair.there, pair.here)
+    assert (await pair.there.look_at("ann")).front_end == ""
+
+    async def taken_up() -> bool:
+        return (await pair.there.look_at("ann")).front_end == "front"
+
+    async with _running(pair.here):
+        await until_it(taken_up)
+
+
 async def test_what_is_too_old_goes_by_itself(store_url: str) -> None:
     """Messages after their age, also when they are many more than go in one call."""
     async with opened(store_url, Limits(log_age=400.0)) as pair:

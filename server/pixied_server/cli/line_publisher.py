@@ -72,6 +72,14 @@ def _parse(raw: bytes) -> Message | LineError | None:
         return error
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    lines: int = 0
+    published: int = 0
+    matched: int = 0
+    refused: int = 0
+
+
 @dataclass
 class LinePublisher:
     """Publishes lines and counts what became of them.
@@ -85,10 +93,27 @@ class LinePublisher:
     publish: Callable[[Sequence[Message]], Sequence[PublishResult]]
     report: Callable[[int, str], None]
     pause: Callable[[float], None] = time.sleep
-    published: int = field(default=0, init=False)
-    matched: int = field(default=0, init=False)
-    refused: int = field(default=0, init=False)
-    lines: int = field(default=0, init=False)
+    _done: _Done = field(default=_Done(), init=False)
+
+    @property
+    def lines(self) -> int:
+        """How many lines are done with."""
+        return self._done.lines
+
+    @property
+    def published(self) -> int:
+        """How many of them were published."""
+        return self._done.published
+
+    @property
+    def matched(self) -> int:
+        """How many subscriptions they matched."""
+        return self._done.matched
+
+    @property
+    def refused(self) -> int:
+        """How many of the lines were refused."""
+        return self._done.refused
 
     def send(self, batch: Sequence[Line]) -> None:
         """Publishes a batch in order; what can't be published is reported and counted.
@@ -103,7 +128,12 @@ class LinePublisher:
             for line in lines:
                 if isinstance(line.message, LineError):
                     self._refuse(line, line.message)
-            self.lines = lines[-1].number
+            self._note(lines[-1])
+
+    def _note(self, last: Line, *, published: int = 0, matched: int = 0, refused: int = 0) -> None:
+        # All at once: Ctrl-C may come at any moment, and tells what is done.
+        done = self._done
+        self._done = _Done(last.number, done.published + published, done.matched + matched, done.refused + refused)
 
     def _publish(self, lines: Sequence[Line]) -> None:
         try:
@@ -113,8 +143,8 @@ class LinePublisher:
                 raise
             self._divide(lines, error)
         else:
-            self.published += len(results)
-            self.matched += sum(result.matched_subscriptions for result in results)
+            matched = sum(result.matched_subscriptions for result in results)
+            self._note(lines[-1], published=len(results), matched=matched)
 
     def _divide(self, lines: Sequence[Line], error: PixiedError) -> None:
         """Halves a refused batch, which did nothing, until the lines that are to blame stand alone."""
@@ -129,5 +159,5 @@ class LinePublisher:
                 self._publish(half)
 
     def _refuse(self, line: Line, reason: Exception) -> None:
-        self.refused += 1
+        self._note(line, refused=1)
         self.report(line.number, str(reason))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from time import monotonic
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -75,6 +76,27 @@ async def test_clients_are_taken_up_again_by_themselves(pair: Pair) -> None:
 
     async with _running(pair.here):
         await until_it(taken_up)
+
+
+async def test_sessions_end_though_a_partition_hangs(pair: Pair) -> None:
+    """Those of the other partitions end in time, and do not wait until it is given up."""
+    engine = _engine(pair.here)
+    await pair.here.create("ann", timeout=1.0)
+    home = engine.process.home(pair.here.ids["ann"])
+    hangs = next(one for one in engine.process.partitions if one is not home)
+    ask, hung = hangs.ask, asyncio.Event()
+
+    def hanging(name: str, *words: Any) -> "asyncio.Future[Any]":
+        if name != "expire":
+            return ask(name, *words)
+        hung.set()
+        return asyncio.get_running_loop().create_future()
+
+    with patch.object(hangs, "ask", hanging):
+        async with _running(pair.here):
+            await hung.wait()
+            pair.here.clock.advance(1.1)
+            await until(lambda: engine.counters.clients_expired == 1)
 
 
 async def test_what_is_too_old_goes_by_itself(store_url: str) -> None:

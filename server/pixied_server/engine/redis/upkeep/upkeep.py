@@ -6,6 +6,7 @@ lease also ends sessions, takes old messages away, and reaps dead processes.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -90,8 +91,10 @@ class Upkeep:
     async def run(self) -> None:
         """Do all periodic work, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            for partition in self._process.partitions:
+                # Each for itself: one that does not answer keeps no session of the others from ending in time.
+                tasks.create_task(self._repeat(partial(self._lead, partition), _TICK))
             for work, pause in (
-                (self._lead, _TICK),
                 (self._checkpoints.write, _CHECKPOINT),
                 (self._live, _SECOND),
                 (self._keep_order, _SECOND),
@@ -124,9 +127,9 @@ class Upkeep:
         await self._ownership.give_back_unknown()
         await self._ownership.changes.look_again()
 
-    async def _lead(self) -> float:
+    async def _lead(self, partition: Partition) -> float:
         await self._leads.wait()
-        return await self.end_sessions()
+        return await self._end_sessions_of(partition)
 
     async def _live(self) -> None:
         # Nothing that may take long: without heartbeats the others take this process for dead.
@@ -226,40 +229,38 @@ class Upkeep:
     # Sessions and messages whose time is over
 
     async def end_sessions(self) -> float:
-        """End sessions that are over. Return after how many seconds to do that again."""
+        """End sessions that are over. Return after how many seconds to do that again.
+
+        Raises:
+            EngineUnavailable: some partitions did not answer; in the others it is done.
+        """
+        pauses = await asyncio.gather(*map(self._end_sessions_of, self._process.partitions), return_exceptions=True)
+        for pause in pauses:
+            if isinstance(pause, BaseException):
+                raise pause
+        return min(pause for pause in pauses if isinstance(pause, float))
+
+    async def _end_sessions_of(self, partition: Partition) -> float:
         until = 0.0
         while not until:
             began = monotonic()
-            until = await self._end_some()
+            until = await self._end_some(partition)
         unknown = min(self._process.limits.shortest_session, _SHORTEST) + _TICK
         return max(_TICK, min(until, unknown) - (monotonic() - began))
 
-    async def _end_some(self) -> float:
-        """End a limited number of sessions. Return the seconds to the next deadline.
-
-        The ends of sessions are announced even if some partitions do not answer.
-        """
-        answers = [partition.expire(_SLICE) for partition in self._process.partitions]
-        results = await asyncio.gather(*[answer.result for answer in answers], return_exceptions=True)
-        nexts: list[float] = []
-        unknown = set()
-        for partition, answer, result in zip(self._process.partitions, answers, results, strict=True):
-            if isinstance(result, BaseException):
-                if isinstance(result, EngineUnavailable) and result.ambiguous:
-                    unknown.add(partition.number)
-                continue
-            next_one, ended = await answer
-            nexts += [] if next_one is None else [max(0.0, next_one)]
-            for one in ended:
-                self._process.counters.clients_expired += 1
-                self._ownership.gone(one.client_id, EndReason.EXPIRED, "timed out")
-                self._process.spawn(self._subscriptions.leave(one.client_id, one.patterns, "timed out"))
-        if unknown:
-            self._ownership.doubt_ends(unknown)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return min(nexts, default=_SECOND)
+    async def _end_some(self, partition: Partition) -> float:
+        """End a limited number of sessions. Return the seconds to the next deadline."""
+        try:
+            next_one, ended = await partition.expire(_SLICE)
+        except EngineUnavailable as error:
+            if error.ambiguous:
+                self._ownership.doubt_ends({partition.number})
+            raise
+        for one in ended:
+            self._process.counters.clients_expired += 1
+            self._ownership.gone(one.client_id, EndReason.EXPIRED, "timed out")
+            self._process.spawn(self._subscriptions.leave(one.client_id, one.patterns, "timed out"))
+        return _SECOND if next_one is None else max(0.0, next_one)
 
     async def _sweep(self) -> None:
         await self._in_each(self._sweep_one)

@@ -14,7 +14,7 @@ from tests.mutants import stryker
 from tests.mutants.equivalent import listed, unmatched
 from tests.mutants.faults import drawn, faults_of
 from tests.mutants.judging import BUILD, SURVIVED, Court, Verdict
-from tests.mutants.packages import PACKAGES
+from tests.mutants.packages import PACKAGES, Key
 from tests.mutants.report import Found, Report, print_report
 
 EVERY = 10
@@ -29,6 +29,11 @@ def main() -> int:
     names = options.packages or list(PACKAGES)
     if options.again and (missing := [name for name in names if not _last(name).exists()]):
         sys.exit(f"nothing was judged yet in {', '.join(missing)}")
+    if options.again:
+        names = [name for name in names if _survived(name)]
+        if not names:
+            _say("nothing survived the last run")
+            return 0
     end = time.monotonic() + 60 * options.minutes
     reports = []
     with Court(os.cpu_count() or 1, [PACKAGES[name].suite for name in names]) as court:
@@ -70,10 +75,15 @@ def _last(name: str) -> Path:
     return BUILD / f"survivors-{name}.json"
 
 
+def _survived(name: str) -> set[Key]:
+    """What survived the last run of a package: the keys of its faults."""
+    return {tuple(key) for key in json.loads(_last(name).read_text())}
+
+
 def _judged(name: str, options: argparse.Namespace, court: Court, until: float) -> Report:
     package = PACKAGES[name]
     most: int = options.most or package.most
-    only = {tuple(key) for key in json.loads(_last(name).read_text())} if options.again else None
+    only = _survived(name) if options.again else None
     report = Report(name, package.aim, most)
     paths = sorted(path for pattern in package.sources for path in Path().glob(pattern))
     equivalent = listed()

@@ -20,12 +20,13 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.watch import Watchers
 
-__all__ = ["commands_of_a_client", "commands_of_a_publish", "commands_of_pings"]
+__all__ = ["commands_at_the_limit", "commands_of_a_client", "commands_of_a_publish", "commands_of_pings"]
 
 CHANNEL = "/commands/of/publish"
 PROCESSES = 2
 _AT_ONCE = 500
 _TIMEOUT = 60.0
+_ROUND = 1_000
 _names = count(1)
 
 
@@ -68,6 +69,41 @@ async def commands_of_a_publish(
         async with asyncio.timeout(_TIMEOUT):
             await _check(benches[0], ids, links, publishes + 1)
     return {command: calls / publishes for command, calls in sorted(counted.items())}
+
+
+async def commands_at_the_limit(server: Server, channels: int) -> tuple[float, float]:
+    """Give how many commands a publish takes while there is room for more messages, and at `max_total_bytes`.
+
+    Args:
+        server: its own; nobody else uses it.
+        channels: how many are published to, in turns.
+
+    Raises:
+        AssertionError: it was not at the limit.
+    """
+    limits = Limits(total_bytes=30_000_000, log_bytes=30_000_000)
+    opened = open_redis(server.url, 16, f"counted{next(_names)}", Clock())
+    async with opened(limits) as bench:
+        Hub(bench.engine, Watchers(10), bench.clock)
+        limit = limits.of_store.total_bytes
+        reader = await bench.engine.create_client(60.0, {})
+        await bench.engine.subscribe(reader.client_id, ["/**"])
+
+        async def cost() -> float:
+            """Of one of as many publishes as it takes until trimming has come round."""
+            before = _statistics(server)
+            for number in range(_ROUND):
+                await bench.engine.publish([Message(f"/limit/{number % channels}", b"x" * 1_000)])
+            return (_statistics(server) - before).total() / _ROUND
+
+        below = await cost()
+        assert (await bench.engine.holdings()).bytes < limit / 2
+        while (await bench.engine.holdings()).bytes < limit * 0.95:
+            await bench.engine.publish([Message("/limit/0", b"x" * 1_000)] * 100)
+        await cost()
+        there = await cost()
+        assert limit * 0.9 < (await bench.engine.holdings()).bytes <= limit
+        return below, there
 
 
 async def commands_of_a_client(server: Server, clients: int) -> dict[str, float]:

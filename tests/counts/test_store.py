@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.counts.store import commands_of_a_client, commands_of_a_publish, commands_of_pings
+from tests.counts.store import commands_at_the_limit, commands_of_a_client, commands_of_a_publish, commands_of_pings
 from tests.support.redis_servers import Server, single
 
 FEW, MANY = 10, 1_000
@@ -49,6 +49,13 @@ async def test_publishes_that_are_begun_at_once_share_calls(server: Server, *, k
     counted = await commands_of_a_publish(server, FEW, attached=True, keyed=keyed, at_once=True, publishes=200)
     assert counted["evalsha"] < 0.1
     assert (counted["xadd"], counted["spublish"]) == (1, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 20])
+async def test_a_publish_at_the_limit_costs_what_it_costs_elsewhere(server: Server, channels: int) -> None:
+    """The oldest messages go in portions: at most a fifth of a publish more, for one channel and for twenty."""
+    below, there = await commands_at_the_limit(server, channels)
+    assert there <= 1.2 * below
 
 
 async def test_who_comes_new_reads_nothing(server: Server) -> None:

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 _ALL = 1 << 53
 # Trimming takes this share of all more than it must, so that not every message causes one.
-_SPARE = 64
+_SPARE = 32
 # With smaller limits only what must go goes, and exactly the oldest messages of all.
 _LARGE = 1_000_000
 # With larger ones a partition gives this part at once, though others may have slightly older messages: where publishes

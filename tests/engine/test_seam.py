@@ -466,7 +466,10 @@ async def test_who_falls_back_reads_on_from_what_was_sent(open_site: OpenSite, *
     await front.drain()
     await site.publish("/a", "4")
     await front.drain()
-    assert front.texts("ann") == [*"01234"]
+    got = front.texts("ann")
+    # Between a channel and what is queued for one client no order is promised.
+    assert [text for text in got if text != "3"] == [*"0124"]
+    assert got.count("3") == 1
     assert front.marked("ann") == []
 
 

@@ -58,9 +58,14 @@ class FrontEnd:
         """How often its log says something."""
         return self._log.read_text().count(about)
 
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
     def length(self) -> int:
-        """How many lines it has logged."""
-        return len(self._log.read_text().splitlines())
+        """How many lines it has logged: a busy machine has a few of its own, but none for each connection."""
+        return len(self.log.splitlines())
 
 
 @contextmanager
@@ -105,7 +110,7 @@ def test_one_address_leaves_room_for_the_others(server: Server, tmp_path: Path) 
         assert _ended(silent) <= 400 - _DESCRIPTORS // 8
         assert front_end.ask()[0]["successful"]
         assert front_end.lines("too many connections") == 1
-        assert front_end.length() < 10
+        assert front_end.length() < 100, front_end.log
 
 
 def test_silent_connections_are_ended(server: Server, tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_silent_connections_are_ended(server: Server, tmp_path: Path) -> None:
         ]
         poll(lambda: _ended(silent) == 400)
         assert front_end.ask()[0]["successful"]
-        assert front_end.length() < 10
+        assert front_end.length() < 100, front_end.log
 
 
 def test_a_header_that_comes_by_drops_is_not_waited_for(server: Server, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.bayeux.site import Browser, Reply, opened, served
+from tests.bayeux.site import Browser, Reply, opened, read, served
 from tests.sdk.servers import Server
 
-from pixied_client.bayeux import Bayeux, Timing
+from pixied_client.bayeux import Bayeux, Timing, cometd
 
 HUGE = "1" + 400 * "0"
 ODD = [
@@ -19,9 +19,13 @@ ODD = [
     r'{"ack":{"a":"\ud800"}}',
     HUGE,
     "1" + 3_000 * "0",
+    "1" + 5_000 * "0",
     f'{{"timeout":{HUGE}}}',
     f'{{"timeout":-{HUGE},"ack":{HUGE}}}',
     '{"timeout":1e400,"ack":-1e400}',
+    '{"timesync":{"tc":1e400,"l":0,"o":0}}',
+    f'{{"timesync":{{"tc":{HUGE},"l":-{HUGE},"o":1.5}}}}',
+    '{"timesync":{"tc":9007199254740993,"ts":-1e400}}',
     '{"timeout":true,"ack":false}',
     r'"\u0000"',
     '[["/a"]]',
@@ -66,15 +70,14 @@ async def post(browser: Browser, text: str) -> list[Reply]:
     """Send JSON as it is; give the replies."""
     response = await browser.http.post(browser.url, content=text, headers={"content-type": "application/json"})
     assert response.status_code == 200
-    replies: list[Reply] = response.json()
-    return replies
+    return read(response.text)
 
 
 @pytest.fixture
 async def place(server: Server) -> AsyncIterator[str]:
-    """A front-end that holds nobody for long, and notes who is active."""
+    """A front-end that holds nobody for long, notes who is active, and tells the time."""
     timing = Timing(timeout=0.02, max_inactivity=60.0)
-    async with served(Bayeux(server.address, timing=timing)) as place:
+    async with served(Bayeux(server.address, timing=timing, extensions=[cometd.TimeSync()])) as place:
         yield place
 
 

@@ -15,6 +15,7 @@ from pixied_client import Backend, Backoff, Event, FrontEnd, Unavailable
 from pixied_client.bayeux import Bayeux, BayeuxMessage, Limits, Session, Timing
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.departures import Departures
+from pixied_client.bayeux.error_log import ErrorLog
 
 LONGEST = 0.3
 
@@ -260,7 +261,7 @@ async def test_pauses_of_a_watch_begin_anew_after_a_stream_that_stood() -> None:
             raise Unavailable("it broke")
             yield
 
-    departures = Departures(cast(Any, Breaking), cast(Any, None), Noted(longest=LONGEST))
+    departures = Departures(cast(Any, Breaking), cast(Any, None), ErrorLog(), Noted(longest=LONGEST))
     watching = asyncio.create_task(departures.watch())
     await until(lambda: len(noted) >= 4)
     watching.cancel()

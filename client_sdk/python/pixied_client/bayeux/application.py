@@ -15,6 +15,7 @@ from pixied_client.bayeux.budget import Budgets
 from pixied_client.bayeux.connect import Connects
 from pixied_client.bayeux.delivery import Holds, Writer
 from pixied_client.bayeux.departures import Departures
+from pixied_client.bayeux.error_log import ErrorLog
 from pixied_client.bayeux.event_source import EventSources
 from pixied_client.bayeux.extension import Extension, Extensions
 from pixied_client.bayeux.hooks import CanHandshake, CanPublish, CanSubscribe, Hooks, Service
@@ -76,7 +77,8 @@ class Bayeux:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._hooks = Hooks()
-        self._departures = Departures(lambda: Backend(address, channel=channel), self._notify_gone)
+        errors = ErrorLog()
+        self._departures = Departures(lambda: Backend(address, channel=channel), self._notify_gone, errors)
         self._backing = Backing(
             lambda: FrontEnd(address, name, window=limits.window, timeout=timing.backend, channel=channel),
             self._watch_departures,
@@ -92,6 +94,7 @@ class Bayeux:
             self._hooks,
             self._extensions,
             activity,
+            errors,
             timing,
             limits,
             deliver_during_handshake=deliver_during_handshake,

@@ -18,6 +18,7 @@ __all__ = ["TimeStamp", "TimeSync"]
 
 _ACCURATE: Final = 25
 """Milliseconds: a client whose clock is known as well as this does not get the time again."""
+_EXACT: Final = 2**53
 
 
 class TimeSync(Extension):
@@ -80,4 +81,5 @@ class TimeStamp(Extension):
 
 
 def _is_number(value: Json) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether it is a number of milliseconds that makes sense: one that JavaScript counts exactly."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _EXACT

@@ -249,8 +249,12 @@ class Connects:
         raise Refusal(503, "Backend unavailable", advice={"reconnect": "retry", "interval": interval})
 
     async def _notify_lost(self, client_id: str, gaps: "list[Gap] | tuple[Gap, ...]") -> None:
+        if gaps:
+            # One line, however many channels there are: a client that connects can have thousands.
+            lost, first = sum(gap.lost for gap in gaps), gaps[0].channel or "its inbox"
+            more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+            _log.warning("a client lost %d messages of %s%s", lost, first, more)
         for gap in gaps:
-            _log.warning("a client lost %d messages of %s", gap.lost, gap.channel or "its inbox")
             await self._on_lost(client_id, gap)
 
     def _noted(self, client_id: str) -> "_Noted":

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from pixied_client.backend import Backend
+from pixied_client.bayeux.error_log import ErrorLog
 from pixied_client.errors import PixiedError
 from pixied_client.retry import Backoff
 from pixied_client.values import EventKind
@@ -22,6 +23,7 @@ class Departures:
     Args:
         open_backend: makes the connection to watch by.
         notify: called with each client id and the reason.
+        errors: logs what a listener raises.
         backoff: the pauses after a broken stream. What ended meanwhile is not announced.
     """
 
@@ -29,10 +31,12 @@ class Departures:
         self,
         open_backend: Callable[[], Backend],
         notify: Callable[[str, str], Awaitable[None]],
+        errors: ErrorLog,
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
     ) -> None:
         self._open = open_backend
         self._notify = notify
+        self._errors = errors
         self._backoff = backoff
 
     async def watch(self) -> None:
@@ -57,5 +61,5 @@ class Departures:
                     _log.warning("%d ends of sessions were missed", event.missed)
                 try:
                     await self._notify(event.client_id, event.reason)
-                except Exception:  # noqa: BLE001 - one listener must not silence all later ends
-                    _log.exception("a listener failed on the end of a session")
+                except Exception as error:  # noqa: BLE001 - one listener must not silence all later ends
+                    self._errors.report("a listener failed on the end of a session", error)

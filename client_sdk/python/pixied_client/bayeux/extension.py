@@ -77,6 +77,11 @@ class Extensions:
         """Whether any sees delivered messages on their way out."""
         return bool(self._outgoing)
 
+    @property
+    def look_at_replies(self) -> bool:
+        """Whether any sees replies on their way out."""
+        return bool(self._replying)
+
     async def incoming(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
         """Pass a message in."""
         return await _through([extension.incoming for extension in self._incoming], message, request)

@@ -6,6 +6,7 @@ Nothing that is only handed on is parsed and written again: no number loses prec
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any, Final, TypeAlias
 
 from msgspec import DecodeError, Raw, ValidationError
@@ -44,6 +45,7 @@ _SENT_AS_TEXT: Final = frozenset({"channel", "clientId", "subscription", "connec
 # A name may be written with escapes.
 _MAY_BE_RESERVED: Final = re.compile("|".join([r"\\", *(f'"{name}"' for name in sorted(_RESERVED))]))
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_DIGITS: Final = 4_000  # Python refuses to read numbers of more than 4,300
 _PLAIN_ID: Final = re.compile(rb'"[ !#-\[\]-~]{0,255}"')
 
 
@@ -72,7 +74,6 @@ class BayeuxMessage:
 
         Raises:
             KeyError: there is none such.
-            Malformed: its value can't be represented.
         """
         value = self.members[name]
         return _loaded(value) if isinstance(value, Raw) else value
@@ -128,18 +129,9 @@ class BayeuxMessage:
         self["ext"] = {**self.ext, name: value}
 
     def raw(self, name: str) -> str | None:
-        """The JSON text of a member, as it was written; None where there is none.
-
-        Raises:
-            Malformed: it is not UTF-8.
-        """
+        """The JSON text of a member, as it was written; None where there is none."""
         value = self.members.get(name, _ABSENT)
-        if value is _ABSENT:
-            return None
-        try:
-            return (bytes(value) if isinstance(value, Raw) else _encoder.encode(value)).decode()
-        except UnicodeDecodeError as error:
-            raise Malformed(f"{name} is not UTF-8") from error
+        return None if value is _ABSENT else _written(value)
 
     def to_publish(self, *, client_id: str) -> Message:
         """Make of it what pixied publishes."""
@@ -165,7 +157,10 @@ class BayeuxMessage:
 
     def json(self) -> str:
         """The whole message as JSON text."""
-        return _encoder.encode(self.members).decode()
+        try:
+            return _encoder.encode(self.members).decode()
+        except UnicodeError:
+            return f"{{{','.join(f'{json.dumps(name)}:{_written(value)}' for name, value in self.members.items())}}}"
 
     def _plain_id(self) -> str | None:
         """The id, if it can travel as a string and come out again as it was written."""
@@ -190,8 +185,9 @@ def parsed(text: str | bytes, *, depth: int) -> list[BayeuxMessage]:
         depth: how deep objects and arrays may be in each other.
 
     Raises:
-        Malformed: it is not JSON, too deep, or neither an object nor an array of objects.
+        Malformed: it is not UTF-8, not JSON, too deep, or neither an object nor an array of objects.
     """
+    _check_encoding(text)
     _check_depth(text, depth)
     leniently = False
     try:
@@ -259,15 +255,45 @@ def _quoted(text: str) -> str:
 
 
 def _loaded(raw: Raw) -> Json:
+    """Read a value whose JSON is known to be right."""
     text = bytes(raw)
     try:
         return fast_json.decode(text)
     except (DecodeError, UnicodeError):
-        # Half of a surrogate pair, which JavaScript may write and msgspec does not read.
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise Malformed("a member can't be read") from error
+        # Half of a surrogate pair, which JavaScript may write and msgspec does not read; or a number out of range.
+        return json.loads(text, parse_float=_finite, parse_int=_bounded)
+
+
+def _finite(written: str) -> float | None:
+    """Read a number that JSON can say and no double can be as null, which is how JavaScript writes infinity."""
+    value = float(written)
+    return value if isfinite(value) else None
+
+
+def _bounded(written: str) -> int:
+    """Read as many digits as Python reads: more are out of every range, and so is this."""
+    return int(written[:_DIGITS])
+
+
+def _written(value: Json) -> str:
+    if isinstance(value, Raw):
+        return bytes(value).decode()
+    try:
+        return _encoder.encode(value).decode()
+    except UnicodeError:
+        # Half of a surrogate pair, in a value that an extension has read and handed on: as an escape it can be sent.
+        return json.dumps(value)
+
+
+def _check_encoding(text: str | bytes) -> None:
+    """Refuse what is not UTF-8 before anything is done: msgspec does not look into values that are handed on."""
+    try:
+        if isinstance(text, bytes):
+            text.decode()
+        else:
+            text.encode()
+    except UnicodeError as error:
+        raise Malformed("it is not UTF-8") from error
 
 
 def _check_depth(text: str | bytes, limit: int) -> None:
@@ -291,7 +317,7 @@ def _parsed_leniently(text: str | bytes) -> list[dict[str, Json]]:
     """Read what msgspec does not: half surrogate pairs. What is malformed by any rule fails here too."""
     try:
         text = text.decode() if isinstance(text, bytes) else text
-        whole = json.loads(text, parse_constant=_refused)
+        whole = json.loads(text, parse_constant=_refused, parse_int=_bounded)
         if isinstance(whole, dict):
             return [dict(_members(text))]
         return [dict(_members(item)) for item in _items(text)]
@@ -303,7 +329,7 @@ def _refused(constant: str) -> Json:
     raise ValueError(constant)
 
 
-_values: Final = json.JSONDecoder()
+_values: Final = json.JSONDecoder(parse_int=_bounded)
 
 
 def _members(text: str) -> Iterator[tuple[str, Raw]]:

@@ -1,7 +1,6 @@
 """What each message of Bayeux does, whatever it travelled by."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from random import random
@@ -10,6 +9,7 @@ from typing import Final
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.connect import CONNECTION_TYPES, INTERVAL, TIMEOUT, Connects, advice_of
+from pixied_client.bayeux.error_log import ErrorLog
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.extension import Extensions
 from pixied_client.bayeux.hooks import Handshake, Hooks
@@ -23,8 +23,6 @@ from pixied_client.errors import DeadlineExceeded, PixiedError, Unavailable
 from pixied_client.front_end import FrontEnd
 
 __all__ = ["CONNECT", "HANDSHAKE", "Protocol"]
-
-_log = logging.getLogger("pixied_client.bayeux")
 
 HANDSHAKE: Final = "/meta/handshake"
 CONNECT: Final = "/meta/connect"
@@ -42,6 +40,7 @@ class Protocol:
         hooks: what the application decides.
         extensions: what sees all messages.
         activity: notes which clients do something.
+        errors: logs what fails.
         timing: for the advice.
         limits: how much one request may have.
         deliver_during_handshake: messages may come with a handshake's reply.
@@ -55,6 +54,7 @@ class Protocol:
         hooks: Hooks,
         extensions: Extensions,
         activity: Activity,
+        errors: ErrorLog,
         timing: Timing,
         limits: Limits,
         *,
@@ -66,6 +66,7 @@ class Protocol:
         self._hooks = hooks
         self._extensions = extensions
         self._activity = activity
+        self._errors = errors
         self._timing = timing
         self._limits = limits
         self._deliver_during_handshake = deliver_during_handshake
@@ -149,9 +150,16 @@ class Protocol:
             if passed is None:
                 return None
             reply = await self._guarded(answer, passed, request, exchange)
-            return await self._extensions.replying(reply, request)
+            return await self._replied(reply, request)
         except Exception as error:  # noqa: BLE001 - an extension failed: that is one message's misfortune
             return self._refused(passed or message, error)
+
+    async def _replied(self, reply: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Let the extensions see a reply, and make sure that what they leave of it can be written."""
+        passed = await self._extensions.replying(reply, request)
+        if passed is not None and self._extensions.look_at_replies:
+            passed.json()
+        return passed
 
     async def _mark_active(self, message: BayeuxMessage) -> None:
         if self._timing.max_inactivity is not None and message.channel != CONNECT and message.client_id:
@@ -203,7 +211,7 @@ class Protocol:
                 if error.reason == "CLIENT_UNKNOWN":
                     about = message.client_id
                 return refusal_of(error, about, retry_interval=retry)
-        _log.error("a message of %s could not be answered", message.channel or "no channel", exc_info=error)
+        self._errors.report(f"a message of {message.channel or 'no channel'} could not be answered", error)
         return Refusal(500, "Internal error", advice={"reconnect": "retry", "interval": 1_000})
 
     # The protocol's own channels

@@ -99,3 +99,17 @@ async def test_the_contract_can_be_read_by_reflection(site: Site) -> None:
     assert {BACKEND.full_name, ADMIN.full_name, "grpc.health.v1.Health"} <= set(services.split())
     _, described, _ = await hand.run(site.address, "describe", BACKEND.full_name)
     assert all(f"rpc {method.name} " in described for method in BACKEND.methods)
+
+
+async def test_everything_is_described(site: Site) -> None:
+    """`describe` alone describes each service that is listed; with a name, a method or the reasons of errors."""
+    hand = Hand(site.address)
+    _, services, _ = await hand.run(site.address, "list")
+    status, described, err = await hand.run(site.address, "describe")
+    assert (status, err) == (0, "")
+    assert all(f"{service} is a service" in described for service in services.split())
+    for rpc in (*BACKEND.methods, *ADMIN.methods):
+        _, described, _ = await hand.run(site.address, "describe", rpc.full_name)
+        assert described.startswith(f"{rpc.full_name} is a method")
+    _, described, _ = await hand.run(site.address, "describe", "pixied.v1.ErrorReason")
+    assert "ERROR_REASON_CLIENT_UNKNOWN = 1" in described

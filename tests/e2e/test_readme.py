@@ -41,7 +41,7 @@ async def test_the_tour(tmp_path: Path) -> None:
     async with serving() as site:
         tour = "set -eu -o pipefail\n" + found[1].replace(ADDRESS, site.address)
         printed = await run("bash", "-s", code=tour, folder=tmp_path)
-    assert "pixied.v1.BackendService.Publish" in printed
+    assert "pixied.v1.BackendService.Publish is a method" in printed
     assert '"added": [\n    "/chat/*"\n  ]' in printed
     assert '"matched_subscriptions": "1"' in printed
     assert r'"data": "{\"text\": \"hello\"}"' in printed

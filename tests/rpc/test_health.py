@@ -1,16 +1,12 @@
-"""Health and reflection: what tools that know nothing of pixied ask of any gRPC server."""
+"""Health: what probes that know nothing of pixied ask of any gRPC server."""
 
 import asyncio
-from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2 as health
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2 as reflection
 from tests.support.caller import until, within
-from tests.support.contract import RPCS
 from tests.support.refusals import refused
 from tests.support.site import Site
 
@@ -18,20 +14,6 @@ from pixied_server.engine.abc import Engine
 
 _SERVING, _NOT_SERVING = health.HealthCheckResponse.SERVING, health.HealthCheckResponse.NOT_SERVING
 _SERVICES = ["", "pixied.v1.BackendService", "pixied.v1.AdminService"]
-_VERSIONS = ["v1", "v1alpha"]
-
-
-async def _ask(site: Site, version: str, **question: Any) -> reflection.ServerReflectionResponse:
-    call = site.channel.stream_stream(
-        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
-        request_serializer=reflection.ServerReflectionRequest.SerializeToString,
-        response_deserializer=reflection.ServerReflectionResponse.FromString,
-    )()
-    await call.write(reflection.ServerReflectionRequest(**question))
-    async with within():
-        answer: reflection.ServerReflectionResponse = await call.read()
-    await call.done_writing()
-    return answer
 
 
 @pytest.mark.parametrize("service", _SERVICES)
@@ -77,28 +59,8 @@ async def test_a_service_that_does_not_exist_is_not_found(site: Site) -> None:
     assert refusal.code == grpc.StatusCode.NOT_FOUND.name
 
 
-@pytest.mark.parametrize("version", _VERSIONS)
-async def test_reflection_lists_all_services(site: Site, version: str) -> None:
-    """Under both of its names."""
-    answer = await _ask(site, version, list_services="")
-    names = {service.name for service in answer.list_services_response.service}
-    assert {*_SERVICES[1:], "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= names
-
-
-@pytest.mark.parametrize("version", _VERSIONS)
-async def test_reflection_describes_every_rpc(site: Site, version: str) -> None:
-    """The files that it hands out hold all methods: grpcurl needs no .proto file."""
-    found: set[str] = set()
-    for service in _SERVICES[1:]:
-        answer = await _ask(site, version, file_containing_symbol=service)
-        for raw in answer.file_descriptor_response.file_descriptor_proto:
-            described = FileDescriptorProto.FromString(raw)
-            found |= {method.name for one in described.service for method in one.method}
-    assert found == set(RPCS)
-
-
-async def test_reflection_streams_do_not_hold_up_a_stop(site: Site) -> None:
-    """A tool that keeps a health Watch or a reflection stream open does not delay the exit by the grace period."""
+async def test_health_streams_do_not_hold_up_a_stop(site: Site) -> None:
+    """A probe that keeps a health Watch open does not delay the exit by the grace period."""
     stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
     watching = stub.Watch(health.HealthCheckRequest())
     await watching.read()

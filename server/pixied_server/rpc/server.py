@@ -8,8 +8,6 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection_pb2
-from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from pixied.v1 import admin_service_pb2, backend_service_pb2
 from pixied_server.admin import Drain
@@ -22,6 +20,7 @@ from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.deliver import DeliverServicer
 from pixied_server.rpc.operations import Operations
 from pixied_server.rpc.pipeline import PipelineServicer
+from pixied_server.rpc.reflection import reflection
 from pixied_server.rpc.services import bind
 from pixied_server.rpc.watch import WatchServicer
 
@@ -29,7 +28,6 @@ __all__ = ["RpcServer", "Transport"]
 
 BACKEND = backend_service_pb2.DESCRIPTOR.services_by_name["BackendService"]
 ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
-_REFLECTION = tuple(f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
 _HEALTH = "grpc.health.v1.Health"
 _SERVICES = ("", BACKEND.full_name, ADMIN.full_name)
 # What the frames around a message may add where it may be as large as a request.
@@ -99,7 +97,7 @@ class RpcServer:
         handlers = (self._backend(hub, valid, attach), bind(ADMIN, self._methods(ADMIN, admin)))
         self._server.add_generic_rpc_handlers(handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers(_reflection())
+        self._server.add_generic_rpc_handlers(reflection((BACKEND.full_name, ADMIN.full_name, _HEALTH)))
 
     async def start(self) -> list[str]:
         """Listen. Returns the addresses, with the ports that were chosen.
@@ -159,14 +157,3 @@ class RpcServer:
                 return await method(request)
 
         return under_way
-
-
-def _reflection() -> tuple[grpc.GenericRpcHandler, ...]:
-    """Reflection under both names: the library knows v1alpha alone, and not every client falls back. Same messages."""
-    servicer = ReflectionServicer((BACKEND.full_name, ADMIN.full_name, _HEALTH, *_REFLECTION))
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    return tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}) for name in _REFLECTION)

@@ -302,29 +302,94 @@ asyncio.run(main())
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def test_fork(server: Server) -> None:
-    """A Backend that was made before a fork says so in the child, instead of hanging there; the parent's works on."""
+_IN_THE_CHILD = {
+    "a call": "backend.create_client()",
+    "a Watch": "backend.watch().ready()",
+    "a Deliver": "next(backend.deliver(client_id))",
+    "an item of a stream": "next(stream)",
+    "an item that has come": "next(full)",
+    "a stream that stands": "stream.ready()",
+}
+
+
+@pytest.mark.parametrize("use", _IN_THE_CHILD.values(), ids=_IN_THE_CHILD)
+def test_fork(server: Server, use: str) -> None:
+    """A Backend that was made before a fork says so in the child, instead of hanging there; the parent's works on.
+
+    So do its streams. All can be left there: a `with` around the fork ends in both.
+    """
     program = f"""
 import os
+from pixied_client import Message
 from pixied_client.sync import Backend
 
-backend = Backend({server.address!r})
-backend.create_client()
-child = os.fork()
+with Backend({server.address!r}) as backend:
+    client_id = backend.create_client().client_id
+    backend.queue_for(client_id, [Message.of("/service/a", 1)])
+    with backend.deliver(client_id) as full, backend.watch() as stream:
+        full.ready()
+        stream.ready()
+        child = os.fork()
+        if not child:
+            try:
+                {use}
+            except RuntimeError as error:
+                print(error, flush=True)
+        else:
+            os.waitpid(child, 0)
+            backend.create_client()
+            assert next(full).messages[0].value == 1
+            assert next(stream).client_id
+    if not child:
+        print("left", flush=True)
 if not child:
-    try:
-        backend.create_client()
-    except RuntimeError as error:
-        print(error, flush=True)
     os._exit(0)
-os.waitpid(child, 0)
-backend.create_client()
 print("the parent works on")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0
-    assert "does not survive a fork" in done.stdout
-    assert done.stdout.endswith("the parent works on\n")
+    refusal, left, last = done.stdout.splitlines()
+    assert "does not survive a fork" in refusal
+    assert (left, last) == ("left", "the parent works on")
+
+
+def test_fork_between_loops(server: Server) -> None:
+    """The asynchronous Backend that a child has from its parent says so too, whatever is asked of it."""
+    program = f"""
+import asyncio, os
+from pixied_client import Backend
+
+async def begin():
+    backend = Backend({server.address!r})
+    stream = backend.watch()
+    await stream.ready()
+    return backend, stream
+
+async def go_on(backend, stream):
+    async with backend, stream:
+        for use in (backend.create_client, lambda: backend.watch().ready(), lambda: anext(stream)):
+            try:
+                await use()
+            except RuntimeError as error:
+                print(error, flush=True)
+
+loop = asyncio.new_event_loop()
+made = loop.run_until_complete(begin())
+child = os.fork()
+if not child:
+    asyncio.run(go_on(*made))
+    print("left", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+loop.run_until_complete(made[0].create_client())
+print("the parent works on", flush=True)
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stderr
+    *refusals, left, last = done.stdout.splitlines()
+    assert ["does not survive a fork" in refusal for refusal in refusals] == [True] * 3
+    assert (left, last) == ("left", "the parent works on")
 
 
 def test_shared_by_threads(server: Server, room: str) -> None:

@@ -58,7 +58,9 @@ class _AwaitedCalls(AwaitedPerformer):
         """Close the connection, unless the channel was handed in. Calls under way and later ones fail."""
         if self._owned:
             self._closed = True
-            await self._channel.close()
+            # What a fork has copied is the parent's: to close it here would wait for threads that are there.
+            if self._caller.origin.is_here:
+                await self._channel.close()
 
     async def perform(self, call: Call[R]) -> R:
         """Carry out one call of `pixied_client.operations`.
@@ -108,7 +110,12 @@ class Backend(_AwaitedCalls, AwaitedOperations):
                 on its way when the stream breaks is lost.
             ack_cursor: confirms everything up to the item that had this cursor.
         """
-        return Stream(DeliverFeed(client_id, explicit=explicit, ack_cursor=ack_cursor), self._channel, self._address)
+        return Stream(
+            DeliverFeed(client_id, explicit=explicit, ack_cursor=ack_cursor),
+            self._channel,
+            self._address,
+            self._caller.origin,
+        )
 
     def watch(self, kinds: Iterable[EventKind] = (), channel_pattern: str = "", client_id: str = "") -> Stream[Event]:
         """Stream events as they happen; `Event.missed` says how many this watcher was too slow for.
@@ -118,7 +125,7 @@ class Backend(_AwaitedCalls, AwaitedOperations):
             channel_pattern: only events whose channel meets it.
             client_id: only events about this client.
         """
-        return Stream(WatchFeed(kinds, channel_pattern, client_id), self._channel, self._address)
+        return Stream(WatchFeed(kinds, channel_pattern, client_id), self._channel, self._address, self._caller.origin)
 
 
 class Admin(_AwaitedCalls, AwaitedAdmin):

@@ -10,6 +10,7 @@ import grpc
 
 from pixied_client.errors import PixiedError, Unavailable, closed, from_call
 from pixied_client.feeds import Feed
+from pixied_client.origin import Origin
 from pixied_client.unary import serialized
 
 __all__ = ["BlockingStream", "Stream"]
@@ -20,12 +21,25 @@ T = TypeVar("T")
 class _Frames(Generic[T]):
     """What both kinds of streams have in common: the items that came and were not taken yet."""
 
-    def __init__(self, feed: Feed[T], address: str) -> None:
+    def __init__(self, feed: Feed[T], address: str, origin: Origin) -> None:
+        origin.check()
+        self._origin = origin
         self._feed = feed
         self._address = address
         self._items: deque[T] = deque()
         self._begun = False
         self._closed = False
+
+    @property
+    def _open(self) -> bool:
+        """Whether there may be more.
+
+        Raises:
+            RuntimeError: the process has forked since, and has no part in this stream.
+        """
+        if not self._closed:
+            self._origin.check()
+        return not self._closed
 
     def _took(self, frame: Any) -> None:
         self._begun = True
@@ -45,8 +59,8 @@ class Stream(_Frames[T]):
     stops, with `retry_after`; `Unavailable` when the connection broke; `TakenOver` and `ClientUnknown` as they happen.
     """
 
-    def __init__(self, feed: Feed[T], channel: grpc.aio.Channel, address: str) -> None:
-        super().__init__(feed, address)
+    def __init__(self, feed: Feed[T], channel: grpc.aio.Channel, address: str, origin: Origin) -> None:
+        super().__init__(feed, address, origin)
         open_stream = channel.unary_stream(
             feed.rpc.path,
             request_serializer=serialized,
@@ -57,14 +71,14 @@ class Stream(_Frames[T]):
 
     async def ready(self) -> None:
         """Wait until the stream stands: from then on, nothing that happens is missed unannounced."""
-        while not (self._begun or self._closed):
+        while self._open and not self._begun:
             await self._read()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        while not self._closed:
+        while self._open:
             if self._items:
                 return self._items.popleft()
             await self._read()
@@ -73,6 +87,8 @@ class Stream(_Frames[T]):
     async def aclose(self) -> None:
         """End the stream. What has come and was not taken is dropped."""
         self._closed = True
+        if not self._origin.is_here:
+            return
         self._call.cancel()
         if self._reading:
             await asyncio.wait([self._reading])
@@ -117,8 +133,8 @@ class BlockingStream(_Frames[T]):
     One thread at a time may read. It ends as `Stream` does.
     """
 
-    def __init__(self, feed: Feed[T], channel: grpc.Channel, address: str) -> None:
-        super().__init__(feed, address)
+    def __init__(self, feed: Feed[T], channel: grpc.Channel, address: str, origin: Origin) -> None:
+        super().__init__(feed, address, origin)
         open_stream = channel.unary_stream(
             feed.rpc.path,
             request_serializer=serialized,
@@ -128,14 +144,14 @@ class BlockingStream(_Frames[T]):
 
     def ready(self) -> None:
         """Wait until the stream stands: from then on, nothing that happens is missed unannounced."""
-        while not (self._begun or self._closed):
+        while self._open and not self._begun:
             self._read()
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
-        while not self._closed:
+        while self._open:
             if self._items:
                 return self._items.popleft()
             self._read()
@@ -144,7 +160,8 @@ class BlockingStream(_Frames[T]):
     def close(self) -> None:
         """End the stream. What has come and was not taken is dropped."""
         self._closed = True
-        self._call.cancel()
+        if self._origin.is_here:
+            self._call.cancel()
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """The same as `pixied_client.Backend` and `Admin`, blocking: for WSGI servers, scripts and threads.
 
-The objects may be shared by threads. Make them after a fork, not before.
+The objects may be shared by threads, and by no two processes: a fork's child makes its own. There, what the parent has
+made raises RuntimeError where it is used.
 """
 
 import random
@@ -59,7 +60,9 @@ class _BlockingCalls(Performer):
         """Close the connection, unless the channel was handed in. Calls under way and later ones fail."""
         if self._owned:
             self._closed = True
-            self._channel.close()
+            # What a fork has copied is the parent's: to close it here would wait for threads that are there.
+            if self._caller.origin.is_here:
+                self._channel.close()
 
     def perform(self, call: Call[R]) -> R:
         """Carry out one call of `pixied_client.operations`.
@@ -97,13 +100,15 @@ class Backend(_BlockingCalls, BlockingOperations):
     def deliver(self, client_id: str, *, explicit: bool = False, ack_cursor: str = "") -> BlockingStream[Messages]:
         """Stream one client's messages, as the asynchronous `pixied_client.Backend.deliver` does."""
         feed = DeliverFeed(client_id, explicit=explicit, ack_cursor=ack_cursor)
-        return BlockingStream(feed, self._channel, self._address)
+        return BlockingStream(feed, self._channel, self._address, self._caller.origin)
 
     def watch(
         self, kinds: Iterable[EventKind] = (), channel_pattern: str = "", client_id: str = ""
     ) -> BlockingStream[Event]:
         """Stream events as they happen, as the asynchronous `pixied_client.Backend.watch` does."""
-        return BlockingStream(WatchFeed(kinds, channel_pattern, client_id), self._channel, self._address)
+        return BlockingStream(
+            WatchFeed(kinds, channel_pattern, client_id), self._channel, self._address, self._caller.origin
+        )
 
 
 class Admin(_BlockingCalls, BlockingAdmin):

@@ -1,6 +1,5 @@
 """What the asynchronous and the blocking way of making single RPCs have in common."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import grpc
 from google.protobuf.message import Message as Protobuf
 
 from pixied_client.operations import Call
+from pixied_client.origin import Origin
 from pixied_client.retry import Attempts, Retries
 from pixied_client.rpcs import Rpc
 
@@ -20,7 +20,13 @@ def serialized(message: Protobuf) -> bytes:
 
 
 class UnaryCaller:
-    """Prepares calls: the method of the channel, the deadline, the attempts."""
+    """Prepares calls: the method of the channel, the deadline, the attempts.
+
+    Attributes:
+        channel: what the calls are made on.
+        origin: where it was made.
+        now: gives monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -32,12 +38,12 @@ class UnaryCaller:
         chance: Callable[[], float],
     ) -> None:
         self.channel = channel
+        self.origin = Origin()
         self.now = clock
         self._timeout = timeout
         self._retries = retries
         self._chance = chance
         self._methods: dict[str, Any] = {}
-        self._process = os.getpid()
 
     def method(self, rpc: Rpc) -> Any:
         """Give what sends requests of this RPC; made once, for making it costs as much as a call.
@@ -45,9 +51,7 @@ class UnaryCaller:
         Raises:
             RuntimeError: the process has forked since the connection was made.
         """
-        if os.getpid() != self._process:
-            # gRPC's threads are not in this process: the call would wait for its deadline, or for ever.
-            raise RuntimeError("a connection to pixied does not survive a fork: make it in the process that uses it")
+        self.origin.check()
         if rpc.path not in self._methods:
             self._methods[rpc.path] = self.channel.unary_unary(
                 rpc.path, request_serializer=serialized, response_deserializer=rpc.response.FromString

@@ -364,7 +364,11 @@ class Listener(Protocol):
 
 
 class Engine(Protocol):
-    """Clients, subscriptions and logs."""
+    """Clients, subscriptions and logs.
+
+    What an operation has begun to change in a store is finished, announced and counted although its caller is
+    cancelled, as gRPC cancels calls whose peer is gone or whose deadline is over. Who cancels it waits until then.
+    """
 
     name: str
     counters: Counters

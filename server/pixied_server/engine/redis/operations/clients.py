@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from pixied_server.core import identifiers
+from pixied_server.core.completion import completed
 from pixied_server.core.progress import Progress
 from pixied_server.core.rate import TokenBucket
 from pixied_server.engine.abc import Client, EndReason, EventKind
@@ -50,6 +51,9 @@ class Clients:
             raise LimitClients("alive", self._process.limits.clients, retry_after=1.0)
         if wait := self._creates.take(1, self._process.now()):
             raise RateLimited("new clients", self._creates.rate, wait)
+        return await completed(self._create(session_timeout, attributes))
+
+    async def _create(self, session_timeout: float, attributes: Mapping[str, str]) -> Client:
         written = json.dumps(dict(attributes), ensure_ascii=False)
         begun = None
         while begun is None:
@@ -111,6 +115,9 @@ class Clients:
 
     async def destroy(self, client_id: str, reason: str) -> None:
         """See `engine.abc.Engine`."""
+        await completed(self._destroy(client_id, reason))
+
+    async def _destroy(self, client_id: str, reason: str) -> None:
         try:
             patterns, owner = await self._process.home(client_id).destroy(client_id, reason)
         except EngineUnavailable as error:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pixied_server.core import idempotency
 from pixied_server.core.channels import logs_of
+from pixied_server.core.completion import completed
 from pixied_server.core.idempotency import scoped
 from pixied_server.core.message import Message
 from pixied_server.core.rate import TokenBucket
@@ -73,7 +74,13 @@ class Publishing:
         if wait := self._publishes.take(len(messages), self._process.now()):
             raise RateLimited("publishes", self._publishes.rate, wait)
         with self._reserving() as reserved:
-            published = await self._all(await self._in_order(messages, reserved))
+            return await completed(self._announced(messages, await self._in_order(messages, reserved)))
+
+    async def _announced(
+        self, messages: Sequence[Message], answers: Sequence[Answer[Published]]
+    ) -> list[PublishOutcome]:
+        """Wait for the answers to a publish, and count and show what was published."""
+        published = await self._all(answers)
         now = self._process.now()
         outcomes = []
         for message, one in zip(messages, published, strict=True):
@@ -150,23 +157,27 @@ class Publishing:
     async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
         """See `engine.abc.Engine`."""
         self._check_room(messages)
-        home = self._process.home(client_id)
         with self._reserving() as reserved:
             if preparing := self._prepare(client_id, messages, reserved):
                 await preparing
-            queued = await self._all(
-                [
-                    home.queue(
-                        client_id,
-                        scoped(message, client_id),
-                        _fingerprint(message),
-                        room=self._has_room(message),
-                        bounds=self._bounds,
-                        stored=encoded(message),
-                    )
-                    for message in messages
-                ]
-            )
+            return await completed(self._queued(client_id, messages))
+
+    async def _queued(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
+        """Queue messages, and count and show them."""
+        home = self._process.home(client_id)
+        queued = await self._all(
+            [
+                home.queue(
+                    client_id,
+                    scoped(message, client_id),
+                    _fingerprint(message),
+                    room=self._has_room(message),
+                    bounds=self._bounds,
+                    stored=encoded(message),
+                )
+                for message in messages
+            ]
+        )
         now = self._process.now()
         duplicates = 0
         for message, one in zip(messages, queued, strict=True):

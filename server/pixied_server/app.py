@@ -39,6 +39,7 @@ from pixied_server.rpc.admin import Identity
 from pixied_server.rpc.attach import LinkTerms
 from pixied_server.rpc.checks import RequestLimits, Validator
 from pixied_server.rpc.server import RpcServer, Transport
+from pixied_server.rpc.writes import WriteLimits
 from pixied_server.settings import Settings
 
 __all__ = ["VERSION", "AddressInUse", "EngineRefused", "run", "serve"]
@@ -46,6 +47,8 @@ __all__ = ["VERSION", "AddressInUse", "EngineRefused", "run", "serve"]
 VERSION = version("pixied")
 
 _LAST_WORDS = 1.0
+# A connection that received nothing for this part of the time for a write may be cut to make room for others.
+_STUCK = 1 / 12
 # How often health is looked at, in seconds.
 _HEALTH = 0.25
 # How often a store is inspected, in seconds.
@@ -122,7 +125,7 @@ async def _until_drained(engine: Engine, server: RpcServer, drain: Drain) -> Non
         reporting = tasks.create_task(_report_health(engine, server))
         await drain.wait()
         reporting.cancel()
-        await server.set_serving(serving=False)
+        server.set_serving(serving=False)
         in_time = await drain.finished()
         if not in_time:
             _log.warning("grace is over, streams are cut", streams=drain.streams)
@@ -141,7 +144,7 @@ async def _report_health(engine: Engine, server: RpcServer) -> None:
         elif was and not trouble:
             _log.info("engine answers")
         if bool(trouble) != bool(was):
-            await server.set_data_serving(serving=not trouble)
+            server.set_data_serving(serving=not trouble)
         was = trouble
         await asyncio.sleep(_HEALTH)
 
@@ -265,4 +268,10 @@ def _server(settings: Settings, hub: Hub, drain: Drain, started_at: float, *, sh
         ),
         Identity(VERSION, started_at),
         Transport(settings.listen, settings.max_request_bytes, settings.max_streams_per_connection, shared),
+        WriteLimits(
+            timeout=settings.write_timeout,
+            total_bytes=settings.max_write_bytes,
+            connection_bytes=settings.max_write_bytes_per_connection,
+            stuck=settings.write_timeout * _STUCK,
+        ),
     )

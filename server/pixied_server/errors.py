@@ -25,6 +25,7 @@ __all__ = [
     "MessageTooLarge",
     "NamespaceInUse",
     "NamespaceUnknown",
+    "NotReceived",
     "PageTokenInvalid",
     "PixiedError",
     "RateLimited",
@@ -61,6 +62,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
     DRAINING = "DRAINING"
+    NOT_RECEIVED = "NOT_RECEIVED"
     INTERNAL = "INTERNAL"
 
 
@@ -297,6 +299,15 @@ class Draining(PixiedError):
         super().__init__(
             "this server is shutting down; try again, on another one if there is one", retry_after=retry_after
         )
+
+
+class NotReceived(PixiedError):
+    """The caller does not receive what is written to it, or too many callers do not."""
+
+    reason = Reason.NOT_RECEIVED
+
+    def __init__(self, why: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(f"{why}; read what comes, and call again", retry_after=retry_after)
 
 
 _SHOWN = 60

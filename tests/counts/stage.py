@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from tests.engine.benches import Limits
+from tests.support.writing import Written, writer_to
 
 from pixied.v1 import message_pb2 as wire
 from pixied.v1 import operations_pb2 as ops
@@ -27,7 +28,7 @@ _PLENTY = Limits(clients=100_000, log_messages=100_000, log_bytes=1 << 26, total
 _REQUESTS = RequestLimits(60.0, 0.1, 3_600.0, 1 << 20, 1_000, 300.0)
 
 
-class _Answers:
+class _Answers(Written):
     """Stands for the call: keeps what is written."""
 
     def __init__(self) -> None:
@@ -71,7 +72,7 @@ class Stage:
         )
         frame = pipeline.PipelineRequest(operations=[operation] * at_once).SerializeToString()
         answers: Any = _Answers()
-        await self._pipeline.pipeline(_given([frame] * (count // at_once)), answers)
+        await self._pipeline.pipeline(_given([frame] * (count // at_once)), writer_to(answers))
         return list(answers.frames)
 
     async def sent(self, link: Link) -> list[bytes]:

@@ -1,5 +1,6 @@
 """The contract, the domain and the server agree: no RPC without a handler, no error without a status."""
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from pixied_server.errors import Reason
 from pixied_server.rpc.calls import method_name
 from pixied_server.rpc.services import bind
 from pixied_server.rpc.status import CODES, status_of
+from pixied_server.rpc.writes import WriteLimits, Writes
 
 _BACKEND: ServiceDescriptor = backend_service_pb2.DESCRIPTOR.services_by_name["BackendService"]
+_WRITES = Writes(WriteLimits(), lambda _: None, monotonic)
 _PREFIX = "ERROR_REASON_"
 _ERRORS = [getattr(errors, name) for name in errors.__all__ if name not in {"PixiedError", "Reason", "masked"}]
 _SECRET = "redis://user:s3cret@store"  # noqa: S105 - what must not leak
@@ -33,14 +36,14 @@ def test_an_rpc_without_a_handler_stops_the_start(rpc: str) -> None:
     """A contract that grew must not be served by a server that did not."""
     handlers = {method_name(method.name): _nothing for method in _BACKEND.methods if method.name != rpc}
     with pytest.raises(LookupError, match=rf"BackendService and its handlers differ in {method_name(rpc)}$"):
-        bind(_BACKEND, handlers)
+        bind(_BACKEND, handlers, _WRITES)
 
 
 def test_a_handler_without_an_rpc_stops_the_start() -> None:
     """Code that nobody can reach is a mistake too."""
     handlers = {method_name(method.name): _nothing for method in _BACKEND.methods}
     with pytest.raises(LookupError, match="teleport"):
-        bind(_BACKEND, {**handlers, "teleport": _nothing})
+        bind(_BACKEND, {**handlers, "teleport": _nothing}, _WRITES)
 
 
 def test_reasons_are_those_of_the_contract() -> None:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from tests.engine.benches import Limits
 from tests.support.caller import message, within
 from tests.support.contract import output_of
+from tests.support.writing import Written, writer_to
 
 from pixied.v1 import pipeline_pb2 as wire
 from pixied_server.admin import Drain
@@ -58,7 +59,7 @@ class _Operations:
         return carry_out
 
 
-class _Context:
+class _Context(Written):
     """Where the answers are written."""
 
     def __init__(self) -> None:
@@ -83,7 +84,7 @@ async def _served(operations: Any, frame: list[wire.Operation], engine: Any) -> 
         yield wire.PipelineRequest(operations=frame).SerializeToString()
 
     async with within():
-        await servicer.pipeline(requests(), context)
+        await servicer.pipeline(requests(), writer_to(context))
     assert context.results == [one.WhichOneof("operation") for one in frame]
 
 
@@ -177,7 +178,7 @@ async def test_others_have_their_turns_while_a_large_frame_is_carried_out() -> N
     assert turns >= _MOST / 100
 
 
-class _SlowContext:
+class _SlowContext(Written):
     """Where frames wait until they may go.
 
     Attributes:
@@ -208,7 +209,7 @@ async def test_the_news_of_a_stop_waits_for_a_frame_that_is_being_written() -> N
         yield wire.PipelineRequest(operations=[_PUBLISH]).SerializeToString()
         await over.wait()
 
-    serving = asyncio.ensure_future(servicer.pipeline(requests(), context))
+    serving = asyncio.ensure_future(servicer.pipeline(requests(), writer_to(context)))
     async with within():
         await context.begun.get()
         drain.begin()
@@ -251,7 +252,7 @@ async def test_no_more_large_answers_are_made_than_are_taken() -> None:
     async def requests() -> AsyncIterator[bytes]:
         yield wire.PipelineRequest(operations=frame).SerializeToString()
 
-    serving = asyncio.ensure_future(servicer.pipeline(requests(), context))
+    serving = asyncio.ensure_future(servicer.pipeline(requests(), writer_to(context)))
     async with within():
         await context.begun.get()
         for _ in range(20):  # more turns than it takes to begin what can be begun

@@ -9,6 +9,7 @@ import pytest
 from tests.engine.benches import Limits, MemoryBench
 from tests.support.caller import within
 from tests.support.link import attach, hello
+from tests.support.writing import Written, writer_to
 
 from pixied.v1 import attach_pb2 as wire
 from pixied_server.admin import Drain
@@ -28,7 +29,7 @@ def engine() -> None:
     """The memory engine stands for both: none of them is asked for anything that waits."""
 
 
-class _FrontEnd:
+class _FrontEnd(Written):
     """It sends frames of commands which all fail, and reads what comes after the welcome when it is let.
 
     Attributes:
@@ -72,7 +73,7 @@ async def test_who_reads_nothing_is_not_listened_to_without_end() -> None:
         LinkTerms(3_600.0, 3_600.0, LinkLimits(), "1.0"),
     )
     context: Any = front_end
-    serving = asyncio.ensure_future(servicer.attach(front_end.frames(), context))
+    serving = asyncio.ensure_future(servicer.attach(front_end.frames(), writer_to(context)))
     await front_end.is_stuck()
     # 10,000 that are being written, and 10,000 that wait behind them.
     assert 10 <= front_end.sent <= 25

@@ -13,6 +13,7 @@ from tests.engine.benches import Limits
 from tests.support.caller import message, within
 from tests.support.link import linked
 from tests.support.site import Site, serving
+from tests.support.writing import Written, writer_to
 
 from pixied.v1 import watch_pb2 as wire
 from pixied_server.admin import Drain
@@ -190,7 +191,7 @@ async def test_the_first_answer_comes_when_nothing_is_missed_any_more(
         assert await first == wire.WatchResponse()
 
 
-class _Context:
+class _Context(Written):
     """Where answers are written."""
 
     def __init__(self) -> None:
@@ -209,7 +210,7 @@ async def test_what_happened_before_a_stop_is_shown() -> None:
     hub = Hub(engine, Watchers(10), time.time)
     context: Any = _Context()
     valid: Any = SimpleNamespace(text=lambda _, text: text)
-    watching = asyncio.ensure_future(WatchServicer(hub, valid, drain).watch(b"", context))
+    watching = asyncio.ensure_future(WatchServicer(hub, valid, drain).watch(b"", writer_to(context)))
     async with within():
         await context.begun.wait()
         await engine.create_client(60.0, {})

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from tests.engine.site import Site
+from tests.support.writing import Written, writer_to
 
 from pixied.v1 import attach_pb2 as wire
 from pixied.v1 import operations_pb2 as ops
@@ -19,7 +20,7 @@ from pixied_server.rpc.deliver import DeliverServicer
 _VALID = Validator(Grammar(), RequestLimits(60.0, 0.1, 3_600.0, 1 << 20, 1_000, 300.0))
 
 
-class Call:
+class Call(Written):
     """A call whose front-end ends its side when a test says so; what is written goes nowhere.
 
     Attributes:
@@ -45,14 +46,14 @@ def attach(site: Site, call: Call, *client_ids: str) -> Awaitable[None]:
         commands.append(wire.AttachCommand(attach=wire.AttachClient(client_id=client_id, handle=handle)))
     servicer = AttachServicer(site.hub, _VALID, _drain(), LinkTerms(60.0, 300.0, LinkLimits(), "1"))
     context: Any = call
-    return servicer.attach(call.requests(wire.AttachRequest(commands=commands).SerializeToString()), context)
+    return servicer.attach(call.requests(wire.AttachRequest(commands=commands).SerializeToString()), writer_to(context))
 
 
 def deliver(site: Site, call: Call, client_id: str) -> Awaitable[None]:
     """Serve a Deliver of a client."""
     request = ops.DeliverRequest(client_id=client_id)
     context: Any = call
-    return DeliverServicer(site.hub, _VALID, _drain()).deliver(request.SerializeToString(), context)
+    return DeliverServicer(site.hub, _VALID, _drain()).deliver(request.SerializeToString(), writer_to(context))
 
 
 def _drain() -> Drain:

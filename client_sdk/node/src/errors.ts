@@ -85,6 +85,8 @@ export class RateLimited extends PixiedError {}
 export class EngineUnavailable extends PixiedError {}
 /** The server is shutting down. */
 export class Draining extends PixiedError {}
+/** What the server wrote was not received in time, or too much of it is not received yet. */
+export class NotReceived extends PixiedError {}
 /** A defect of pixied; its log has the details. */
 export class InternalError extends PixiedError {}
 
@@ -140,6 +142,7 @@ export const CLASSES: Readonly<Record<Reason, RefusalClass>> = {
   ENGINE_UNAVAILABLE: EngineUnavailable,
   DRAINING: Draining,
   INTERNAL: InternalError,
+  NOT_RECEIVED: NotReceived,
 };
 
 const DOMAIN = 'pixied';

@@ -31,6 +31,7 @@ __all__ = [
     "MessageTooLarge",
     "NamespaceInUse",
     "NamespaceUnknown",
+    "NotReceived",
     "PageTokenInvalid",
     "PixiedError",
     "RateLimited",
@@ -222,6 +223,12 @@ class Draining(PixiedError):
     reason = "DRAINING"
 
 
+class NotReceived(PixiedError):
+    """What the server wrote was not received in time, or too much is not received yet. Read it, and try again."""
+
+    reason = "NOT_RECEIVED"
+
+
 class InternalError(PixiedError):
     """A defect of pixied. The server's log has the details."""
 
@@ -253,6 +260,7 @@ BY_REASON: Final[dict[str, type[PixiedError]]] = {
         RateLimited,
         EngineUnavailable,
         Draining,
+        NotReceived,
         InternalError,
     )
 }

@@ -299,6 +299,10 @@ class Link:
 
     # What the front-end gets
 
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        await self._news.wait()
+
     async def take(self) -> list[LinkEvent]:
         """Wait for events, and take what there is: at most one delivery, and nothing beyond the window."""
         await self._news.wait()

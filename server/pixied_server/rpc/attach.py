@@ -14,10 +14,11 @@ from pixied_server.delivery.events import Closing
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.errors import Draining, FieldInvalid, PixiedError, StreamProtocol
-from pixied_server.rpc.calls import Context, decoded, first_of
+from pixied_server.rpc.calls import decoded, first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import duration_out
-from pixied_server.rpc.frames import attach_frames
+from pixied_server.rpc.frames import FRAME_BYTES, attach_frames
+from pixied_server.rpc.writer import Writer
 
 __all__ = ["AttachServicer", "LinkTerms"]
 
@@ -61,18 +62,18 @@ class AttachServicer:
         self._terms = terms
         self.links = 0
 
-    async def attach(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def attach(self, requests: AsyncIterator[bytes], writer: Writer) -> None:
         """Serve one stream to its end."""
         frames = decoded(wire.AttachRequest, requests)
         with self._drain.stream():
             first = await self._first(frames)
             if first is None:
                 return
-            link = await self._open(first, context)
+            link = await self._open(first, writer)
             self.links += 1
             _log.info("link opened", front_end=link.front_end)
             try:
-                await _Conversation(link, self._valid, self._drain, self._terms, frames, context).run(first)
+                await _Conversation(link, self._valid, self._drain, self._terms, frames, writer).run(first)
             finally:
                 self.links -= 1
                 _log.info("link closed", front_end=link.front_end, clients=len(link))
@@ -86,7 +87,7 @@ class AttachServicer:
         except TimeoutError:
             raise StreamProtocol(f"no `hello` came within {self._terms.silence_limit:g} s") from None
 
-    async def _open(self, first: wire.AttachRequest, context: Context) -> Link:
+    async def _open(self, first: wire.AttachRequest, writer: Writer) -> Link:
         hello = first.commands[0].hello if first.commands and first.commands[0].HasField("hello") else None
         if hello is None:
             raise StreamProtocol("the first command of the stream must be `hello`")
@@ -94,7 +95,7 @@ class AttachServicer:
         if hello.window > _MAX_WINDOW:
             raise FieldInvalid("hello.window", f"{hello.window:,} is out of range; it may be 1 to {_MAX_WINDOW:,}")
         window = hello.window or _DEFAULT_WINDOW
-        await context.write(self._welcome(window).SerializeToString())
+        await writer.write(self._welcome(window).SerializeToString())
         return Link(self._hub, name, window, self._terms.limits)
 
     def _welcome(self, window: int) -> wire.AttachResponse:
@@ -120,14 +121,14 @@ class _Conversation:
         drain: Drain,
         terms: LinkTerms,
         frames: AsyncIterator[wire.AttachRequest],
-        context: Context,
+        writer: Writer,
     ) -> None:
         self._link = link
         self._valid = valid
         self._drain = drain
         self._terms = terms
         self._frames = frames
-        self._context = context
+        self._writer = writer
         self._heard_at = monotonic()
         # While its commands are done nobody listens.
         self._obeying = False
@@ -147,8 +148,10 @@ class _Conversation:
 
     async def _talk(self) -> None:
         while True:
-            for frame in attach_frames(await self._link.take()):
-                await self._context.write(frame)
+            await self._link.wait()
+            async with self._writer.room(FRAME_BYTES):
+                for frame in attach_frames(await self._link.take()):
+                    await self._writer.write(frame)
 
     async def _keep_time(self) -> None:
         while True:

@@ -6,10 +6,10 @@ text goes to the log only, for it may hold anything.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import TypeVar
 
-import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
@@ -17,11 +17,14 @@ from google.rpc.status_pb2 import Status
 
 from pixied_server.core.traces import without_traces
 from pixied_server.errors import FieldInvalid, PixiedError
+from pixied_server.rpc.context import Context
+from pixied_server.rpc.frames import FRAME_BYTES
 from pixied_server.rpc.status import end, internal_status, status_of
+from pixied_server.rpc.writer import Answer, Writer
+from pixied_server.rpc.writes import Writes
 
-__all__ = ["Context", "decode", "decoded", "first_of", "method_name", "status_for", "stream_call", "unary_call"]
+__all__ = ["decode", "decoded", "first_of", "method_name", "status_for", "stream_call", "unary_call"]
 
-Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 M = TypeVar("M", bound=ProtoMessage)
 
 _log = structlog.get_logger(__name__)
@@ -60,17 +63,41 @@ def status_for(error: Exception, rpc: str) -> Status:
     return status
 
 
+# RPCs that wait for something to answer with: they take room for it themselves, once there is something.
+_WAITING = frozenset({"DequeueFor"})
+# Others whose answer may be large: about how large for a request of so many bytes. What is not named here gives back
+# little for each byte of its request.
+_SMALL_REQUEST = 16_384
+_LARGE_ANSWERS: Mapping[str, Callable[[int], int]] = MappingProxyType(
+    {
+        **dict.fromkeys(("SubscribersOf", "SubscribedTo", "ListClients", "ListChannels"), lambda _: FRAME_BYTES),
+        **dict.fromkeys(("Subscribe", "Unsubscribe", "PingClient"), lambda size: size if size > _SMALL_REQUEST else 0),
+    }
+)
+
+
 def unary_call(
-    rpc: str, kind: type[ProtoMessage], method: Callable[[ProtoMessage], Awaitable[ProtoMessage]]
+    rpc: str, kind: type[ProtoMessage], method: Callable[..., Awaitable[ProtoMessage]], writes: Writes
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """A unary RPC's handler, from encoded request to encoded response."""
+    expected: Callable[[int], int] = _LARGE_ANSWERS.get(rpc, lambda _: 0)
 
     async def handle(raw: bytes, context: Context) -> bytes:
+        answer = Answer(writes, context)
         try:
-            return (await method(decode(kind, raw))).SerializeToString()
+            if size := expected(len(raw)):
+                await answer.room(size)
+            request = decode(kind, raw)
+            response = await (method(request, answer) if rpc in _WAITING else method(request))
+            encoded = response.SerializeToString()
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status and the log the rest
             end(context, status_for(error, rpc))
-        return b""
+            encoded = b""
+        except BaseException:
+            answer.give_back()
+            raise
+        answer.settle(len(encoded))
+        return encoded
 
     return handle
 
@@ -79,13 +106,13 @@ Stream = TypeVar("Stream")
 
 
 def stream_call(
-    rpc: str, method: Callable[[Stream, Context], Awaitable[None]]
+    rpc: str, method: Callable[[Stream, Writer], Awaitable[None]], writes: Writes
 ) -> Callable[[Stream, Context], Awaitable[None]]:
-    """A streaming RPC's handler. `method` gets the encoded request or an iterator of them; it writes to the context."""
+    """A streaming RPC's handler. `method` gets the encoded request or an iterator of them, and what it writes with."""
 
     async def handle(requests: Stream, context: Context) -> None:
         try:
-            await method(requests, context)
+            await method(requests, Writer(writes, context))
         except Exception as error:  # noqa: BLE001 - as above
             end(context, status_for(error, rpc))
 

@@ -4,11 +4,12 @@ from pixied.v1 import operations_pb2 as ops
 from pixied_server.admin import Drain
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.tap import Taken, Tap, parse_cursor, tapped
-from pixied_server.rpc.calls import Context, decode, first_of
+from pixied_server.rpc.calls import decode, first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import gaps_out
 from pixied_server.rpc.frames import closing_out, messages_field
 from pixied_server.rpc.operations import MESSAGES_BYTES
+from pixied_server.rpc.writer import Writer
 
 __all__ = ["DeliverServicer"]
 
@@ -29,7 +30,7 @@ class DeliverServicer:
         self._valid = valid
         self._drain = drain
 
-    async def deliver(self, raw: bytes, context: Context) -> None:
+    async def deliver(self, raw: bytes, writer: Writer) -> None:
         """Serve one stream to its end."""
         request = decode(ops.DeliverRequest, raw)
         client_id = self._valid.name("client_id", request.client_id)
@@ -37,15 +38,16 @@ class DeliverServicer:
         cursor = parse_cursor(request.ack_cursor)
         with self._drain.stream():
             async with tapped(self._hub, client_id, "Deliver", explicit=explicit, cursor=cursor) as tap:
-                await self._stream(tap, context)
+                await self._stream(tap, writer)
             closing = ops.DeliverResponse(closing=closing_out(self._drain.delay_ms()))
-            await context.write(closing.SerializeToString())
+            await writer.write(closing.SerializeToString())
 
-    async def _stream(self, tap: Tap, context: Context) -> None:
+    async def _stream(self, tap: Tap, writer: Writer) -> None:
         # Only the waiting is given up when the stop begins: a write that is cut short would break the stream.
         while not self._drain.begun:
-            taken = await tap.take(messages=_MESSAGES, size=MESSAGES_BYTES)
-            await context.write(_encoded(taken))
+            async with writer.room(MESSAGES_BYTES):
+                taken = await tap.take(messages=_MESSAGES, size=MESSAGES_BYTES)
+                await writer.write(_encoded(taken))
             tap.all_taken()
             await first_of(tap.wait(), self._drain.wait())
 

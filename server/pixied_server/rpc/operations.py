@@ -12,6 +12,7 @@ from pixied_server.rpc.calls import first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import fill_client, gaps_out, timestamp_out
 from pixied_server.rpc.frames import messages_field
+from pixied_server.rpc.writer import Answer
 
 __all__ = ["MESSAGES_BYTES", "Operations"]
 
@@ -124,8 +125,8 @@ class Operations:
         outcome = await self._engine.queue_for(client_id, messages)
         return ops.QueueForResponse(pending=outcome.pending, duplicates=outcome.duplicates)
 
-    async def dequeue_for(self, request: ops.DequeueForRequest) -> ops.DequeueForResponse:
-        """DequeueFor."""
+    async def dequeue_for(self, request: ops.DequeueForRequest, answer: Answer | None = None) -> ops.DequeueForResponse:
+        """DequeueFor. In a Pipeline the stream has room for the answers of all operations."""
         self._refuse_new()
         client_id = self._valid.name("client_id", request.client_id)
         count = self._valid.dequeue_size(request.max_messages)
@@ -133,7 +134,7 @@ class Operations:
         explicit = self._valid.ack_mode(request.ack_mode)
         cursor = parse_cursor(request.ack_cursor)
         async with tapped(self._hub, client_id, "DequeueFor", explicit=explicit, cursor=cursor) as tap:
-            taken = await self._dequeue(tap, count, wait)
+            taken = await self._dequeue(tap, count, wait, answer)
             tap.all_taken()
         response = ops.DequeueForResponse(
             cursor=taken.cursor,
@@ -160,14 +161,23 @@ class Operations:
         if self._drain.begun:
             raise Draining
 
-    async def _dequeue(self, tap: Tap, count: int, wait: float) -> Taken:
+    async def _dequeue(self, tap: Tap, count: int, wait: float, answer: Answer | None) -> Taken:
         """Take messages, and if there are none wait for some."""
-        taken = await tap.take(messages=count, size=MESSAGES_BYTES)
+        taken = await self._take(tap, count, answer)
         try:
             async with asyncio.timeout(wait):
                 while wait and not taken.entries and not taken.losses and not self._drain.begun:
                     await first_of(tap.wait(), self._drain.wait())
-                    taken = await tap.take(messages=count, size=MESSAGES_BYTES)
+                    taken = await self._take(tap, count, answer)
         except TimeoutError:
             pass
+        return taken
+
+    async def _take(self, tap: Tap, count: int, answer: Answer | None) -> Taken:
+        """Take messages once there is room for them; with none, the room is for others."""
+        if answer is not None:
+            await answer.room(MESSAGES_BYTES)
+        taken = await tap.take(messages=count, size=MESSAGES_BYTES)
+        if answer is not None and not taken.entries:
+            answer.give_back()
         return taken

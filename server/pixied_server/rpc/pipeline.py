@@ -10,9 +10,10 @@ from pixied.v1 import pipeline_pb2 as wire
 from pixied_server.admin import Drain
 from pixied_server.engine.abc import Engine
 from pixied_server.errors import FieldInvalid, PixiedError, StreamProtocol
-from pixied_server.rpc.calls import Context, decoded, first_of, status_for
+from pixied_server.rpc.calls import decoded, first_of, status_for
 from pixied_server.rpc.frames import FRAME_BYTES, closing_out, field, tag
-from pixied_server.rpc.operations import Operations
+from pixied_server.rpc.operations import MESSAGES_BYTES, Operations
+from pixied_server.rpc.writer import Writer
 
 __all__ = ["PipelineServicer"]
 
@@ -49,20 +50,20 @@ class PipelineServicer:
             for one in wire.Operation.DESCRIPTOR.fields
         }
 
-    async def pipeline(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def pipeline(self, requests: AsyncIterator[bytes], writer: Writer) -> None:
         """Serve one stream to its end."""
         with self._drain.stream():
-            writer = _Writer(context)
             await first_of(self._serve(requests, writer), self._announce_stop(writer))
 
-    async def _serve(self, requests: AsyncIterator[bytes], writer: "_Writer") -> None:
+    async def _serve(self, requests: AsyncIterator[bytes], writer: Writer) -> None:
         async for request in decoded(wire.PipelineRequest, requests):
             if not request.operations:
                 raise StreamProtocol("a frame without an operation")
             if len(request.operations) > self._most:
                 raise StreamProtocol(f"a frame of {len(request.operations):,} operations; {self._most:,} may be")
-            async for frame in self._frames(request):
-                await writer.write(frame)
+            async with writer.room(_expected(request), narrow=False):
+                async for frame in self._frames(request):
+                    await writer.write(frame)
 
     async def _frames(self, request: wire.PipelineRequest) -> AsyncIterator[bytes]:
         """The encoded responses to one frame: each closed at about 1 MB."""
@@ -92,12 +93,21 @@ class PipelineServicer:
         except Exception as error:  # noqa: BLE001 - an operation's failure is its result, and ends nothing
             return field(_ERROR, status_for(error, f"Pipeline {name}").SerializeToString())
 
-    async def _announce_stop(self, writer: "_Writer") -> None:
+    async def _announce_stop(self, writer: Writer) -> None:
         await self._drain.wait()
         closing = wire.PipelineResponse(closing=closing_out(self._drain.delay_ms()))
         await writer.write(closing.SerializeToString())
         # From here on it is for the front-end to end the stream; if it does not, the grace period does.
         await asyncio.get_running_loop().create_future()
+
+
+def _expected(request: wire.PipelineRequest) -> int:
+    """About how many bytes of answers are held at a time: those of a run, and a frame that is put together.
+
+    What is not large gives back little for each byte of its request.
+    """
+    large = sum(operation.WhichOneof("operation") in _LARGE for operation in request.operations)
+    return FRAME_BYTES + request.ByteSize() + min(large, _LARGE_TOGETHER) * MESSAGES_BYTES
 
 
 def _runs(operations: Sequence[wire.Operation]) -> Iterator[list[wire.Operation]]:
@@ -128,15 +138,3 @@ def _runs(operations: Sequence[wire.Operation]) -> Iterator[list[wire.Operation]
         alone = is_alone
     if run:
         yield run
-
-
-class _Writer:
-    """Writes frames one at a time: gRPC takes no second one before the first is gone."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._turn = asyncio.Lock()
-
-    async def write(self, frame: bytes) -> None:
-        async with self._turn:
-            await self._context.write(frame)

@@ -1,6 +1,8 @@
 """Server reflection: what tools need to call the services without a .proto file."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import grpc
 from google.protobuf import text_format
@@ -22,6 +24,9 @@ from pixied.v1 import (
     pipeline_pb2,
     watch_pb2,
 )
+from pixied_server.rpc.calls import decoded, stream_call
+from pixied_server.rpc.writer import Writer
+from pixied_server.rpc.writes import Writes
 
 __all__ = ["reflection"]
 
@@ -42,21 +47,26 @@ _FILES: tuple[FileDescriptor, ...] = tuple(
 _VERSIONS = ("v1", "v1alpha")
 
 
-def reflection(services: Sequence[str]) -> tuple[grpc.GenericRpcHandler, ...]:
+def reflection(services: Sequence[str], writes: Writes) -> tuple[grpc.GenericRpcHandler, ...]:
     """Return the handlers of reflection v1 and v1alpha, which list these services and reflection itself.
 
     The library serves v1alpha alone, and not every tool falls back to it. Both versions have the same messages.
 
     Args:
         services: full names.
+        writes: the account of all writes.
     """
     names = tuple(f"grpc.reflection.{version}.ServerReflection" for version in _VERSIONS)
-    servicer = ReflectionServicer((*services, *names), _Symbols())
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
+    # Its types say that it returns a coroutine; it is an asynchronous generator.
+    servicer: Any = ReflectionServicer((*services, *names), _Symbols())
+
+    async def answer(requests: AsyncIterator[bytes], writer: Writer) -> None:
+        asked = decoded(reflection_pb2.ServerReflectionRequest, requests)
+        async with aclosing(servicer.ServerReflectionInfo(asked, None)) as responses:
+            async for response in responses:
+                await writer.write(response.SerializeToString())
+
+    method: Any = grpc.stream_stream_rpc_method_handler(stream_call("ServerReflectionInfo", answer, writes))
     return tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}) for name in names)
 
 

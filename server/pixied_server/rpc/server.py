@@ -1,13 +1,14 @@
 """The gRPC server: services, health, reflection, transport settings."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import grpc
+import structlog
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 
 from pixied.v1 import admin_service_pb2, backend_service_pb2
 from pixied_server.admin import Drain
@@ -17,18 +18,23 @@ from pixied_server.rpc.admin import AdminServicer, Identity
 from pixied_server.rpc.attach import AttachServicer, LinkTerms
 from pixied_server.rpc.calls import method_name
 from pixied_server.rpc.checks import Validator
+from pixied_server.rpc.connections import cut
 from pixied_server.rpc.deliver import DeliverServicer
+from pixied_server.rpc.health import Health
 from pixied_server.rpc.operations import Operations
 from pixied_server.rpc.pipeline import PipelineServicer
 from pixied_server.rpc.reflection import reflection
 from pixied_server.rpc.services import bind
 from pixied_server.rpc.watch import WatchServicer
+from pixied_server.rpc.writes import WriteLimits, Writes
 
 __all__ = ["RpcServer", "Transport"]
 
 BACKEND = backend_service_pb2.DESCRIPTOR.services_by_name["BackendService"]
 ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
 _HEALTH = "grpc.health.v1.Health"
+_log = structlog.get_logger(__name__)
+
 _SERVICES = ("", BACKEND.full_name, ADMIN.full_name)
 # What the frames around a message may add where it may be as large as a request.
 _FRAMING = 65_536
@@ -83,21 +89,31 @@ class RpcServer:
         terms: what holds for every link.
         identity: which process this is.
         transport: how it is reached.
+        limits: how much may be written to callers, and how long that may take.
     """
 
     def __init__(
-        self, hub: Hub, valid: Validator, drain: Drain, terms: LinkTerms, identity: Identity, transport: Transport
+        self,
+        hub: Hub,
+        valid: Validator,
+        drain: Drain,
+        terms: LinkTerms,
+        identity: Identity,
+        transport: Transport,
+        limits: WriteLimits,
     ) -> None:
         self._transport = transport
         self._drain = drain
-        self._health = HealthServicer()
+        self._writes = Writes(limits, self._cut, monotonic)
+        self._cutting: set[asyncio.Future[int]] = set()
+        self._health = Health(_SERVICES, self._writes)
         self._server = grpc.aio.server(options=transport.options)
         attach = AttachServicer(hub, valid, drain, terms)
         admin = AdminServicer(hub, valid, drain, identity, lambda: attach.links)
-        handlers = (self._backend(hub, valid, attach), bind(ADMIN, self._methods(ADMIN, admin)))
+        handlers = (self._backend(hub, valid, attach), bind(ADMIN, self._methods(ADMIN, admin), self._writes))
         self._server.add_generic_rpc_handlers(handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers(reflection((BACKEND.full_name, ADMIN.full_name, _HEALTH)))
+        shown = reflection((BACKEND.full_name, ADMIN.full_name, _HEALTH), self._writes)
+        self._server.add_generic_rpc_handlers((self._health.handlers, *shown))
 
     async def start(self) -> list[str]:
         """Listen. Returns the addresses, with the ports that were chosen.
@@ -107,24 +123,29 @@ class RpcServer:
         """
         addresses = [self._listen(address) for address in self._transport.addresses]
         await self._server.start()
-        await self.set_serving(serving=True)
+        self.set_serving(serving=True)
         return addresses
 
-    async def set_serving(self, *, serving: bool) -> None:
+    def set_serving(self, *, serving: bool) -> None:
         """What health checks are told."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in _SERVICES:
-            await self._health.set(service, status)
+            self._health.set(service, serving=serving)
 
-    async def set_data_serving(self, *, serving: bool) -> None:
+    def set_data_serving(self, *, serving: bool) -> None:
         """What health checks of the two services are told, while the server as a whole lives."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in _SERVICES[1:]:
-            await self._health.set(service, status)
+            self._health.set(service, serving=serving)
 
     async def stop(self, grace: float) -> None:
         """Stop. Calls that are still under way are cut after so many seconds."""
         await self._server.stop(grace)
+
+    def _cut(self, peer: str) -> None:
+        """Cut a connection; in a thread, for all sockets of the process have to be looked at."""
+        _log.warning("connection cut: it received nothing, and others had no room", peer=peer)
+        cutting = asyncio.get_running_loop().run_in_executor(None, cut, peer)
+        self._cutting.add(cutting)
+        cutting.add_done_callback(self._cutting.discard)
 
     def _listen(self, address: str) -> str:
         if not self._transport.shared and (why := unusable(address)):
@@ -144,16 +165,16 @@ class RpcServer:
             "pipeline": PipelineServicer(pipelined, hub.engine, self._drain, valid.limits.max_batch_items).pipeline,
             "watch": WatchServicer(hub, valid, self._drain).watch,
         }
-        return bind(BACKEND, self._methods(BACKEND, operations) | streams)
+        return bind(BACKEND, self._methods(BACKEND, operations) | streams, self._writes)
 
     def _methods(self, service: ServiceDescriptor, servicer: object) -> dict[str, Callable[..., Any]]:
         """The servicer's methods for a service's RPCs; what it lacks is left out, so that `bind` complains."""
         names = {method_name(method.name) for method in service.methods}
         return {name: self._waited_for(getattr(servicer, name)) for name in names if hasattr(servicer, name)}
 
-    def _waited_for(self, method: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        async def under_way(request: Any) -> Any:
+    def _waited_for(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def under_way(*request: Any) -> Any:
             with self._drain.call():
-                return await method(request)
+                return await method(*request)
 
         return under_way

@@ -43,6 +43,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
         Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
         Reason.ENGINE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
         Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+        Reason.NOT_RECEIVED: grpc.StatusCode.UNAVAILABLE,
         Reason.INTERNAL: grpc.StatusCode.INTERNAL,
     }
 )

@@ -6,10 +6,11 @@ from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.watch import Filter, Watcher
 from pixied_server.engine.abc import EventKind
 from pixied_server.errors import FieldInvalid
-from pixied_server.rpc.calls import Context, decode, first_of
+from pixied_server.rpc.calls import decode, first_of
 from pixied_server.rpc.checks import Validator
 from pixied_server.rpc.convert import event_out, kind_in
-from pixied_server.rpc.frames import closing_out
+from pixied_server.rpc.frames import FRAME_BYTES, closing_out
+from pixied_server.rpc.writer import Writer
 
 __all__ = ["WatchServicer"]
 
@@ -30,23 +31,24 @@ class WatchServicer:
         self._valid = valid
         self._drain = drain
 
-    async def watch(self, raw: bytes, context: Context) -> None:
+    async def watch(self, raw: bytes, writer: Writer) -> None:
         """Serve one stream to its end."""
         wanted = self._filter(decode(wire.WatchRequest, raw))
         with self._drain.stream(), self._hub.watchers.watching(wanted) as watcher:
             await self._hub.engine.watch()
-            await context.write(wire.WatchResponse().SerializeToString())
-            await self._stream(watcher, context)
+            await writer.write(wire.WatchResponse().SerializeToString())
+            await self._stream(watcher, writer)
             closing = wire.WatchResponse(closing=closing_out(self._drain.delay_ms()))
-            await context.write(closing.SerializeToString())
+            await writer.write(closing.SerializeToString())
 
-    async def _stream(self, watcher: Watcher, context: Context) -> None:
+    async def _stream(self, watcher: Watcher, writer: Writer) -> None:
         # Only the waiting is given up when the stop begins: a write that is cut short would break the stream.
         while not self._drain.begun:
             await first_of(watcher.wait(), self._drain.wait())
-            sighting = watcher.take(_EVENTS)
-            response = wire.WatchResponse(events=map(event_out, sighting.events), missed=sighting.missed)
-            await context.write(response.SerializeToString())
+            async with writer.room(FRAME_BYTES):
+                sighting = watcher.take(_EVENTS)
+                response = wire.WatchResponse(events=map(event_out, sighting.events), missed=sighting.missed)
+                await writer.write(response.SerializeToString())
 
     def _filter(self, request: wire.WatchRequest) -> Filter:
         if request.channel_pattern:

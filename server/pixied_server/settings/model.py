@@ -130,6 +130,24 @@ class Settings(BaseSettings):
     ] = None
     max_total_bytes: Annotated[int, Setting(Size(KIB, 1024 * TIB), "How much all logs keep together")] = 512 * MIB
 
+    write_timeout: Annotated[
+        float,
+        Setting(
+            Duration(0.01, HOUR),
+            "How long a caller may take to receive a frame or an answer, for each MiB of it that was begun",
+        ),
+    ] = 60.0
+    max_write_bytes: Annotated[
+        int,
+        Setting(
+            Size(MIB, TIB),
+            "How much may be written to all callers that they have not received; it counts twice, for gRPC copies it",
+        ),
+    ] = 256 * MIB
+    max_write_bytes_per_connection: Annotated[
+        int, Setting(Size(MIB, TIB), "How much of that may be for one connection; all of a Unix socket are one")
+    ] = 64 * MIB
+
     max_creates_per_second: Annotated[
         int, Setting(Count(0, BILLION, zero="no limit"), "How many sessions may be created in a second")
     ] = 0
@@ -218,6 +236,7 @@ class Settings(BaseSettings):
             ("max_message_bytes", "max_request_bytes"),
             ("max_message_bytes", "max_log_bytes"),
             ("max_log_bytes", "max_total_bytes"),
+            ("max_write_bytes_per_connection", "max_write_bytes"),
         ):
             if getattr(self, smaller) > getattr(self, larger):
                 yield (smaller, larger), f"{self._shown(smaller)} must not exceed {self._shown(larger)}"

@@ -68,4 +68,10 @@ export enum ErrorReason {
   DRAINING = 22,
   /** INTERNAL - INTERNAL: a defect of pixied. The server's log has the details. */
   INTERNAL = 23,
+  /**
+   * NOT_RECEIVED - UNAVAILABLE: this caller has not received what was written to it within `write_timeout`, or has so much of it unread, or
+   * all callers have, that no more is written (`max_write_bytes_per_connection`, `max_write_bytes`). It ends a stream. What
+   * was on its way is kept as after any broken stream. Read what comes, and call again.
+   */
+  NOT_RECEIVED = 24,
 }

@@ -15,6 +15,9 @@ SECRET_KEYS = frozenset({"client_id", "client_ids", "token", "url"})
 OWN_LOGGERS = ("pixied", "pixied_client", "pixied_server")
 """Loggers that obey every level. What libraries write for debugging has payloads and client ids: it is left out."""
 
+_GRPC = "grpc._cython.cygrpc"
+_BROKEN = "ExecuteBatchError"
+
 SHOWN = 4
 """How many characters of a secret are shown: enough to tell two lines apart, far too few to guess the rest."""
 
@@ -58,9 +61,19 @@ def configure(level: str, style: str, stream: TextIO) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     logging.root.handlers[:] = [handler]
+    logging.getLogger(_GRPC).addFilter(_is_news)
     logging.root.setLevel(max(logging.getLevelNamesMapping()[level.upper()], logging.INFO))
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(level.upper())
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leaves out what grpc.aio says when a caller goes while its answer is written: an error, with a traceback each.
+
+    Its class is hidden, and its text tells it from what gRPC refuses to write.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != _BROKEN or not str(error).startswith('Failed "execute_batch"')
 
 
 def mask(secret: str) -> str:

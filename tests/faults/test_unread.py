@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -201,3 +202,28 @@ async def test_who_reads_again_in_time_gets_everything(engine: tuple[str, ...]) 
                 received += [json.loads(one.data) for one in (await stream.read()).messages]
         assert received == [_LARGE, *(f"{number}{_LARGE}" for number in range(5))]
         stream.cancel()
+
+
+@pytest.mark.parametrize("rpc", ["DequeueFor", "Deliver"])
+async def test_who_goes_while_it_is_written_to_is_no_error(engine: tuple[str, ...], rpc: str) -> None:
+    """Nothing in the log, and no traceback: 20 times."""
+    async with _one(engine, *_NEVER) as (pixied, slow):
+        for _ in range(20):
+            [alice] = await _with_message(pixied)
+            delivered = await _delivered(pixied)
+            call = _unread(slow, rpc, ops.DequeueForRequest(client_id=alice))
+            await until(partial(_delivers, pixied, delivered))
+            call.cancel()
+            await pixied("DestroyClient", client_id=alice)
+        assert await asyncio.to_thread(pixied.server.stop) == 0
+        _no_errors(pixied)
+
+
+async def _delivered(pixied: Pixied) -> int:
+    """How many messages were handed out so far."""
+    counters = (await pixied("GetInfo")).counters
+    return int(counters.delivered + counters.redelivered)
+
+
+async def _delivers(pixied: Pixied, before: int) -> bool:
+    return await _delivered(pixied) > before

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
-from tests.distributed.gate import gate, late_requests, refusing
+from tests.distributed.gate import gate, late_requests, refusing, watching
 from tests.distributed.outage import TIMEOUT
-from tests.distributed.pair import Pair
+from tests.distributed.pair import Pair, opened
+from tests.engine.benches import Limits
 from tests.engine.site import reason_of, texts
 
 from pixied_server.engine.redis import RedisEngine
@@ -37,6 +38,28 @@ async def test_a_subscribe_whose_process_died_is_undone(pair: Pair, pattern: str
         assert (await pair.there.engine.holdings()).channels == 0
         assert (await pair.there.publish("/a/b" if "*" in pattern else "/a", "2"))[0].matched == 0
     await asyncio.wait([subscribing])
+
+
+async def test_a_subscribe_of_many_patterns_is_undone_together(store_url: str) -> None:
+    """Two looks at the client for each partition, however many of its patterns were cut off, and others there are."""
+    patterns = [f"/cut/{number}" for number in range(300)]
+    async with opened(store_url, Limits(subscriptions_per_client=len(patterns))) as pair:
+        await pair.here.create("ann", "bob", timeout=600.0)
+        await pair.here.subscribe("bob", *[f"/other/{number}" for number in range(300)])
+        with gate(pair.here, "join") as joined:
+            subscribing = asyncio.create_task(pair.here.subscribe("ann", *patterns))
+            async with asyncio.timeout(TIMEOUT):
+                while joined.held < len(patterns):  # noqa: ASYNC110 - the store answers in between
+                    await asyncio.sleep(0)
+            await pair.die(pair.here)
+            with watching(pair.there, "subscribes") as looks, watching(pair.there, "part") as parted:
+                await _later(pair, 4.0)
+            engine = pair.there.engine
+            assert isinstance(engine, RedisEngine)
+            assert len(looks) == 2 * len(engine.process.partitions)
+            assert len(parted) == len(patterns)
+            assert (await engine.holdings()).channels == 300
+        await asyncio.wait([subscribing])
 
 
 async def test_a_subscribe_that_is_cancelled_is_done_or_undone(pair: Pair) -> None:

@@ -198,14 +198,14 @@ class Subscriptions:
         async with self.locks.of(client_id):
             await self._part_all(client_id, await self._not_subscribed(client_id, patterns))
 
-    async def finish_joining(self, client_id: str, pattern: str) -> None:
-        """Complete or undo a Subscribe that was cut off after the client became a member."""
+    async def finish_joining(self, client_id: str, patterns: Sequence[str]) -> None:
+        """Complete or undo a Subscribe that was cut off after the client became a member of these patterns."""
         async with self.locks.of(client_id):
-            if await self._not_subscribed(client_id, [pattern]):
-                await self.part(client_id, pattern)
-            if not await self._not_subscribed(client_id, [pattern]):
-                # The Subscribe was only slow, or what made the client a member again was cut off.
-                await self.rejoin(client_id, pattern)
+            undone = await self._not_subscribed(client_id, patterns)
+            await asyncio.gather(*[self.part(client_id, pattern) for pattern in undone])
+            undone = await self._not_subscribed(client_id, patterns)
+            # The Subscribe was only slow, or what made the client a member again was cut off.
+            await asyncio.gather(*[self.rejoin(client_id, pattern) for pattern in set(patterns).difference(undone)])
 
     async def _not_subscribed(self, client_id: str, patterns: Sequence[str]) -> list[str]:
         """Return the patterns to which a client does not subscribe; all of them if its session is over."""

@@ -194,7 +194,7 @@ class Repair:
             return
         pattern, client_id = member
         _log.warning("a member of a pattern that does not subscribe is removed")
-        await self._subscriptions.finish_joining(client_id, pattern)
+        await self._subscriptions.finish_joining(client_id, [pattern])
 
     def _following(self, number: int) -> int:
         return (number + 1) % len(self._process.partitions)

@@ -5,7 +5,8 @@ lease also ends sessions, takes old messages away, and reaps dead processes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 
@@ -162,10 +163,7 @@ class Upkeep:
         Raises:
             EngineUnavailable: some did not answer.
         """
-        outcomes = await asyncio.gather(*map(work, self._process.partitions), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await _all(map(work, self._process.partitions))
 
     async def _look_for_replicas(self) -> None:
         lacking = [partition for partition in self._process.partitions if not partition.replicated]
@@ -283,13 +281,14 @@ class Upkeep:
             cursor = "0"
             while True:
                 cursor, found = await partition.leavings(age, cursor)
-                for one in found:
-                    await self._subscriptions.finish_leaving(one.client_id, one.patterns)
+                await _all(self._subscriptions.finish_leaving(one.client_id, one.patterns) for one in found)
                 if cursor == "0":
                     break
             while members := await partition.unjoined(age, _SLICE):
+                patterns: dict[str, list[str]] = {}
                 for pattern, client_id in members:
-                    await self._subscriptions.finish_joining(client_id, pattern)
+                    patterns.setdefault(client_id, []).append(pattern)
+                await _all(itertools.starmap(self._subscriptions.finish_joining, patterns.items()))
 
         await self._in_each(finish)
 
@@ -302,3 +301,14 @@ class Upkeep:
         """Release a dead process's clients: their messages stay, and their session timeouts begin to run."""
         _log.warning("a pixied is gone, its clients are let go of", process=process)
         await self._remove(process, await self._process.home(process).checkpoints(process))
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """Do several things at once, each to its end.
+
+    Raises:
+        EngineUnavailable: some parts of the store did not answer.
+    """
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome

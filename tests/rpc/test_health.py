@@ -7,6 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2 as health
 from grpc_health.v1 import health_pb2_grpc
 from tests.support.caller import until, within
+from tests.support.http2 import HEADERS, connected
 from tests.support.refusals import refused
 from tests.support.site import Site
 
@@ -68,3 +69,24 @@ async def test_health_streams_do_not_hold_up_a_stop(site: Site) -> None:
     async with within():
         await asyncio.wait((site.ended,))
     watching.cancel()
+
+
+async def test_health_checks_that_are_not_read_do_not_hold_up_a_stop(site: Site) -> None:
+    """Watchers whose window is closed from the first byte: health changes all the same, and the server ends."""
+    stub = health_pb2_grpc.HealthStub(site.channel)  # type: ignore[no-untyped-call]
+    async with connected(site.address, window=0) as connection, within():
+        for number, service in enumerate(_SERVICES):
+            request = health.HealthCheckRequest(service=service).SerializeToString()
+            connection.ask(2 * number + 1, "/grpc.health.v1.Health/Watch", request)
+        begun = 0
+        while begun < len(_SERVICES):
+            kind, _, _ = await connection.frame()
+            begun += kind == HEADERS
+        watching, stream = stub.Watch(health.HealthCheckRequest()), site.stream("Watch")
+        assert (await watching.read()).status == _SERVING
+        await stream.read()
+        await site("Drain")
+        assert (await watching.read()).status == _NOT_SERVING
+        stream.cancel()
+        watching.cancel()
+        await asyncio.wait((site.ended,))

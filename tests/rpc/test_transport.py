@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from tests.support.caller import TIMEOUT, message, within
+from tests.support.contract import path_of
+from tests.support.http2 import GOAWAY, PING, RST_STREAM, Http2, connected
 from tests.support.link import RawLink, hello
 from tests.support.site import Site, serving
 
@@ -20,22 +22,8 @@ from pixied_server.app import AddressInUse
 from pixied_server.rpc.addresses import reserved, unusable
 from pixied_server.rpc.server import Transport
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY = 1, 3, 4, 6, 7
-_END_OF_HEADERS = 4
-_ACK = 1
 _ENHANCE_YOUR_CALM = 11
 _MIN_PING_MS = 10_000
-# POST by http, and fields that no table has (RFC 7541, sections 6.1 and 6.2.2).
-_WATCH = b"\x83\x86" + b"".join(
-    b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
-    for name, value in (
-        (b":path", b"/pixied.v1.BackendService/Watch"),
-        (b":authority", b"pixied"),
-        (b"content-type", b"application/grpc"),
-        (b"te", b"trailers"),
-    )
-)
 _OPTIONS = Transport(("127.0.0.1:0",), 1_000_000, 1_000).options
 
 
@@ -187,68 +175,24 @@ async def test_a_connection_has_so_many_calls_under_way(engine: str) -> None:
             stream.cancel()
 
 
-class Http2:
-    """A connection with nothing but HTTP/2 frames: gRPC's own clients do not ping as often as this test needs."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def send(self, kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> None:
-        """Send a frame, of the connection itself if it names no stream."""
-        head = struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + struct.pack("!I", stream)
-        self._writer.write(head + payload)
-
-    async def frame(self) -> tuple[int, int, bytes]:
-        """The next frame: kind, flags, payload."""
-        head = await self._reader.readexactly(9)
-        payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
-        return head[3], head[4], payload
-
-    async def after_ping(self) -> tuple[int, bytes]:
-        """Ping; gives the first frame that answers it: PING or GOAWAY."""
-        self.send(_PING, b"pixied!!")
-        while True:
-            kind, flags, payload = await self.frame()
-            if kind == _SETTINGS and not flags & _ACK:
-                self.send(_SETTINGS, flags=_ACK)
-            if kind == _GOAWAY or (kind == _PING and flags & _ACK):
-                return kind, payload
-
-
-@asynccontextmanager
-async def _connected(address: str) -> AsyncIterator[Http2]:
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        writer.write(_PREFACE)
-        connection = Http2(reader, writer)
-        connection.send(_SETTINGS)
-        yield connection
-    finally:
-        writer.close()
-        await writer.wait_closed()
-
-
 async def test_streams_that_come_flat_out_are_refused(site: Site) -> None:
     """Whoever opens more than the server said it takes is told so for each, and costs the others nothing."""
-    async with _connected(site.address) as connection, asyncio.timeout(TIMEOUT):
+    async with connected(site.address) as connection, asyncio.timeout(TIMEOUT):
         for number in range(3_000):
-            # A call's beginning without a body: so it stays open.
-            connection.send(_HEADERS, _WATCH, flags=_END_OF_HEADERS, stream=2 * number + 1)
+            connection.begin(2 * number + 1, path_of("Watch"))
         refused = 0
         while refused < 2_000:
             kind, _, payload = await connection.frame()
-            refused += (kind, payload) == (_RST_STREAM, struct.pack("!I", _ENHANCE_YOUR_CALM))
+            refused += (kind, payload) == (RST_STREAM, struct.pack("!I", _ENHANCE_YOUR_CALM))
         assert (await site("GetInfo")).version
 
 
 async def _kinds_after(address: str, pings: int, *, apart: float = 0.0) -> list[tuple[int, bytes]]:
-    async with _connected(address) as connection, asyncio.timeout(TIMEOUT):
+    async with connected(address) as connection, asyncio.timeout(TIMEOUT):
         answers = []
         for _ in range(pings):
             answers.append(await connection.after_ping())
-            if answers[-1][0] == _GOAWAY:
+            if answers[-1][0] == GOAWAY:
                 break
             await asyncio.sleep(apart)  # the server goes by the real time between two pings
         return answers
@@ -257,7 +201,7 @@ async def _kinds_after(address: str, pings: int, *, apart: float = 0.0) -> list[
 async def test_who_pings_without_pause_is_cut_off(site: Site) -> None:
     """The server defends itself: too many pings end the connection with ENHANCE_YOUR_CALM."""
     kind, payload = (await _kinds_after(site.address, 10))[-1]
-    assert (kind, int.from_bytes(payload[4:8], "big")) == (_GOAWAY, _ENHANCE_YOUR_CALM)
+    assert (kind, int.from_bytes(payload[4:8], "big")) == (GOAWAY, _ENHANCE_YOUR_CALM)
     assert payload.endswith(b"too_many_pings")
 
 
@@ -278,9 +222,9 @@ async def test_the_keepalive_options_are_ones_that_the_library_knows() -> None:
     shortened = [(key, 20 if value == _MIN_PING_MS and "ping" in key else value) for key, value in _OPTIONS]
     assert shortened != _OPTIONS
     async with _bare(shortened) as address:
-        assert {kind for kind, _ in await _kinds_after(address, 12, apart=0.05)} == {_PING}
+        assert {kind for kind, _ in await _kinds_after(address, 12, apart=0.05)} == {PING}
     async with _bare([]) as address:
-        assert (await _kinds_after(address, 12, apart=0.05))[-1][0] == _GOAWAY
+        assert (await _kinds_after(address, 12, apart=0.05))[-1][0] == GOAWAY
 
 
 async def test_a_client_that_is_dead_is_given_up() -> None:
@@ -292,6 +236,6 @@ async def test_a_client_that_is_dead_is_given_up() -> None:
         while True:
             await connection.frame()
 
-    async with _bare(shortened) as address, _connected(address) as connection:
+    async with _bare(shortened) as address, connected(address) as connection:
         with pytest.raises(asyncio.IncompleteReadError):
             await asyncio.wait_for(read_to_the_end(connection), TIMEOUT)  # gRPC's own limit is a minute

@@ -51,7 +51,8 @@ async def _one(engine: tuple[str, ...], *flags: str) -> AsyncIterator[tuple[Pixi
     """A pixied, and a caller with a connection of its own that reads nothing unless a test does."""
     more = ("--listen", "127.0.0.1:0", "--log-format", "json", *flags)
     async with running(*engine, *more) as [pixied]:
-        await until(lambda: _listens(pixied))
+        # It takes connections before it says where.
+        await until(partial(_said, pixied, "listening"))
         [said] = [one for one in _log(pixied) if one["event"] == "listening"]
         [address] = [one for one in said["addresses"] if not one.startswith("unix:")]
         async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
@@ -63,9 +64,8 @@ def _log(pixied: Pixied) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-async def _listens(pixied: Pixied) -> bool:
-    """Whether it has said where; it takes connections before."""
-    return any(one["event"] == "listening" for one in _log(pixied))
+async def _said(pixied: Pixied, what: str) -> bool:
+    return any(one["event"].startswith(what) for one in _log(pixied))
 
 
 async def _with_message(pixied: Pixied, number: int = 1) -> list[str]:
@@ -184,7 +184,7 @@ async def test_with_no_room_at_all_who_has_most_is_cut(engine: tuple[str, ...]) 
         async with within():
             codes = await asyncio.gather(*[call.code() for call in calls])
         assert grpc.StatusCode.UNAVAILABLE in codes
-        assert "connection cut" in pixied.server.log
+        await until(partial(_said, pixied, "connection cut"))
         _no_errors(pixied)
 
 

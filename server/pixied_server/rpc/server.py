@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -142,10 +143,15 @@ class RpcServer:
 
     def _cut(self, peer: str) -> None:
         """Cut a connection; in a thread, for all sockets of the process have to be looked at."""
-        _log.warning("connection cut: it received nothing, and others had no room", peer=peer)
         cutting = asyncio.get_running_loop().run_in_executor(None, cut, peer)
         self._cutting.add(cutting)
-        cutting.add_done_callback(self._cutting.discard)
+        cutting.add_done_callback(partial(self._note_cut, peer))
+
+    def _note_cut(self, peer: str, cutting: "asyncio.Future[int]") -> None:
+        self._cutting.discard(cutting)
+        # Not of a Unix socket, or one that was gone by itself.
+        if not cutting.cancelled() and cutting.result():
+            _log.warning("connection cut: it received nothing, and others had no room", peer=peer)
 
     def _listen(self, address: str) -> str:
         if not self._transport.shared and (why := unusable(address)):

@@ -353,45 +353,6 @@ print("the parent works on")
     assert (left, last) == ("left", "the parent works on")
 
 
-def test_fork_between_loops(server: Server) -> None:
-    """The asynchronous Backend that a child has from its parent says so too, whatever is asked of it."""
-    program = f"""
-import asyncio, os
-from pixied_client import Backend
-
-async def begin():
-    backend = Backend({server.address!r})
-    stream = backend.watch()
-    await stream.ready()
-    return backend, stream
-
-async def go_on(backend, stream):
-    async with backend, stream:
-        for use in (backend.create_client, lambda: backend.watch().ready(), lambda: anext(stream)):
-            try:
-                await use()
-            except RuntimeError as error:
-                print(error, flush=True)
-
-loop = asyncio.new_event_loop()
-made = loop.run_until_complete(begin())
-child = os.fork()
-if not child:
-    asyncio.run(go_on(*made))
-    print("left", flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-loop.run_until_complete(made[0].create_client())
-print("the parent works on", flush=True)
-os._exit(0)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    assert done.returncode == 0, done.stderr
-    *refusals, left, last = done.stdout.splitlines()
-    assert ["does not survive a fork" in refusal for refusal in refusals] == [True] * 3
-    assert (left, last) == ("left", "the parent works on")
-
-
 def test_shared_by_threads(server: Server, room: str) -> None:
     """One blocking Backend serves many threads at once, each with its own answers."""
     answers: dict[int, list[object]] = {}

@@ -73,7 +73,7 @@ async def test_who_has_its_share_waits_and_others_do_not() -> None:
 
 
 async def test_who_comes_later_and_needs_less_does_not_come_first() -> None:
-    """Else whoever needs much would wait for ever."""
+    """A frame that needs much room would wait for ever if smaller ones went before it."""
     account = _Account()
     first, second = await account.fill("one", "one")
     first.resize(_SIZE - 10)

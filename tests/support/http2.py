@@ -59,7 +59,7 @@ class Http2:
 
 @asynccontextmanager
 async def connected(address: str, *, window: int = 65_535) -> AsyncIterator[Http2]:
-    """A connection that takes so many bytes of each stream."""
+    """A connection. `window` is how many bytes it takes of each stream that it does not read."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:

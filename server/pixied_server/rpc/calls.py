@@ -65,8 +65,8 @@ def status_for(error: Exception, rpc: str) -> Status:
 
 # RPCs that wait for something to answer with: they take room for it themselves, once there is something.
 _WAITING = frozenset({"DequeueFor"})
-# Others whose answer may be large: about how large for a request of so many bytes. What is not named here gives back
-# little for each byte of its request.
+# Other RPCs with large answers: the size of the answer, roughly, by that of the request; in bytes. The answers of all
+# others are small, or no larger than their requests.
 _SMALL_REQUEST = 16_384
 _LARGE_ANSWERS: Mapping[str, Callable[[int], int]] = MappingProxyType(
     {

@@ -14,35 +14,21 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from pixied.v1 import (
-    admin_service_pb2,
-    attach_pb2,
-    backend_service_pb2,
-    errors_pb2,
-    message_pb2,
-    operations_pb2,
-    pipeline_pb2,
-    watch_pb2,
-)
+from pixied.v1 import admin_service_pb2, backend_service_pb2, errors_pb2
 from pixied_server.rpc.calls import decoded, stream_call
 from pixied_server.rpc.writer import Writer
 from pixied_server.rpc.writes import Writes
 
 __all__ = ["reflection"]
 
-# Not all of them are imported by a service: errors and their details travel in statuses.
-_CONTRACT = (
-    admin_service_pb2,
-    attach_pb2,
-    backend_service_pb2,
-    errors_pb2,
-    message_pb2,
-    operations_pb2,
-    pipeline_pb2,
-    watch_pb2,
-)
-_FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (*_CONTRACT, error_details_pb2, health_pb2, reflection_pb2)
+# With all that they import. No service imports errors and their details: they travel in statuses.
+_FILES: tuple[FileDescriptor, ...] = (
+    admin_service_pb2.DESCRIPTOR,
+    backend_service_pb2.DESCRIPTOR,
+    errors_pb2.DESCRIPTOR,
+    error_details_pb2.DESCRIPTOR,
+    health_pb2.DESCRIPTOR,
+    reflection_pb2.DESCRIPTOR,
 )
 _VERSIONS = ("v1", "v1alpha")
 

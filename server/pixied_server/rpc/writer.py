@@ -32,15 +32,15 @@ class Writer:
         self._turn = asyncio.Lock()
         self._charge: Charge | None = None
         self._begun = False
-        # So many bytes gRPC has that the caller has not received.
+        # The size of the frame that gRPC has and the caller has not received, in bytes.
         self._unreceived = 0
 
     @asynccontextmanager
     async def room(self, size: int, *, narrow: bool = True) -> AsyncIterator[None]:
-        """Wait for room for frames of about so many bytes; it is kept as long as the context lasts.
+        """Wait until frames of this size may be built. Their room is kept as long as the context lasts.
 
         Args:
-            size: so many bytes.
+            size: in bytes; roughly, for the frames are not built yet.
             narrow: they are held one after the other: what counts is the one that is being written.
 
         Raises:
@@ -103,7 +103,7 @@ class Answer:
         self._charge: Charge | None = None
 
     async def room(self, size: int) -> None:
-        """Wait for room for an answer of about so many bytes; it is kept until `settle`, or `give_back`.
+        """Wait until an answer of roughly this size, in bytes, may be built; `settle` and `give_back` end that.
 
         Raises:
             NotReceived: there was none in time.

@@ -47,7 +47,7 @@ class Charge:
         self._peer = peer
 
     def resize(self, size: int) -> None:
-        """Count what a frame of so many bytes really takes."""
+        """Count the frame as what it is, now that it is built: its size in bytes."""
         self._change(size * _COPIES)
 
     def release(self) -> None:
@@ -93,7 +93,7 @@ class Writes:
         return self._by_peer.get(peer, 0)
 
     async def room(self, peer: str, size: int) -> Charge:
-        """Wait for room for a frame of about so many bytes.
+        """Wait until a frame of roughly this size, in bytes, may be built.
 
         Raises:
             NotReceived: there was none in time.

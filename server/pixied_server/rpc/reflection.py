@@ -22,14 +22,15 @@ from pixied_server.rpc.writes import Writes
 __all__ = ["reflection"]
 
 # With all that they import. No service imports errors and their details: they travel in statuses.
-_FILES: tuple[FileDescriptor, ...] = (
-    admin_service_pb2.DESCRIPTOR,
-    backend_service_pb2.DESCRIPTOR,
-    errors_pb2.DESCRIPTOR,
-    error_details_pb2.DESCRIPTOR,
-    health_pb2.DESCRIPTOR,
-    reflection_pb2.DESCRIPTOR,
+_MODULES = (
+    admin_service_pb2,
+    backend_service_pb2,
+    errors_pb2,
+    error_details_pb2,
+    health_pb2,
+    reflection_pb2,
 )
+_FILES: tuple[FileDescriptor, ...] = tuple(module.DESCRIPTOR for module in _MODULES)
 _VERSIONS = ("v1", "v1alpha")
 
 

@@ -138,6 +138,7 @@ class Client:
         got: the data of its messages, in order.
         breaks: how much it had got whenever its connection broke.
         published: the data that was published and answered.
+        disconnected: how often a session ended, by itself or by the server.
     """
 
     def __init__(self, process: Process) -> None:
@@ -148,6 +149,7 @@ class Client:
         self.breaks: list[int] = []
         self.published: list[Any] = []
         self.subscribed = 0
+        self.disconnected = 0
         self.gone = False
         self.reading = asyncio.create_task(self._read())
 
@@ -190,6 +192,8 @@ class Client:
                 self.subscribed += 1
             case "message":
                 self.got.append(event["data"])
+            case "disconnected":
+                self.disconnected += 1
             case "published":
                 if event["successful"]:
                     self.published.append(event["data"])

@@ -64,6 +64,7 @@ EXCHANGES: dict[str, list[dict[str, Any]]] = {
     "an unsubscription": [{"channel": "/meta/unsubscribe", "clientId": ME, "subscription": "/never"}],
     "a publish": [{"channel": "/c", "clientId": ME, "data": {"x": 1}, "id": "4"}],
     "a publish of nobody": [{"channel": "/c", "data": 1}],
+    "a publish of null": [{"channel": "/c", "clientId": None, "data": 1}],
     "a publish of nothing": [{"channel": "/c", "clientId": ME}],
     "a publish to no channel": [{"channel": "c", "clientId": ME, "data": 1}],
     "a publish to a pattern": [{"channel": "/c/*", "clientId": ME, "data": 1}],
@@ -143,7 +144,7 @@ OUR_TYPES = ["websocket", "eventsource", "long-polling", "cross-origin-long-poll
 def _our_error(reply: Reply) -> Reply:
     code, about, text = reply["error"].split(":")
     if text == "Unknown client":
-        reply["error"], reply["advice"] = f"402:{about}:{text}", "handshake"
+        reply["error"], reply["advice"] = f"402::{text}", "handshake"  # ours does not show a secret
         reply["clientId"] = "<other>"  # the reply says to whom it is; Faye leaves that out for some
     elif reply["error"] == "402:clientId:Missing required parameter":
         reply["error"], reply["advice"] = "401::No client id", "handshake"

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 from tests.bayeux.site import Browser, until_held
 from tests.sdk.servers import TIMEOUT
 
@@ -91,9 +92,10 @@ async def test_only_a_get_opens_a_stream(browser: Browser) -> None:
     assert response.json() == [{"channel": "/a", "successful": True}]
 
 
-async def test_the_stream_of_nobody_is_not_found(browser: Browser) -> None:
+@pytest.mark.parametrize("client_id", ["nobody", "x" * 256])
+async def test_the_stream_of_nobody_is_not_found(browser: Browser, client_id: str) -> None:
     """A browser whose stream ended with 200 comes back every few seconds; this it does not ask for again."""
-    response = await browser.http.get(f"{browser.url}/nobody", headers=EVENTS)
+    response = await browser.http.get(f"{browser.url}/{client_id}", headers=EVENTS)
     assert response.status_code == 404
 
 

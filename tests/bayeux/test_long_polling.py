@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.bayeux.site import POLLING, Browser, Visitor, served, until_held
+from tests.bayeux.site import POLLING, Browser, Visitor, opened, served, until_held
 from tests.sdk.servers import Server
 
 from pixied_client import Backend, ClientUnknown, Message
@@ -41,18 +41,26 @@ CLIENT = "<the client's id>"
 REFUSED = [
     ({"channel": "/meta/handshake", "supportedConnectionTypes": [POLLING]}, "400:version:Missing required parameter"),
     ({"channel": "/meta/handshake", "version": "1.0"}, "400:supportedConnectionTypes:Missing required parameter"),
+    ({**HANDSHAKE, "version": 1.0}, "400:version:It has to be a string"),
+    ({**HANDSHAKE, "version": None}, "400:version:Missing required parameter"),
+    ({**HANDSHAKE, "supportedConnectionTypes": POLLING}, "400:supportedConnectionTypes:It has to be an array"),
     ({**HANDSHAKE, "version": "2.0"}, "300:2.0:Version mismatch"),
     ({**HANDSHAKE, "supportedConnectionTypes": ["flash"]}, "301:flash:Connection types not supported"),
     ({"channel": "/meta/connect", "connectionType": POLLING}, "401::No client id"),
-    ({"channel": "/meta/connect", "clientId": 5, "connectionType": POLLING}, "401::No client id"),
-    ({"channel": "/meta/connect", "clientId": "x", "connectionType": POLLING}, "402:x:Unknown client"),
+    ({"channel": "/meta/connect", "clientId": None, "connectionType": POLLING}, "401::No client id"),
+    ({"channel": "/meta/connect", "clientId": "", "connectionType": POLLING}, "401::No client id"),
+    ({"channel": "/meta/connect", "clientId": 5, "connectionType": POLLING}, "400:clientId:It has to be a string"),
+    ({"channel": "/meta/connect", "clientId": "x" * 256, "connectionType": POLLING}, "402::Unknown client"),
+    ({"channel": "/meta/connect", "clientId": CLIENT, "connectionType": 5}, "400:connectionType:It has to be a string"),
+    ({"channel": "/meta/connect", "clientId": "x", "connectionType": POLLING}, "402::Unknown client"),
     ({"channel": "/meta/connect", "clientId": CLIENT}, "400:connectionType:Missing required parameter"),
     (
         {"channel": "/meta/connect", "clientId": CLIENT, "connectionType": "pigeon"},
         "301:pigeon:Connection types not supported",
     ),
     ({"channel": "/meta/subscribe", "subscription": "/a"}, "401::No client id"),
-    ({"channel": "/meta/subscribe", "clientId": "x", "subscription": "/a"}, "402:x:Unknown client"),
+    ({"channel": "/meta/subscribe", "clientId": "x", "subscription": "/a"}, "402::Unknown client"),
+    ({"channel": "/meta/subscribe", "clientId": "é" * 128, "subscription": "/a"}, "402::Unknown client"),
     ({"channel": "/meta/subscribe", "clientId": CLIENT}, "400:subscription:Missing required parameter"),
     (
         {"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": []},
@@ -61,19 +69,30 @@ REFUSED = [
     ({"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": [1]}, "405:subscription:Invalid channel"),
     ({"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": "no:slash"}, "405:no_slash:Invalid channel"),
     ({"channel": "/meta/subscribe", "clientId": CLIENT, "subscription": "/meta/x"}, "403:/meta/x:Forbidden channel"),
-    ({"channel": "/meta/unsubscribe", "clientId": "x", "subscription": "/a"}, "402:x:Unknown client"),
+    ({"channel": "/meta/unsubscribe", "clientId": "x", "subscription": "/a"}, "402::Unknown client"),
     ({"channel": "/meta/unsubscribe", "clientId": CLIENT, "subscription": "/a/"}, "405:/a/:Invalid channel"),
     ({"channel": "/meta/disconnect"}, "401::No client id"),
-    ({"channel": "/meta/disconnect", "clientId": "x"}, "402:x:Unknown client"),
+    ({"channel": "/meta/disconnect", "clientId": "x"}, "402::Unknown client"),
+    ({"channel": "/meta/disconnect", "clientId": "x" * 256}, "402::Unknown client"),
+    ({"channel": "/meta/unsubscribe", "clientId": "x" * 256, "subscription": "/a"}, "402::Unknown client"),
     ({"channel": "/meta/launch", "clientId": CLIENT}, "403:/meta/launch:Forbidden channel"),
-    ({"channel": "/a", "clientId": "x", "data": 1}, "402:x:Unknown client"),
+    ({"channel": "/a", "clientId": "x", "data": 1}, "402::Unknown client"),
     ({"channel": "/a", "clientId": CLIENT}, "400:data:Missing required parameter"),
     ({"channel": "/a/*", "clientId": CLIENT, "data": 1}, "405:/a/*:Invalid channel"),
     ({"channel": "a", "clientId": CLIENT, "data": 1}, "405:a:Invalid channel"),
     ({"channel": "/" + "x" * 300, "data": 1}, f"405:/{'x' * 99}:Invalid channel"),
     ({"channel": "/service/x", "data": 1}, "401::No client id"),
-    ({"data": 1}, "400:channel:Missing required parameter"),
-    ({"channel": 5, "data": 1}, "400:channel:Missing required parameter"),
+    ({"channel": "/service/x", "clientId": None, "data": 1}, "401::No client id"),
+    ({"channel": "/service/x", "clientId": "x" * 256, "data": 1}, "402::Unknown client"),
+    ({"channel": "/a", "clientId": "x" * 256, "data": 1}, "402::Unknown client"),
+    ({"channel": "/a", "clientId": 5, "data": 1}, "400:clientId:It has to be a string"),
+    ({}, "402::Unknown client"),
+    ({"data": 1}, "402::Unknown client"),
+    ({"clientId": "x"}, "402::Unknown client"),
+    ({"clientId": CLIENT}, "400:channel:Missing required parameter"),
+    ({"channel": None, "clientId": CLIENT, "data": 1}, "400:channel:Missing required parameter"),
+    ({"channel": "", "data": 1}, "405::Invalid channel"),
+    ({"channel": 5, "data": 1}, "400:channel:It has to be a string"),
 ]
 
 
@@ -89,7 +108,105 @@ async def test_what_is_wrong_is_refused_in_bayeux_words(
     (reply,) = await browser.post({"id": "1", **sent})
     assert (reply["successful"], reply["error"], reply["id"]) == (False, error, "1")
     assert "data" not in reply
+    if error.startswith("402:"):
+        assert reply["advice"] == {"reconnect": "handshake", "interval": 0}
     assert (await visitor.ask("/meta/subscribe", subscription="/fine"))["successful"]
+
+
+BESIDE = [
+    {"channel": "/meta/connect", "connectionType": POLLING},
+    {"channel": "/meta/subscribe", "subscription": "/beside"},
+    {"channel": "/meta/unsubscribe", "subscription": "/mine"},
+    {"channel": "/meta/disconnect"},
+    {"channel": "/beside", "data": 1},
+    {"channel": "/service/beside", "data": 1},
+    {"channel": "/meta/nothing"},
+    {},
+]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("transport", ["http", "websocket"])
+async def test_beside_a_handshake_nothing_else_is_carried_out(
+    url: str,
+    browser: Browser,
+    backend: Backend,
+    bayeux: Bayeux,
+    before: bool,  # noqa: FBT001
+    transport: str,
+) -> None:
+    """Bayeux 1.0, section 4.1.1. It is answered so that no client that obeys handshakes for it again and again."""
+    served: list[object] = []
+
+    @bayeux.service("/service/beside")
+    async def serve(*about: object) -> None:
+        served.append(about)
+
+    visitor = await browser.handshake()
+    await visitor.subscribe("/mine", "/beside")
+    others = [{"clientId": visitor.client_id, "id": str(number), **one} for number, one in enumerate(BESIDE)]
+    others.append({"channel": "/beside", "data": 2, "id": "nobody's"})
+    handshake = {**HANDSHAKE, "id": "begin"}
+    messages = [*others, handshake] if before else [handshake, *others]
+    if transport == "http":
+        replies = await browser.post(*messages)
+    else:
+        async with opened(url) as socket:
+            await socket.send(*messages)
+            replies = await socket.receive()
+    assert [reply["id"] for reply in replies] == [message["id"] for message in messages]
+    for reply in replies:
+        if reply["id"] == "begin":
+            assert reply["successful"]
+            continue
+        assert reply["error"] == "400::Ignored beside a handshake"
+        advice = {"reconnect": "retry", "interval": 0} if reply.get("channel") == "/meta/connect" else None
+        assert reply.get("advice") == advice
+    assert sorted(await backend.subscribed_to(visitor.client_id)) == ["/beside", "/mine"]
+    assert await visitor.data(advice={"timeout": 0}) == []
+    assert served == []
+
+
+async def test_of_several_handshakes_in_a_request_one_begins_a_session(browser: Browser) -> None:
+    """A second one that is sent so again would meet the same, so its client is told to stop."""
+    first, second = await browser.post({**HANDSHAKE, "id": "1"}, {**HANDSHAKE, "id": "2"})
+    assert (first["id"], first["successful"]) == ("1", True)
+    assert (second["id"], second["error"]) == ("2", "400::Ignored beside a handshake")
+    assert second["advice"] == {"reconnect": "none"}
+
+
+@pytest.mark.parametrize("client_id", [None, ""])
+async def test_a_publish_with_an_empty_client_id_has_none(browser: Browser, client_id: str | None) -> None:
+    """As with Faye; and the reply does not repeat what says nothing."""
+    visitor = await browser.handshake()
+    await visitor.subscribe("/null")
+    reply = await browser.ask("/null", clientId=client_id, data=1)
+    assert (reply["successful"], "clientId" in reply) == (True, False)
+    assert await visitor.data() == [1]
+
+
+@pytest.mark.parametrize("members", [{}, {"version": "2.0"}])
+async def test_a_reply_to_a_handshake_has_no_client_id_but_the_new_one(
+    browser: Browser, members: dict[str, str]
+) -> None:
+    """What a client sends along is not repeated: a failed handshake has given it no session."""
+    (reply,) = await browser.post({**HANDSHAKE, **members, "clientId": "mine"})
+    assert reply.get("clientId") != "mine"
+    assert ("clientId" in reply) == reply["successful"]
+
+
+async def test_errors_name_no_client(browser: Browser, backend: Backend) -> None:
+    """Errors are logged and shown; a client id is a secret, whether its session lives or not."""
+    visitor = await browser.handshake()
+    first = await visitor.hold(backend)
+    second = asyncio.create_task(visitor.connect())
+    (ended,) = await first
+    assert ended["error"] == "409::A later connect took this one's place"
+    await visitor.ask("/meta/disconnect")
+    await second
+    for channel in ("/meta/connect", "/meta/subscribe", "/meta/unsubscribe", "/meta/disconnect", "/service/x", "/x"):
+        reply = await visitor.ask(channel, connectionType=POLLING, subscription="/a", data=1)
+        assert reply["error"] == "402::Unknown client"
 
 
 async def test_who_has_no_session_is_sent_to_a_handshake(browser: Browser) -> None:

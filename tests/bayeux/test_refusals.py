@@ -12,7 +12,7 @@ EXHAUSTED, INVALID = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID
 RETRY = {"reconnect": "retry", "interval": 1_000}
 
 TABLE = [
-    (errors.ClientUnknown("x"), "402:/a:Unknown client", {"reconnect": "handshake", "interval": 0}),
+    (errors.ClientUnknown("x"), "402::Unknown client", {"reconnect": "handshake", "interval": 0}),
     (errors.ChannelInvalid("x"), "405:/a:Invalid channel", {}),
     (errors.ChannelIsPattern("x"), "405:/a:Invalid channel", {}),
     (errors.ChannelReserved("x"), "403:/a:Forbidden channel", {}),

@@ -33,29 +33,9 @@ async def test_a_client_that_only_connects_is_disconnected(server: Server) -> No
         reply = {"successful": True}
         while reply["successful"]:
             assert (await active.at(other).ask("/x", data=1))["successful"]
-            (reply,) = await lazy.connect()
+            *_, reply = await lazy.connect()
         assert (reply["error"], reply["advice"]["reconnect"]) == ("403::Inactive for too long", "none")
         assert (await active.connect())[0]["successful"]
-
-
-async def test_a_client_that_the_server_disconnects_is_told_not_to_come_back(
-    browser: Browser, bayeux: Bayeux, backend: Backend
-) -> None:
-    """Its held connect ends with that advice."""
-    visitor = await browser.handshake()
-    held = await visitor.hold(backend)
-    await bayeux.session(visitor.client_id).disconnect()
-    (reply,) = await held
-    assert reply["advice"]["reconnect"] == "none"
-
-
-async def test_a_session_that_an_operator_ends_may_begin_anew(browser: Browser, backend: Backend) -> None:
-    """Its client is told to handshake again."""
-    visitor = await browser.handshake()
-    held = await visitor.hold(backend)
-    await backend.destroy_client(visitor.client_id, "by hand")
-    (reply,) = await held
-    assert (reply["error"][:4], reply["advice"]["reconnect"]) == ("402:", "handshake")
 
 
 async def test_every_front_end_hears_of_the_end_of_a_session(server: Server, backend: Backend) -> None:

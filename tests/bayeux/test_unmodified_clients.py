@@ -80,6 +80,23 @@ async def test_a_planned_stop_of_a_front_end_loses_nothing(server: Server, backe
             assert all(len(client.got) == MESSAGES for client in clients)
 
 
+async def test_a_client_whose_session_an_operator_ends_stays_away(server: Server, kind: str) -> None:
+    """It hears of it, once, and handshakes no more, while another one comes and goes as it likes."""
+    async with site(server.address) as stage, Backend(server.address) as backend:
+        await stage.balance(await stage.front_end("one"))
+        client = await stage.client(kind)
+        await client.subscribe(f"/{kind}/ended")
+        (client_id,) = (await backend.subscribers_of(f"/{kind}/ended")).items
+        await backend.destroy_client(client_id, "by hand")
+        await client.until(lambda: client.disconnected == 1)
+        another = await stage.client(kind)
+        await another.do("publish", channel=f"/{kind}/ended", data=1)
+        await another.until(lambda: another.published == [1])
+        await another.do("disconnect")
+        await another.until(lambda: another.disconnected == 1)
+        assert (len(client.sessions), client.disconnected) == (1, 1)
+
+
 def _judge(clients: list[Client], *, exact: bool) -> None:
     repeated = 0
     for client in clients:

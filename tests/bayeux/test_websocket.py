@@ -169,8 +169,12 @@ async def test_so_many_connects_are_held_on_a_socket(server: Server) -> None:
                 "clientId"
             ]
             await socket.ask("/meta/connect", clientId=client_id, connectionType="websocket", advice={"timeout": 0})
-            await socket.send({**CONNECT, "clientId": client_id})
-        assert (await socket.receive())[0]["error"].startswith("429:")
+            await socket.send({**CONNECT, "clientId": client_id, "id": client_id})
+        (reply,) = await socket.receive()
+        assert reply["error"].startswith("429:")
+        # Its client knows by this which of its requests it is about, and when to try again.
+        assert (reply["channel"], reply["id"], reply["clientId"]) == ("/meta/connect", client_id, client_id)
+        assert reply["advice"] == {"reconnect": "retry", "interval": 1_000}
 
 
 async def test_a_slow_socket_loses_and_repeats_nothing_and_stops_nobody(server: Server, backend: Backend) -> None:

@@ -69,6 +69,7 @@ async function faye() {
   client.addExtension({
     incoming: (message, callback) => {
       if (message.channel === '/meta/handshake' && message.successful) say('connected', { client: named(message.clientId) });
+      if (message.channel === '/meta/disconnect' && message.successful) say('disconnected');
       callback(message);
     },
   });
@@ -85,6 +86,6 @@ async function faye() {
         () => say('published', { data, successful: true }),
         () => say('published', { data, successful: false }),
       ),
-    disconnect: () => client.disconnect().then(() => say('disconnected')),
+    disconnect: () => client.disconnect(),
   };
 }

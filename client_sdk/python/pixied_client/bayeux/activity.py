@@ -6,7 +6,6 @@ its watch: every message but a connect pings the watch, and when that has run ou
 
 from typing import Final
 
-from pixied_client.bayeux.refusal import Refusal
 from pixied_client.bayeux.session import BY_SERVER
 from pixied_client.errors import ClientUnknown
 from pixied_client.front_end import FrontEnd
@@ -45,17 +44,14 @@ class Activity:
         except ClientUnknown:
             return
 
-    async def check(self, front_end: FrontEnd, client: Client) -> None:
-        """Look at a client that connects.
-
-        Raises:
-            Refusal: it has been inactive for too long; its session is over now.
-        """
+    async def end_if_inactive(self, front_end: FrontEnd, client: Client) -> bool:
+        """Look at a client that connects. Return whether its session is over now, for it has been inactive too long."""
         watch = client.attributes.get(_WATCH)
         if watch is None:
-            return
+            return False
         try:
             await front_end.get_client(watch)
         except ClientUnknown:
             await front_end.destroy_client(client.client_id, BY_SERVER)
-            raise Refusal(403, "Inactive for too long", advice={"reconnect": "none"}) from None
+            return True
+        return False

@@ -21,11 +21,11 @@ from pixied_client.attachment import Attachment
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.delivery import Gathered, Holds, Writer, gather
 from pixied_client.bayeux.exchange import Exchange
-from pixied_client.bayeux.limits import Limits, Timing
-from pixied_client.bayeux.message import BayeuxMessage
-from pixied_client.bayeux.refusal import Refusal, client_unknown
+from pixied_client.bayeux.limits import DEFAULT_TIMING, Limits, Timing
+from pixied_client.bayeux.message import BayeuxMessage, encoded
+from pixied_client.bayeux.refusal import Refusal, client_unknown, inactive
 from pixied_client.bayeux.request import Request
-from pixied_client.bayeux.session import BY_CLIENT, BY_SERVER
+from pixied_client.bayeux.session import BY_CLIENT
 from pixied_client.bayeux.timed_sender import TimedSender
 from pixied_client.errors import FieldInvalid
 from pixied_client.front_end import FrontEnd
@@ -58,6 +58,8 @@ _MOMENTS: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
 # So many characters of data are gathered into one message of a socket: beyond that nothing is saved, and clients refuse
 # messages that are too large for them, by default at a megabyte.
 _SOCKET_MESSAGE: Final = 1 << 16
+
+_STAY_AWAY: Final = {"reconnect": "none", "interval": 0}
 
 Send = Callable[[str], Awaitable[None]]
 
@@ -116,13 +118,13 @@ class Connects:
         self, front_end: FrontEnd, message: BayeuxMessage, request: Request, exchange: Exchange, *, may_wait: bool
     ) -> BayeuxMessage:
         """Hold a connect until there are messages, which go into the exchange. Returns the reply."""
-        terms = await self._terms(front_end, message, may_wait=may_wait)
+        terms = await self._terms(front_end, message, request, exchange, may_wait=may_wait)
         gathered = await self._wait(front_end, terms, request, exchange)
         reply = _accepted(message, terms)
         if terms.acks is not None:
             reply.extend("ack", gathered.cursor or terms.acks)
         _announce_gaps(reply, gathered.gaps)
-        return self._ended(gathered.detached, terms, reply)
+        return await self._ended(gathered.detached, terms, reply, request, exchange)
 
     async def handshaken(self, front_end: FrontEnd, reply: BayeuxMessage, request: Request, exchange: Exchange) -> None:
         """Put what a new session has pending already into the exchange with its handshake's reply."""
@@ -130,18 +132,39 @@ class Connects:
         gathered = await self._wait(front_end, Terms(reply.client_id, 0.0, acks, {}), request, exchange)
         if acks is not None:
             reply.extend("ack", {"enabled": True, "batch": gathered.cursor})
+        _announce_gaps(reply, gathered.gaps)
 
     async def stream(
-        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, sender: TimedSender
+        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, exchange: Exchange, sender: TimedSender
     ) -> BayeuxMessage:
-        """Hold a connect on a WebSocket for its full time: messages go out as they come. Returns the reply."""
-        terms = await self._terms(front_end, message, may_wait=True)
+        """Hold a connect on a WebSocket for its full time: messages go out as they come. Returns the reply.
+
+        A loss ends it, for the reply announces that.
+        """
+        terms = await self._terms(front_end, message, request, exchange, may_wait=True)
         until = asyncio.get_running_loop().time() + terms.seconds
         reply = _accepted(message, terms)
-        detached = await self.pump(front_end, terms.client_id, request, sender, until)
-        return self._ended(detached, terms, reply)
+        detached, gaps = await self._pump(front_end, terms.client_id, request, sender, until)
+        _announce_gaps(reply, gaps)
+        return await self._ended(detached, terms, reply, request, exchange)
 
-    async def pump(
+    async def stream_events(
+        self, front_end: FrontEnd, client_id: str, request: Request, sender: TimedSender, on_held: Callable[[], None]
+    ) -> None:
+        """Send a client's messages by an EventSource until it is no longer held here; say when it is."""
+        while True:
+            detached, gaps = await self._pump(front_end, client_id, request, sender, float("inf"), on_held)
+            if not gaps:
+                break
+            # There is no connect to answer: what its reply would say goes by itself.
+            reply = BayeuxMessage({"channel": "/meta/connect", "successful": True})
+            _announce_gaps(reply, gaps)
+            if (passed := await self._writer.passed(reply, request)) is not None:
+                await sender.send_unheld(encoded([passed]))
+        if _is_ended_by_server(detached) and (notice := await self._notice_of_end(request)) is not None:
+            await sender.send_unheld(encoded([notice]))
+
+    async def _pump(
         self,
         front_end: FrontEnd,
         client_id: str,
@@ -149,8 +172,8 @@ class Connects:
         sender: TimedSender,
         until: float,
         on_held: Callable[[], None] = lambda: None,
-    ) -> Detached | None:
-        """Send a client's messages as they come. Returns why that ended before its time, or None.
+    ) -> tuple[Detached | None, list[Gap]]:
+        """Send a client's messages as they come. Returns why that ended before its time, or None, or what was lost.
 
         Where the other side takes nothing, the client is given up, so that its messages wait in pixied and not here,
         and taken again when it does.
@@ -161,27 +184,33 @@ class Connects:
                 attachment = await front_end.attach(client_id, ack_cursor=cursor)
                 on_held()
                 async with attachment:
-                    item, cursor = await self._send_on(attachment, request, sender, until)
-                if not isinstance(item, Detached) or item.reason is not DetachReason.REQUESTED:
-                    return item
+                    item, cursor, gaps = await self._send_on(attachment, request, sender, until)
+                if gaps or not isinstance(item, Detached) or item.reason is not DetachReason.REQUESTED:
+                    return item, gaps
 
     async def _send_on(
         self, attachment: Attachment, request: Request, sender: TimedSender, until: float
-    ) -> tuple[Detached | None, int]:
-        """Send messages until there is a reason to stop; give it, and the cursor of what was sent last."""
+    ) -> tuple[Detached | None, int, list[Gap]]:
+        """Send messages until there is a reason to stop, or some were lost.
+
+        Returns:
+            The reason, the cursor of what was sent last, and what was lost before that.
+        """
         cursor = 0
         with self._holds.hold(attachment, until) as hold:
             while deliveries := await hold.take(min(self._limits.response_bytes, _SOCKET_MESSAGE)):
                 if isinstance(deliveries, Detached):
-                    return deliveries, cursor
-                for delivery in deliveries:
-                    await self._notify_lost(attachment.client_id, delivery.gaps)
-                    cursor = delivery.cursor or cursor
+                    return deliveries, cursor, []
+                gathered = Gathered(deliveries)
+                await self._notify_lost(attachment.client_id, gathered.gaps)
+                cursor = gathered.cursor or cursor
                 # What waits goes out as one message of the socket, or as few as are not too large.
                 for text in await self._writer.texts(deliveries, request):
                     await sender.send(f"[{text}]", attachment)
                 attachment.done()
-        return None, cursor
+                if gathered.gaps:
+                    return None, cursor, gathered.gaps
+        return None, cursor, []
 
     async def _wait(self, front_end: FrontEnd, terms: Terms, request: Request, exchange: Exchange) -> Gathered:
         until = asyncio.get_running_loop().time() + terms.seconds
@@ -201,9 +230,13 @@ class Connects:
                 exchange.once_sent(lambda: attachment.confirm(gathered.number))
         return gathered
 
-    async def _terms(self, front_end: FrontEnd, message: BayeuxMessage, *, may_wait: bool) -> Terms:
+    async def _terms(
+        self, front_end: FrontEnd, message: BayeuxMessage, request: Request, exchange: Exchange, *, may_wait: bool
+    ) -> Terms:
         client = await self._free(front_end, message.client_id)
-        await self._activity.check(front_end, client)
+        if await self._activity.end_if_inactive(front_end, client):
+            exchange.answer(await self._notice_of_end(request))
+            raise inactive()
         advice = advice_of(client, self._timing)
         seconds = advice["timeout"] / 1_000
         asked = message.object("advice").get("timeout")
@@ -228,7 +261,14 @@ class Connects:
             client = await front_end.get_client(client_id)
         return client
 
-    def _ended(self, detached: Detached | None, terms: Terms, reply: BayeuxMessage) -> BayeuxMessage:
+    async def _ended(
+        self,
+        detached: Detached | None,
+        terms: Terms,
+        reply: BayeuxMessage,
+        request: Request,
+        exchange: Exchange,
+    ) -> BayeuxMessage:
         """Say why a hold ended."""
         if detached is None:
             if self._holds.draining:
@@ -236,19 +276,31 @@ class Connects:
                 reply["advice"] = {**terms.advice, "interval": terms.advice["interval"] + round(1_000 * random())}  # noqa: S311
             return reply
         match detached.reason:
-            case DetachReason.DESTROYED if detached.detail in {BY_CLIENT, BY_SERVER}:
-                reply["advice"] = {"reconnect": "none", "interval": 0}
+            case DetachReason.DESTROYED:
+                if _is_ended_by_server(detached):
+                    exchange.answer(await self._notice_of_end(request))
+                reply["advice"] = dict(_STAY_AWAY)
                 return reply
             case DetachReason.TAKEN_OVER:
-                interval = round(1_000 * self._timing.multiple_clients_interval)
-                advice = {**terms.advice, "interval": interval}
-                raise Refusal(409, "A later connect took this one's place", terms.client_id, advice=advice)
-            case DetachReason.DESTROYED | DetachReason.EXPIRED:
-                raise client_unknown(terms.client_id)
+                # Two that take one session from each other must not do nothing else.
+                seconds = self._timing.multiple_clients_interval or DEFAULT_TIMING.multiple_clients_interval
+                advice = {**terms.advice, "interval": round(1_000 * seconds)}
+                raise Refusal(409, "A later connect took this one's place", advice=advice)
+            case DetachReason.EXPIRED:
+                raise client_unknown()
         interval = round(1_000 * self._timing.retry * (1 + random()))  # noqa: S311
         raise Refusal(503, "Backend unavailable", advice={"reconnect": "retry", "interval": interval})
 
-    async def _notify_lost(self, client_id: str, gaps: "list[Gap] | tuple[Gap, ...]") -> None:
+    async def _notice_of_end(self, request: Request) -> BayeuxMessage | None:
+        """Make the message that tells a client that the server has ended its session; None: an extension drops it.
+
+        CometD's server sends it, and CometD's Java clients go by it alone: they handshake anew whatever the reply to
+        their connect advises. It stands before that reply, so that nobody begins another connect.
+        """
+        notice = BayeuxMessage({"channel": "/meta/disconnect", "successful": True, "advice": dict(_STAY_AWAY)})
+        return await self._writer.passed(notice, request)
+
+    async def _notify_lost(self, client_id: str, gaps: list[Gap]) -> None:
         if gaps:
             # One line, however many channels there are: a client that connects can have thousands.
             lost, first = sum(gap.lost for gap in gaps), gaps[0].channel or "its inbox"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pixied_client.attachment import Attachment
 from pixied_client.bayeux.extension import Extensions
-from pixied_client.bayeux.message import bayeux_message_of, delivered
+from pixied_client.bayeux.message import BayeuxMessage, bayeux_message_of, delivered
 from pixied_client.bayeux.request import Request
 from pixied_client.values import Delivery, Detached, Gap, Message
 
@@ -155,6 +155,10 @@ class Writer:
             if len(self._ready) > _READY_TEXTS:
                 self._ready.popitem(last=False)
         return ready[1]
+
+    async def passed(self, message: BayeuxMessage, request: Request) -> BayeuxMessage | None:
+        """Let the extensions see a message of this front-end's own; None: one of them drops it."""
+        return await self._extensions.outgoing(message, request)
 
     async def _extended(self, delivery: Delivery, request: Request) -> list[str]:
         passed = [await self._extensions.outgoing(bayeux_message_of(message), request) for message in delivery.messages]

@@ -8,7 +8,7 @@ from pixied_client.bayeux.limits import Timing
 from pixied_client.bayeux.protocol import Protocol
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.timed_sender import TimedSender
-from pixied_client.errors import ClientUnknown, PixiedError
+from pixied_client.errors import ClientUnknown, FieldInvalid, PixiedError
 
 __all__ = ["EventSources"]
 
@@ -51,7 +51,7 @@ class EventSources:
         streaming = asyncio.create_task(self._protocol.stream(client_id, request, sender, held.set))
         try:
             await streaming
-        except ClientUnknown:
+        except (ClientUnknown, FieldInvalid):
             await _refuse(send, 404, begun)
         except PixiedError:
             await _refuse(send, 503, begun)

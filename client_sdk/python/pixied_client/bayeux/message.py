@@ -148,11 +148,13 @@ class BayeuxMessage:
         )
 
     def reply(self) -> "BayeuxMessage":
-        """Begin a reply: what it answers, and to whom."""
+        """Begin a reply: what it answers, and to whom. A handshake's sender has no client id yet, whatever it says."""
         reply = BayeuxMessage({}, self)
-        for name in ("channel", "id", "clientId"):
+        for name in ("channel", "id"):
             if name in self.members:
                 reply[name] = self.members[name]
+        if self.channel != "/meta/handshake" and self.get("clientId") not in (None, ""):
+            reply["clientId"] = self.members["clientId"]
         return reply
 
     def json(self) -> str:

@@ -8,6 +8,15 @@ from typing import Final
 
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
+from pixied_client.bayeux.checks import (
+    belongs_to,
+    check_handshake,
+    has_client_id,
+    is_service,
+    required_client_id,
+    required_text,
+    subscription_of,
+)
 from pixied_client.bayeux.connect import CONNECTION_TYPES, INTERVAL, TIMEOUT, Connects, advice_of
 from pixied_client.bayeux.error_log import ErrorLog
 from pixied_client.bayeux.exchange import Exchange
@@ -15,7 +24,7 @@ from pixied_client.bayeux.extension import Extensions
 from pixied_client.bayeux.hooks import Handshake, Hooks
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage
-from pixied_client.bayeux.refusal import Refusal, refusal_of
+from pixied_client.bayeux.refusal import Refusal, client_unknown, inactive, refusal_of
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, Session
 from pixied_client.bayeux.timed_sender import TimedSender
@@ -84,10 +93,15 @@ class Protocol:
     ) -> None:
         """Carry messages out in their order, and put the replies, and messages, into the exchange.
 
-        A connect is held only if it comes alone: the others' replies could not go out before it.
+        A connect is held only if it comes alone: the others' replies could not go out before it. Beside a handshake
+        nothing else is carried out: the specification, section 4.1.1.
         """
         if len(messages) > self._limits.messages:
             raise Refusal(413, f"More than {self._limits.messages} messages in one request")
+        first = next((message for message in messages if message.channel == HANDSHAKE), None)
+        if first is not None and len(messages) > 1:
+            await self._answer_first(first, messages, request, exchange)
+            return
         alone = may_wait and len(messages) == 1
         for broadcasts, some in groupby(messages, self._is_simple_broadcast):
             run = list(some)
@@ -99,6 +113,17 @@ class Protocol:
                 continue
             for message in run:
                 await self._answer(message, request, exchange, may_wait=alone)
+
+    async def _answer_first(
+        self, handshake: BayeuxMessage, messages: Sequence[BayeuxMessage], request: Request, exchange: Exchange
+    ) -> None:
+        for message in messages:
+            if message is handshake:
+                await self._answer(message, request, exchange, may_wait=False)
+                continue
+            # A connect may come again, with the new session's id. A second handshake would meet the same again.
+            advice = {"reconnect": "retry", "interval": 0} if message.channel == CONNECT else None
+            exchange.answer(self._refused(message, Refusal(400, "Ignored beside a handshake", advice=advice)))
 
     def refuse_all(self, messages: Sequence[BayeuxMessage], refusal: Refusal, exchange: Exchange) -> None:
         """Put replies into the exchange that none of the messages was carried out."""
@@ -115,14 +140,14 @@ class Protocol:
             if passed.ext.get("ack") is not None:
                 # With the ack extension messages come with the connects' replies alone, so that a batch has one id.
                 return await self._connects.poll(front_end, passed, request, exchange, may_wait=True)
-            return await self._connects.stream(front_end, passed, request, sender)
+            return await self._connects.stream(front_end, passed, request, exchange, sender)
 
         exchange.answer(await self._pass_through(hold, message, request, exchange))
 
     async def stream(self, client_id: str, request: Request, sender: TimedSender, on_held: Callable[[], None]) -> None:
         """Send a client's messages by an EventSource until it is no longer held here; say when it is."""
         front_end = await self._backing.front_end()
-        await self._connects.pump(front_end, client_id, request, sender, float("inf"), on_held)
+        await self._connects.stream_events(front_end, client_id, request, sender, on_held)
 
     # One message
 
@@ -208,8 +233,8 @@ class Protocol:
                 retry = round(1_000 * self._timing.retry * (1 + random()))  # noqa: S311 - jitter
                 subscription = message.get("subscription")
                 about = subscription if isinstance(subscription, str) else message.channel
-                if error.reason == "CLIENT_UNKNOWN":
-                    about = message.client_id
+                if (error.field or "").endswith("client_id"):
+                    return client_unknown()  # no session can have such an id
                 return refusal_of(error, about, retry_interval=retry)
         self._errors.report(f"a message of {message.channel or 'no channel'} could not be answered", error)
         return Refusal(500, "Internal error", advice={"reconnect": "retry", "interval": 1_000})
@@ -217,7 +242,7 @@ class Protocol:
     # The protocol's own channels
 
     async def _handshake(self, message: BayeuxMessage, request: Request, exchange: Exchange) -> BayeuxMessage:
-        _check_handshake(message, self._connection_types)
+        check_handshake(message, self._connection_types)
         front_end = await self._backing.front_end()
         handshake = Handshake(message, request, self._timing.timeout, self._timing.interval)
         if not await self._hooks.can_handshake(handshake):
@@ -250,16 +275,18 @@ class Protocol:
         return attributes
 
     async def _checked_connect(self, message: BayeuxMessage) -> FrontEnd:
-        _required_client_id(message)
-        kind = message.text("connectionType")
-        if kind is None:
-            raise Refusal(400, "Missing required parameter", "connectionType", advice={"reconnect": "handshake"})
+        required_client_id(message)
+        kind = required_text(message, "connectionType", {"reconnect": "handshake"})
         if kind not in self._connection_types:
             raise Refusal(301, "Connection types not supported", kind, advice={"reconnect": "handshake"})
         return await self._backing.front_end()
 
     async def _connect_beside_event_source(self, front_end: FrontEnd, message: BayeuxMessage) -> BayeuxMessage:
         """Answer a client that gets its messages by an EventSource, wherever: its connects only say it lives."""
+        if self._timing.max_inactivity is not None:
+            client = await front_end.get_client(message.client_id)
+            if await self._activity.end_if_inactive(front_end, client):
+                raise inactive()  # the stream tells the client
         await front_end.ping_client(message.client_id)
         reply = message.reply()
         reply["successful"] = True
@@ -268,13 +295,13 @@ class Protocol:
         return reply
 
     async def _subscribe(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
-        channels = _subscription(message)
-        session = self._session(_required_client_id(message))
+        channels = subscription_of(message)
+        session = self._session(required_client_id(message))
         for channel in channels:
             if not await self._hooks.can_subscribe(session, channel, request):
                 raise Refusal(403, "Subscription denied", channel)
         front_end = await self._backing.front_end()
-        broadcast = [channel for channel in channels if not _is_service(channel)]
+        broadcast = [channel for channel in channels if not is_service(channel)]
         if broadcast:
             await front_end.subscribe(session.client_id, broadcast)
         else:
@@ -283,15 +310,15 @@ class Protocol:
         return _subscribed_reply(message)
 
     async def _unsubscribe(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
-        channels = _subscription(message)
-        session = self._session(_required_client_id(message))
+        channels = subscription_of(message)
+        session = self._session(required_client_id(message))
         front_end = await self._backing.front_end()
         await front_end.unsubscribe(session.client_id, channels)
         await self._hooks.notify("unsubscribe", session, message, request)
         return _subscribed_reply(message)
 
     async def _disconnect(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
-        session = self._session(_required_client_id(message))
+        session = self._session(required_client_id(message))
         front_end = await self._backing.front_end()
         await front_end.destroy_client(session.client_id, BY_CLIENT)
         await self._hooks.notify("disconnect", session, request)
@@ -307,15 +334,16 @@ class Protocol:
         if looked_at or self._timing.max_inactivity is not None:
             return False
         channel = message.channel
-        return bool(channel) and not _belongs_to(channel, "/meta") and not _is_service(channel)
+        return bool(channel) and not belongs_to(channel, "/meta") and not is_service(channel)
 
     async def _other(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
-        channel = message.channel
-        if not channel:
-            raise Refusal(400, "Missing required parameter", "channel")
-        if _belongs_to(channel, "/meta"):
+        if message.get("channel") is None:
+            # As CometD's server: who has no session needs one first.
+            await (await self._backing.front_end()).ping_client(required_client_id(message, client_unknown()))
+        channel = required_text(message, "channel")
+        if belongs_to(channel, "/meta"):
             raise Refusal(403, "Forbidden channel", channel)
-        return await (self._serve if _is_service(channel) else self._publish)(message, request)
+        return await (self._serve if is_service(channel) else self._publish)(message, request)
 
     async def _publish(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
         session = await self._may_publish(message, request)
@@ -325,7 +353,7 @@ class Protocol:
         return _published_reply(message)
 
     async def _serve(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
-        _required_client_id(message)
+        required_client_id(message)
         session = await self._may_publish(message, request)
         assert session is not None  # noqa: S101 - it has a client id
         for service in self._hooks.services_of(message.channel):
@@ -339,8 +367,8 @@ class Protocol:
         if "data" not in message:
             raise Refusal(400, "Missing required parameter", "data")
         session = None
-        if "clientId" in message:
-            session = self._session(_required_client_id(message))
+        if has_client_id(message):
+            session = self._session(required_client_id(message))
             if not self._connects.holds_client(session.client_id):
                 await (await self._backing.front_end()).ping_client(session.client_id)
         if not await self._hooks.can_publish(session, message, request):
@@ -367,43 +395,3 @@ def _published_reply(message: BayeuxMessage) -> BayeuxMessage:
     reply = message.reply()
     reply["successful"] = True
     return reply
-
-
-def _check_handshake(message: BayeuxMessage, connection_types: Sequence[str]) -> None:
-    version = message.text("version")
-    if version is None:
-        raise Refusal(400, "Missing required parameter", "version")
-    if version.split(".")[0] != "1":
-        raise Refusal(300, "Version mismatch", version)
-    offered = message.get("supportedConnectionTypes")
-    if not isinstance(offered, list):
-        raise Refusal(400, "Missing required parameter", "supportedConnectionTypes")
-    if not any(kind in connection_types for kind in offered):
-        raise Refusal(301, "Connection types not supported", *map(str, offered))
-
-
-def _required_client_id(message: BayeuxMessage) -> str:
-    client_id = message.client_id
-    if not client_id:
-        raise Refusal(401, "No client id", advice={"reconnect": "handshake", "interval": 0})
-    return client_id
-
-
-def _subscription(message: BayeuxMessage) -> list[str]:
-    """The channels that a subscribe or unsubscribe names: one, or an array of them."""
-    subscription = message.get("subscription")
-    channels = subscription if isinstance(subscription, list) else [subscription]
-    if not channels or subscription is None:
-        raise Refusal(400, "Missing required parameter", "subscription")
-    for channel in channels:
-        if not isinstance(channel, str):
-            raise Refusal(405, "Invalid channel", "subscription")
-    return channels
-
-
-def _belongs_to(channel: str, root: str) -> bool:
-    return channel == root or channel.startswith(f"{root}/")
-
-
-def _is_service(channel: str) -> bool:
-    return _belongs_to(channel, "/service")

@@ -34,11 +34,12 @@ from pixied_client.errors import (
     Unavailable,
 )
 
-__all__ = ["Denied", "Malformed", "Refusal", "client_unknown", "refusal_of"]
+__all__ = ["Denied", "Malformed", "Refusal", "client_unknown", "inactive", "refusal_of"]
 
 # The grammar of an error's arguments is narrow, and what a client sent stands in them.
 _NOT_IN_ARGUMENTS: Final = re.compile(r"[^A-Za-z0-9\-_!~()$@/*. ]")
 _LONGEST_ARGUMENT: Final = 100
+_MOST_ARGUMENTS: Final = 10
 
 
 class Refusal(Exception):
@@ -47,7 +48,7 @@ class Refusal(Exception):
     Args:
         code: three digits.
         text: why, for people.
-        args: what it is about: a channel, a member, a client id.
+        args: what it is about: a channel, a member; the first ten. No client id: it is a secret.
         advice: what the client shall do.
 
     Attributes:
@@ -57,7 +58,7 @@ class Refusal(Exception):
     def __init__(self, code: int, text: str, *args: str, advice: dict[str, Any] | None = None) -> None:
         self.code = code
         self.advice = advice or {}
-        about = ",".join(_NOT_IN_ARGUMENTS.sub("_", arg[:_LONGEST_ARGUMENT]) for arg in args)
+        about = ",".join(_NOT_IN_ARGUMENTS.sub("_", arg[:_LONGEST_ARGUMENT]) for arg in args[:_MOST_ARGUMENTS])
         super().__init__(f"{code}:{about}:{text}")
 
 
@@ -80,9 +81,14 @@ class Malformed(Refusal):
         super().__init__(400, f"Bad request: {text}")
 
 
-def client_unknown(client_id: str) -> Refusal:
-    """No such session lives: its client has to begin anew."""
-    return Refusal(402, "Unknown client", client_id, advice={"reconnect": "handshake", "interval": 0})
+def client_unknown() -> Refusal:
+    """No such session lives: its client has to begin anew. Its id is not in the text: it is a secret."""
+    return Refusal(402, "Unknown client", advice={"reconnect": "handshake", "interval": 0})
+
+
+def inactive() -> Refusal:
+    """A client that only connects; its session has been ended."""
+    return Refusal(403, "Inactive for too long", advice={"reconnect": "none"})
 
 
 def refusal_of(error: PixiedError, about: str, *, retry_interval: int) -> Refusal:  # noqa: PLR0911 - a table
@@ -90,12 +96,12 @@ def refusal_of(error: PixiedError, about: str, *, retry_interval: int) -> Refusa
 
     Args:
         error: what pixied answered.
-        about: the channel, or the client id where the client is unknown.
+        about: the channel.
         retry_interval: after how many milliseconds a client comes back when pixied can't be reached.
     """
     match error:
         case ClientUnknown():
-            return client_unknown(about)
+            return client_unknown()
         case ChannelInvalid() | ChannelIsPattern():
             return Refusal(405, "Invalid channel", about)
         case ChannelReserved():

@@ -44,6 +44,10 @@ class TimedSender:
             self._stalls.pop(attachment, None)
             self._stucks.pop(attachment, None)
 
+    async def send_unheld(self, text: str) -> None:
+        """Send something for a client that is not held, so that no other waits for it."""
+        await self._send(text)
+
     def _look(self) -> None:
         """Look at the sends under way, and come back when the next of them is due."""
         now = self._loop.time()

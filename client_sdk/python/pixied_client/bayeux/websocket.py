@@ -11,7 +11,7 @@ from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.limits import Limits, Timing
 from pixied_client.bayeux.message import BayeuxMessage, encoded, parsed
 from pixied_client.bayeux.origins import Origins
-from pixied_client.bayeux.protocol import CONNECT, Protocol
+from pixied_client.bayeux.protocol import CONNECT, HANDSHAKE, Protocol
 from pixied_client.bayeux.refusal import Refusal
 from pixied_client.bayeux.request import Request, Scope
 from pixied_client.bayeux.timed_sender import TimedSender
@@ -175,15 +175,19 @@ class _Socket:
             await self._refuse([], refusal)
 
     async def _answer(self, messages: list[BayeuxMessage]) -> None:
-        connects = [message for message in messages if message.channel == CONNECT]
-        others = [message for message in messages if message.channel != CONNECT]
+        begins = any(message.channel == HANDSHAKE for message in messages)  # then nothing beside it is held
+        connects = [message for message in messages if message.channel == CONNECT and not begins]
+        others = [message for message in messages if message.channel != CONNECT or begins]
         if others:
             async with Exchange() as exchange:
                 await self._protocol.answer_all(others, self._request, exchange)
                 await self._write_exchange(exchange)
-        for connect in connects:
+        for number, connect in enumerate(connects):
             if len(self._holds) >= self._limits.held_per_socket:
-                raise Refusal(429, f"A socket may hold {self._limits.held_per_socket} connects")
+                later = {"reconnect": "retry", "interval": round(1_000 * self._timing.retry)}
+                refusal = Refusal(429, f"A socket may hold {self._limits.held_per_socket} connects", advice=later)
+                await self._refuse(connects[number:], refusal)
+                return
             hold = asyncio.create_task(self._hold(connect))
             self._holds.add(hold)
             hold.add_done_callback(self._held)

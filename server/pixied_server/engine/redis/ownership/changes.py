@@ -196,7 +196,7 @@ class Changes:
                     self._clients.lose(claim)
             self._follows.read_inbox(claim)
         except ClientUnknown:
-            self._clients.gone(claim.client_id, EndReason.DESTROYED, "the store has lost it")
+            self._clients.gone(claim.client_id, EndReason.EXPIRED, "the store has lost it")
         if claim.lost or record.changes < claim.changes:
             return
         claim.changes = record.changes

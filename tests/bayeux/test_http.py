@@ -1,7 +1,9 @@
 """Requests in all their forms: JSON, forms, JSONP, other origins, and what is no request at all."""
 
+import gzip
 import json
 import re
+import zlib
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -23,6 +25,10 @@ TAKEN = [
     ("no type at all", {}, "message=" + quote(PUBLISH)),
     ("JSON without a type", {}, f" \n{PUBLISH}"),
     ("JSON as text", {"content-type": "text/plain"}, f"[{PUBLISH}]"),
+    ("JSON after a byte order mark", JSON_TYPE, f"\ufeff{PUBLISH}"),
+    ("JSON without a type, after a byte order mark", {}, f"\ufeff[{PUBLISH}]"),
+    ("a form with a byte order mark", FORM_TYPE, urlencode({"message": f"\ufeff{PUBLISH}"})),
+    ("JSON as it is", {**JSON_TYPE, "content-encoding": "identity"}, PUBLISH),
 ]
 
 
@@ -124,6 +130,43 @@ async def test_what_is_no_request_is_refused_in_one_clear_line(
     assert reply["successful"] is False
     assert re.fullmatch(r"\d{3}:[^:]*:[^:]+(: [^:]+)?", reply["error"])
     await browser.handshake()
+
+
+CODED = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": bytes,
+    "identity, GZIP": gzip.compress,
+}
+
+
+@pytest.mark.parametrize("kind", [JSON_TYPE, FORM_TYPE, {}], ids=["JSON", "form", "no type"])
+@pytest.mark.parametrize("coding", CODED)
+async def test_a_compressed_request_is_refused_as_such(browser: Browser, coding: str, kind: dict[str, str]) -> None:
+    """RFC 9110, section 15.5.16: a client that knows it may send the same as it is. Nothing is unpacked here."""
+    body = CODED[coding](f"[{PUBLISH}]".encode())
+    response = await browser.http.post(browser.url, content=body, headers={**kind, "content-encoding": coding})
+    assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "identity"
+    name = coding.rpartition(" ")[2].lower()
+    assert response.json() == [{"successful": False, "error": f"415:{name}:Send it without Content-Encoding"}]
+
+
+@pytest.mark.parametrize("name", ["a-b", "angular.callbacks._0", "jQuery3_1", "$", "0", "x" * 128])
+async def test_names_of_functions(browser: Browser, name: str) -> None:
+    """Those that CometD's server takes, and those that Faye's does."""
+    response = await browser.http.get(browser.url, params={"message": PUBLISH, "jsonp": name})
+    assert response.text.startswith(f"/**/{name}([")
+
+
+@pytest.mark.parametrize("name", ["x" * 129, "", "a(b", "a b", "a;b", "a[0]", "<a>", "a\nb", "é", "a/b"])
+async def test_what_is_no_name_of_a_function_is_not_repeated(browser: Browser, name: str) -> None:
+    """What a page writes into the answer is bounded, and can do nothing but call."""
+    response = await browser.http.get(browser.url, params={"message": PUBLISH, "jsonp": name})
+    assert response.status_code == 400
+    assert response.headers["content-type"].startswith("application/json")
+    assert response.json() == [{"successful": False, "error": "400::Bad request: jsonp is not the name of a function"}]
 
 
 async def test_an_empty_array_gets_an_empty_answer(browser: Browser) -> None:

@@ -67,7 +67,9 @@ MALFORMED = [
     '[{"a":"\\ud800"},1]',
     '{"a":NaN}',
     '{"a":"\\ud800",}',
-    "\ufeff{}",
+    "\ufeff\ufeff{}",
+    "{}\ufeff",
+    "\ufeff",
 ]
 
 
@@ -76,6 +78,12 @@ def test_what_is_not_json_is_malformed(text: str) -> None:
     """Also where half a surrogate pair makes it the slow parser's business."""
     with pytest.raises(Malformed):
         parsed(text, depth=64)
+
+
+@pytest.mark.parametrize("text", ["\ufeff[{}]", "\ufeff {}", b"\xef\xbb\xbf[{}]", b'\xef\xbb\xbf{"a":"\\ud800"}'])
+def test_a_byte_order_mark_is_no_part_of_a_text(text: str | bytes) -> None:
+    """Some editors and libraries write one before JSON; RFC 8259, section 8.1, lets a reader ignore it."""
+    assert len(parsed(text, depth=64)) == 1
 
 
 @pytest.mark.parametrize(("depth", "fits"), [(64, True), (65, False), (100_000, False)])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
@@ -26,7 +27,9 @@ R = TypeVar("R")
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_CALLBACK: Final = re.compile(r"[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*", re.ASCII)
+# What CometD's server and Faye's take. Whatever is made of these characters, a call of it does no more than fail.
+_CALLBACK: Final = re.compile(r"[\w$.-]{1,128}", re.ASCII)
+_UNSUPPORTED: Final = 415
 _DEFAULT_CALLBACK: Final = "jsonpcallback"
 _JSON: Final = re.compile(r"(?:application|text)/(?:[\w.-]+\+)?json")
 _UNTYPED: Final = frozenset({"text/plain", ""})
@@ -143,7 +146,8 @@ class HttpTransport:
         """Refuse a request that has no message to answer; it counts as one."""
         with contextlib.suppress(Refusal):
             self._budgets.check(request, [], 0)
-        await self._respond(request, send, _status(refusal), _explained(refusal))
+        headers = [("accept-encoding", "identity")] if refusal.code == _UNSUPPORTED and _codings(request) else []
+        await self._respond(request, send, _status(refusal), _explained(refusal), headers)
 
     async def _answer_all(self, messages: list[BayeuxMessage], request: Request, exchange: Exchange) -> None:
         channels = [message.channel for message in messages]
@@ -181,12 +185,14 @@ class HttpTransport:
                 body = await self._body(receive)
         except TimeoutError:
             raise Refusal(408, "The request did not come in time") from None
+        if coded := _codings(request):
+            raise Refusal(_UNSUPPORTED, "Send it without Content-Encoding", coded)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         # What has no type of its own may be either; a form does not begin so.
-        if _JSON.fullmatch(kind) or (kind in _UNTYPED and body.lstrip()[:1] in {b"[", b"{"}):
+        if _JSON.fullmatch(kind) or (kind in _UNTYPED and body.removeprefix(BOM_UTF8).lstrip()[:1] in {b"[", b"{"}):
             return _Asked([body], _callback(query, None))
         if kind not in _FORMS:
-            raise Refusal(415, "Send application/json, or a form with the field message", kind)
+            raise Refusal(_UNSUPPORTED, "Send application/json, or a form with the field message", kind)
         return _asked_by_form([*query, *_fields(body)], default=None)
 
     async def _body(self, receive: Receive) -> bytes:
@@ -257,6 +263,15 @@ async def _while_there(receive: Receive, work: Coroutine[Any, Any, R]) -> R:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _codings(request: Request) -> str:
+    """Return how a body is compressed or otherwise coded; empty if it is not."""
+    values = [
+        value.decode("latin-1") for name, value in request.scope["headers"] if name.lower() == b"content-encoding"
+    ]
+    codings = [coding.strip().lower() for value in values for coding in value.split(",")]
+    return " ".join(coding for coding in codings if coding not in {"", "identity"})
 
 
 def _asked_by_form(fields: list[tuple[str, str]], *, default: str | None) -> _Asked:

@@ -5,6 +5,7 @@ Nothing that is only handed on is parsed and written again: no number loses prec
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, Final, TypeAlias
@@ -183,13 +184,14 @@ def parsed(text: str | bytes, *, depth: int) -> list[BayeuxMessage]:
     """Read one message or an array of them.
 
     Args:
-        text: JSON text; bytes are UTF-8.
+        text: JSON text, perhaps after a byte order mark; bytes are UTF-8.
         depth: how deep objects and arrays may be in each other.
 
     Raises:
         Malformed: it is not UTF-8, not JSON, too deep, or neither an object nor an array of objects.
     """
     _check_encoding(text)
+    text = text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(BOM_UTF8)
     _check_depth(text, depth)
     leniently = False
     try:

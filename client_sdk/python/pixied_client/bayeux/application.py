@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from pixied_client.backend import Backend
+from pixied_client.bayeux.absences import Absences
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
 from pixied_client.bayeux.browsers import Browsers
@@ -86,7 +87,10 @@ class Bayeux:
         self._extensions = Extensions(extensions)
         self._holds = Holds()
         activity = Activity(timing.max_inactivity)
-        connects = Connects(timing, limits, self._holds, Writer(self._extensions), activity, self._notify_lost)
+        self._absences = Absences(self._backing.front_end, timing.session_timeout)
+        connects = Connects(
+            timing, limits, self._holds, Writer(self._extensions), activity, self._absences, self._notify_lost
+        )
         allowed = Origins(origins, hosts, jsonp=jsonp)
         protocol = Protocol(
             self._backing,
@@ -160,6 +164,7 @@ class Bayeux:
         """Stop. Sessions stay in pixied, for other front-ends or for the next start of this one."""
         self.drain()
         await asyncio.sleep(0)
+        await self._absences.close()
         await self._backing.close()
 
     # What the application decides

@@ -18,6 +18,7 @@ from random import random
 from typing import Any, Final
 
 from pixied_client.attachment import Attachment
+from pixied_client.bayeux.absences import LONGEST, Absences
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.delivery import Gathered, Holds, Writer, gather
 from pixied_client.bayeux.exchange import Exchange
@@ -73,12 +74,14 @@ class Terms:
         seconds: for so long; 0 to answer at once.
         acks: what the client has confirmed; None if it does not use the ack extension.
         advice: what its reply advises.
+        away: after so many seconds the client connects again; 0.0 if it has not said when.
     """
 
     client_id: str
     seconds: float
     acks: int | None
     advice: dict[str, Any]
+    away: float = 0.0
 
 
 class Connects:
@@ -90,6 +93,7 @@ class Connects:
         holds: ends all holds when the front-end drains.
         writer: writes messages.
         activity: ends sessions that only connect.
+        absences: prolongs sessions whose clients have said when they connect next.
         on_lost: called when a client has lost messages.
     """
 
@@ -100,6 +104,7 @@ class Connects:
         holds: Holds,
         writer: Writer,
         activity: Activity,
+        absences: Absences,
         on_lost: Callable[[str, Gap], Awaitable[None]],
     ) -> None:
         self._timing = timing
@@ -107,6 +112,7 @@ class Connects:
         self._holds = holds
         self._writer = writer
         self._activity = activity
+        self._absences = absences
         self._on_lost = on_lost
         self._held: dict[str, int] = {}
 
@@ -237,14 +243,20 @@ class Connects:
         if await self._activity.end_if_inactive(front_end, client):
             exchange.answer(await self._notice_of_end(request))
             raise inactive()
+        self._absences.end(client.client_id)
         advice = advice_of(client, self._timing)
         seconds = advice["timeout"] / 1_000
-        asked = message.object("advice").get("timeout")
-        if isinstance(asked, int | float) and 0 <= asked < 1_000 * seconds:
-            seconds = asked / 1_000
+        asked = message.object("advice")
+        timeout, interval = _milliseconds(asked, "timeout"), _milliseconds(asked, "interval")
+        if timeout is not None and timeout < 1_000 * seconds:
+            seconds = timeout / 1_000
+        away = 0.0
+        if interval is not None and interval > advice["interval"]:
+            away = min(interval, 1_000 * LONGEST) / 1_000
+            advice["interval"] = round(1_000 * away)
         if not may_wait or _is_first(client):
             seconds = 0.0
-        return Terms(client.client_id, seconds, acknowledged(message), advice)
+        return Terms(client.client_id, seconds, acknowledged(message), advice, away)
 
     async def _free(self, front_end: FrontEnd, client_id: str) -> Client:
         """Look at a client, and give its owner a moment to let go of it.
@@ -271,6 +283,8 @@ class Connects:
     ) -> BayeuxMessage:
         """Say why a hold ended."""
         if detached is None:
+            if terms.away:
+                self._absences.begin(terms.client_id, terms.away)
             if self._holds.draining:
                 # They all come back at about the same time otherwise.
                 reply["advice"] = {**terms.advice, "interval": terms.advice["interval"] + round(1_000 * random())}  # noqa: S311
@@ -339,13 +353,26 @@ def acknowledged(message: BayeuxMessage) -> int | None:
     return max(acks, 0)
 
 
+def _milliseconds(advice: dict[str, Any], name: str) -> float | None:
+    """Read what a client asks for; None if that is no length of time."""
+    value = advice.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and value >= 0 else None
+
+
 def advice_of(client: Client, timing: Timing) -> dict[str, Any]:
     """Advise a client; it may have a timing of its own."""
-    return {
-        "reconnect": "retry",
-        "interval": int(client.attributes.get(INTERVAL, round(1_000 * timing.interval))),
-        "timeout": int(client.attributes.get(TIMEOUT, round(1_000 * timing.timeout))),
-    }
+    interval = int(client.attributes.get(INTERVAL, round(1_000 * timing.interval)))
+    timeout = int(client.attributes.get(TIMEOUT, round(1_000 * timing.timeout)))
+    if not timeout:
+        # Nothing is held: who came again at once would do nothing else.
+        interval = max(interval, round(1_000 * timing.retry))
+    return {"reconnect": "retry", "interval": interval, "timeout": timeout}
+
+
+def _is_ended_by_server(detached: Detached | None) -> bool:
+    """Return whether somebody has ended a session who is not its client: the application, or an operator."""
+    return detached is not None and detached.reason is DetachReason.DESTROYED and detached.detail != BY_CLIENT
 
 
 def _accepted(message: BayeuxMessage, terms: Terms) -> BayeuxMessage:

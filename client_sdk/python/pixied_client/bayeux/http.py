@@ -157,6 +157,11 @@ class HttpTransport:
             await self._protocol.answer_all(messages, request, exchange)
             return
         with self._browsers.poll(request, messages[0].client_id) as too_many:
+            if too_many and not self._timing.multiple_clients_interval:
+                advice = {"reconnect": "none", "multiple-clients": True}
+                refusal = Refusal(429, "Too many polls of one browser", advice=advice)
+                self._protocol.refuse_all(messages, refusal, exchange)
+                return
             await self._protocol.answer_all(messages, request, exchange, may_wait=not too_many)
         if too_many:
             for reply in exchange.replies:

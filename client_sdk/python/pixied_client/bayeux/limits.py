@@ -1,6 +1,6 @@
 """What one front-end takes from browsers, and when it stops waiting for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 __all__ = ["DEFAULT_LIMITS", "DEFAULT_TIMING", "Limits", "Rate", "Timing"]
 
@@ -52,11 +52,12 @@ class Timing:
     """When things happen. All in seconds.
 
     Attributes:
-        timeout: how long a connect is held if there are no messages.
+        timeout: how long a connect is held if there are no messages; 0: not at all, and clients wait for `retry` at
+            least between two connects.
         interval: how long a client waits between the answer to a connect and its next one.
         max_interval: a session ends when for this long, and `interval`, none of its connects was held.
         retry: how long a client waits when pixied can't be reached; up to twice as long, at random.
-        multiple_clients_interval: how long a client waits whose browser has too many polls.
+        multiple_clients_interval: how long a client waits whose browser has too many polls; 0: it gives up.
         stalled: a WebSocket that takes nothing for this long gets no more live messages until it does: they wait in
             pixied.
         stuck: a WebSocket that takes nothing for this long is closed.
@@ -77,6 +78,19 @@ class Timing:
     request: float = 30.0
     backend: float = 5.0
     max_inactivity: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would make clients do nothing but ask again.
+
+        Raises:
+            ValueError: a time is negative, or `retry` is 0.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{each.name} is {value}: it has to be a number of seconds")
+        if not self.retry:
+            raise ValueError("retry is 0: clients would ask again at once while pixied can't be reached")
 
     @property
     def session_timeout(self) -> float:

@@ -290,7 +290,7 @@ class Protocol:
         await front_end.ping_client(message.client_id)
         reply = message.reply()
         reply["successful"] = True
-        interval = round(1_000 * min(self._timing.timeout, self._timing.max_interval / 2))
+        interval = round(1_000 * (min(self._timing.timeout, self._timing.max_interval / 2) or self._timing.retry))
         reply["advice"] = {"reconnect": "retry", "interval": interval, "timeout": 0}
         return reply
 

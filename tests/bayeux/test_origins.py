@@ -12,6 +12,7 @@ from pixied_client.bayeux import Bayeux
 
 OURS, THEIRS = "https://ours.example", "https://theirs.example"
 PUBLISH = '[{"channel":"/a","data":1}]'
+USUAL = "Accept, Authorization, Content-Type, Pragma, X-Requested-With"
 DENIED = (403, "403::Origin denied")
 
 
@@ -146,5 +147,36 @@ async def test_a_browser_may_ask_before_it_asks(browser: Browser) -> None:
     asked = {"origin": "https://any.example", "access-control-request-method": "POST"}
     response = await browser.http.options(browser.url, headers=asked)
     assert response.status_code == 204
-    assert "Content-Type" in response.headers["access-control-allow-headers"]
+    assert response.headers["access-control-allow-headers"] == USUAL
     assert response.headers["access-control-allow-methods"] == "GET, POST"
+
+
+@pytest.mark.parametrize(
+    ("asked", "further"),
+    [
+        ("x-token", ", x-token"),
+        ("content-type,x-token, X-Trace,x-token", ", x-token, X-Trace"),
+        ("", ""),
+        (",", ""),
+        ("no token, x(y), <z>, a:b", ""),
+        ("x" * 101, ""),
+        (",".join(f"x{number}" for number in range(60)), "".join(f", x{number}" for number in range(50))),
+    ],
+)
+async def test_a_page_that_may_come_may_send_headers_of_its_own(place: str, asked: str, further: str) -> None:
+    """CometD's `requestHeaders`, for hooks to look at. What is no name of a header is not repeated."""
+    async with Browser(f"http://{place}/") as browser:
+        headers = {"origin": OURS, "access-control-request-headers": asked, "access-control-request-method": "POST"}
+        response = await browser.http.options(browser.url, headers=headers)
+        assert response.headers["access-control-allow-headers"] == USUAL + further
+        # What a cache keeps of it is for the same question alone.
+        assert response.headers.get_list("vary") == ["Origin", "Access-Control-Request-Headers"]
+
+
+async def test_a_page_that_may_not_come_is_told_no_header(place: str) -> None:
+    """However it asks."""
+    async with Browser(f"http://{place}/") as browser:
+        headers = {"origin": THEIRS, "access-control-request-headers": "x-token"}
+        response = await browser.http.options(browser.url, headers=headers)
+        assert response.status_code == 403
+        assert "access-control-allow-headers" not in response.headers

@@ -7,6 +7,7 @@ but callback-polling obeys a GET, and that wants to see one of them. A page whos
 `Origin` that equals `Host`: so `Host` counts only where it is a name that the operator has given.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,11 +16,10 @@ from pixied_client.bayeux.request import Request
 
 __all__ = ["Origins"]
 
-_PREFLIGHT: Final = (
-    ("access-control-allow-headers", "Accept, Authorization, Content-Type, Pragma, X-Requested-With"),
-    ("access-control-allow-methods", "GET, POST"),
-    ("access-control-max-age", "86400"),
-)
+_USUAL_HEADERS: Final = ("Accept", "Authorization", "Content-Type", "Pragma", "X-Requested-With")
+_MOST_HEADERS: Final = 50
+# The name of a header: RFC 9110, section 5.6.2.
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 
 
 class Origins:
@@ -67,9 +67,17 @@ class Origins:
         ]
 
     def preflight(self, request: Request) -> list[tuple[str, str]]:
-        """The headers that answer whether a request may be made."""
+        """The headers that answer whether a request may be made: with whichever headers a page that may come sends."""
         allowed = self.headers(request)
-        return [*allowed, *_PREFLIGHT] if allowed else []
+        if not allowed:
+            return []
+        return [
+            *allowed,
+            ("vary", "Access-Control-Request-Headers"),
+            ("access-control-allow-headers", ", ".join([*_USUAL_HEADERS, *_further_headers(request)])),
+            ("access-control-allow-methods", "GET, POST"),
+            ("access-control-max-age", "86400"),
+        ]
 
     def _shown(self, headers: Mapping[str, str]) -> bool | None:
         """Return whether a request without an Origin comes from a page that may; None if nothing shows where from."""
@@ -89,6 +97,14 @@ class Origins:
 
     def _allows(self, origin: str) -> bool:
         return self._all or origin.lower() in self._allowed
+
+
+def _further_headers(request: Request) -> list[str]:
+    """Return the headers that a page wants to send beside the usual ones, such as those that its own hooks look at."""
+    usual = {name.lower() for name in _USUAL_HEADERS}
+    asked = [name.strip() for name in request.headers.get("access-control-request-headers", "").split(",")]
+    further = [name for name in dict.fromkeys(asked) if name.lower() not in usual and _TOKEN.fullmatch(name)]
+    return further[:_MOST_HEADERS]
 
 
 def _origin_of(url: str) -> str:

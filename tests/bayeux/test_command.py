@@ -58,16 +58,21 @@ def test_it_serves_until_it_is_told_to_stop(server: Server, free_port: int) -> N
         try:
             poll(lambda: _answers(free_port))
             handshake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]}
-            found["bayeux"] = httpx.post(f"{place}/here", json=handshake).json()
+            response = httpx.post(f"{place}/here", json=handshake)
+            found["bayeux"], found["cookie"] = response.json(), response.headers["set-cookie"]
             found["elsewhere"] = httpx.get(place).status_code
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
     flags = ["--listen", f"127.0.0.1:{free_port}", "--path", "/here", "--timeout", "7", "--origin", "https://a.example"]
+    flags += ["--transport", "long-polling", "--transport", "websocket", "--no-broadcast-to-publisher"]
+    flags += ["--cookie-secure", "--cookie-same-site", "None", "--cookie-domain", "a.example"]
     with meanwhile(visit):
         result = run_command("--address", server.address, "bayeux", *flags)
     assert result.exit_code == ExitCode.OK, result.output
     assert found["bayeux"][0]["advice"] == {"reconnect": "retry", "interval": 0, "timeout": 7_000}
+    assert found["bayeux"][0]["supportedConnectionTypes"] == ["websocket", "long-polling"]
+    assert found["cookie"].partition("; ")[2] == "Domain=a.example; Path=/; SameSite=None; HttpOnly; Secure"
     assert found["elsewhere"] == 404
     assert '"listening"' in result.stderr
 
@@ -119,6 +124,11 @@ def _answers(port: int) -> bool:
         (["--path", "bayeux"], ExitCode.USAGE, "it has to begin with a slash"),
         (["--path", "/bayeux/"], ExitCode.USAGE, "not to end with one"),
         (["--timeout", "-1"], ExitCode.USAGE, "--timeout"),
+        (["--timeout", "nan"], ExitCode.USAGE, "timeout is nan"),
+        (["--transport", "pigeon"], ExitCode.USAGE, "there is no transport pigeon; there are websocket, "),
+        (["--transport", "callback-polling", "--no-jsonp"], ExitCode.USAGE, "no transport is on"),
+        (["--cookie-same-site", "None"], ExitCode.USAGE, "has to be secure"),
+        (["--cookie-domain", "a;b"], ExitCode.USAGE, "'a;b' can't stand in a cookie"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(flags: list[str], code: ExitCode, said: str) -> None:

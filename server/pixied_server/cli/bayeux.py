@@ -3,7 +3,8 @@
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,19 +15,22 @@ from pixied_server.cli.exits import ExitCode, fail
 from pixied_server.settings import Address
 
 if TYPE_CHECKING:
-    from pixied_client.bayeux import Timing
+    from pixied_client.bayeux import BrowserCookie, Timing
     from pixied_server.cli.connections import ConnectionLimits
 
 __all__ = ["bayeux"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
-    """Which web pages may connect; see `Bayeux`."""
+class Manner:
+    """Which web pages may connect, by what, and how they are treated; see `Bayeux`."""
 
     origins: list[str]
     hosts: list[str]
     jsonp: bool | None
+    transports: Sequence[str]
+    cookie: "BrowserCookie"
+    broadcast_to_publisher: bool
 
 
 _GRACE = 5  # seconds that a stop waits for responses under way
@@ -60,6 +64,24 @@ def bayeux(
         bool | None,
         typer.Option(help="Whether there is callback-polling.  [default: only where all origins may connect]"),
     ] = None,
+    transport: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A transport that is on, such as websocket; may be repeated.  [default: all]"
+        ),
+    ] = None,
+    broadcast_to_publisher: Annotated[
+        bool, typer.Option(help="Whether a client that subscribes to a channel gets what it publishes there itself.")
+    ] = True,
+    cookie_secure: Annotated[
+        bool, typer.Option(help="Whether the cookie that tells browsers apart is sent through TLS alone.")
+    ] = False,
+    cookie_same_site: Annotated[
+        str, typer.Option(metavar="POLICY", help="That cookie's SameSite: Strict, Lax or None.")
+    ] = "Lax",
+    cookie_domain: Annotated[
+        str, typer.Option(metavar="DOMAIN", help="That cookie's Domain.  [default: the front-end's host]")
+    ] = "",
     max_connections: Annotated[
         int,
         typer.Option(min=0, help="Connections at a time; 0 for what the system's limit of open files is good for."),
@@ -80,19 +102,28 @@ def bayeux(
     It keeps no session: start as many as you like behind any balancer, no sticky sessions needed.
     """
     try:
-        from pixied_client.bayeux import Timing  # noqa: PLC0415 - an extra
+        from pixied_client.bayeux import BrowserCookie, Timing  # noqa: PLC0415 - an extra
+        from pixied_client.bayeux.origins import Origins  # noqa: PLC0415 - an extra
+        from pixied_client.bayeux.transports import ALL_TRANSPORTS, Transports  # noqa: PLC0415 - an extra
         from pixied_server.cli.connections import ConnectionLimits, descriptors  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         fail(ExitCode.USAGE, f"{error.name} is missing; install it with: pip install 'pixied[bayeux]'")
     if not path.startswith("/") or (path != "/" and path.endswith("/")):
         fail(ExitCode.USAGE, f"--path {path}: it has to begin with a slash and not to end with one")
+    try:
+        cookie = BrowserCookie(domain=cookie_domain, secure=cookie_secure, same_site=cookie_same_site)
+        pages = Origins(origin or ["*"], own_host or [], jsonp=jsonp)
+        transports = Transports(transport or ALL_TRANSPORTS, jsonp=pages.jsonp).offered
+        timing = Timing(timeout, interval, max_interval)
+    except ValueError as error:
+        fail(ExitCode.USAGE, str(error))
+    manner = Manner(origin or ["*"], own_host or [], jsonp, transports, cookie, broadcast_to_publisher)
     listener = _listener(listen)
     telemetry.configure(log_level, log_format, sys.stderr)
-    pages = Pages(origin or ["*"], own_host or [], jsonp)
     good_for, backlog = descriptors()
     most = min(max_connections or good_for, good_for)
     limits = ConnectionLimits(most, max_connections_per_address or max(1, most // 2), header_timeout, backlog)
-    _serve(listener, path, str(address), name, Timing(timeout, interval, max_interval), pages, limits)
+    _serve(listener, path, str(address), name, timing, manner, limits)
 
 
 def _listener(listen: str) -> socket.socket:
@@ -113,7 +144,7 @@ def _serve(
     address: str,
     name: str,
     timing: "Timing",
-    pages: Pages,
+    manner: Manner,
     limits: "ConnectionLimits",
 ) -> None:
     import structlog  # noqa: PLC0415 - beside what follows
@@ -122,7 +153,7 @@ def _serve(
     from pixied_client.bayeux import Bayeux, cometd  # noqa: PLC0415 - an extra
     from pixied_server.cli.connections import Connections  # noqa: PLC0415 - an extra
 
-    application = Bayeux(address, name=name, timing=timing, **asdict(pages), extensions=[cometd.TimeSync()])
+    application = Bayeux(address, name=name, timing=timing, **_given(manner), extensions=[cometd.TimeSync()])
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -145,6 +176,10 @@ def _serve(
         # uvicorn stops in good order and then raises the signal once more; there is nothing left to stop.
         signal.signal(stop, lambda *_: None)
     Server(config).run(sockets=[listener])
+
+
+def _given(manner: Manner) -> dict[str, Any]:
+    return {each.name: getattr(manner, each.name) for each in fields(manner)}
 
 
 async def _elsewhere(scope: Any, receive: Any, send: Any) -> None:

@@ -2,6 +2,7 @@
 
 from pixied_client.bayeux import cometd
 from pixied_client.bayeux.application import Bayeux
+from pixied_client.bayeux.browsers import BrowserCookie
 from pixied_client.bayeux.extension import Extension
 from pixied_client.bayeux.hooks import Handshake
 from pixied_client.bayeux.limits import Limits, Rate, Timing
@@ -13,6 +14,7 @@ from pixied_client.bayeux.session import Session
 __all__ = [
     "Bayeux",
     "BayeuxMessage",
+    "BrowserCookie",
     "Denied",
     "Extension",
     "Handshake",

@@ -11,7 +11,7 @@ from pixied_client.backend import Backend
 from pixied_client.bayeux.absences import Absences
 from pixied_client.bayeux.activity import Activity
 from pixied_client.bayeux.backing import Backing
-from pixied_client.bayeux.browsers import Browsers
+from pixied_client.bayeux.browsers import BrowserCookie, Browsers
 from pixied_client.bayeux.budget import Budgets
 from pixied_client.bayeux.connect import Connects
 from pixied_client.bayeux.delivery import Holds, Writer
@@ -27,6 +27,7 @@ from pixied_client.bayeux.origins import Origins
 from pixied_client.bayeux.protocol import Protocol
 from pixied_client.bayeux.request import Scope
 from pixied_client.bayeux.session import Session
+from pixied_client.bayeux.transports import ALL_TRANSPORTS, Transports
 from pixied_client.bayeux.websocket import SocketTransport
 from pixied_client.channel import DEFAULT_ADDRESS
 from pixied_client.front_end import FrontEnd
@@ -57,6 +58,9 @@ class Bayeux:
         origins: the web pages that may use it, such as `https://example.org`; see docs/bayeux.md.
         hosts: names of this front-end itself, as browsers write them (`chat.example.org:8443`), whose pages may too.
         jsonp: whether there is callback-polling; by default only where all pages may use it.
+        transports: those that are on: names as in `supportedConnectionTypes`.
+        cookie: tells browsers apart whose pages poll.
+        broadcast_to_publisher: whether a client that subscribes to a channel gets what it publishes there itself.
         extensions: what sees all messages; the first is the outermost.
         deliver_during_handshake: what the application has sent to a session by then comes with its handshake's reply.
             CometD's servers call it `allowMessageDeliveryDuringHandshake`.
@@ -73,6 +77,9 @@ class Bayeux:
         origins: Iterable[str] = ("*",),
         hosts: Iterable[str] = (),
         jsonp: bool | None = None,
+        transports: Iterable[str] = ALL_TRANSPORTS,
+        cookie: BrowserCookie = BrowserCookie(),  # noqa: B008 - frozen
+        broadcast_to_publisher: bool = True,
         extensions: Iterable[Extension] = (),
         deliver_during_handshake: bool = False,
         channel: grpc.aio.Channel | None = None,
@@ -92,6 +99,7 @@ class Bayeux:
             timing, limits, self._holds, Writer(self._extensions), activity, self._absences, self._notify_lost
         )
         allowed = Origins(origins, hosts, jsonp=jsonp)
+        offered = Transports(transports, jsonp=allowed.jsonp)
         protocol = Protocol(
             self._backing,
             connects,
@@ -102,13 +110,14 @@ class Bayeux:
             timing,
             limits,
             deliver_during_handshake=deliver_during_handshake,
-            jsonp=allowed.jsonp,
+            broadcast_to_publisher=broadcast_to_publisher,
+            transports=offered,
         )
         event_sources = EventSources(protocol, timing)
-        browsers = Browsers(limits.polls_per_browser)
+        browsers = Browsers(limits.polls_per_browser, cookie)
         budgets = Budgets(limits)
-        self._http = HttpTransport(protocol, allowed, browsers, event_sources, budgets, limits, timing)
-        self._sockets = SocketTransport(protocol, allowed, budgets, limits, timing)
+        self._http = HttpTransport(protocol, allowed, offered, browsers, event_sources, budgets, limits, timing)
+        self._sockets = SocketTransport(protocol, allowed, offered, budgets, limits, timing)
 
     # ASGI
 

@@ -32,17 +32,9 @@ from pixied_client.errors import FieldInvalid
 from pixied_client.front_end import FrontEnd
 from pixied_client.values import Client, Detached, DetachReason, Gap
 
-__all__ = ["CONNECTION_TYPES", "INTERVAL", "TIMEOUT", "Connects", "acknowledged", "advice_of"]
+__all__ = ["INTERVAL", "TIMEOUT", "Connects", "acknowledged", "advice_of"]
 
 _log = logging.getLogger("pixied_client.bayeux")
-
-CONNECTION_TYPES: Final = (
-    "websocket",
-    "eventsource",
-    "long-polling",
-    "cross-origin-long-polling",
-    "callback-polling",
-)
 
 TIMEOUT: Final = "bayeux.timeout"
 INTERVAL: Final = "bayeux.interval"
@@ -356,8 +348,9 @@ def acknowledged(message: BayeuxMessage) -> int | None:
 def _milliseconds(advice: dict[str, Any], name: str) -> float | None:
     """Read what a client asks for; None if that is no length of time."""
     value = advice.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and value >= 0 else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if value >= 0 else None
 
 
 def advice_of(client: Client, timing: Timing) -> dict[str, Any]:

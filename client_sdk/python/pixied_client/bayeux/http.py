@@ -19,6 +19,7 @@ from pixied_client.bayeux.origins import Origins
 from pixied_client.bayeux.protocol import CONNECT, HANDSHAKE, Protocol
 from pixied_client.bayeux.refusal import Malformed, Refusal
 from pixied_client.bayeux.request import Request, Scope
+from pixied_client.bayeux.transports import Transports
 
 __all__ = ["HttpTransport", "Receive", "Send"]
 
@@ -60,6 +61,7 @@ class HttpTransport:
     Args:
         protocol: answers messages.
         origins: which pages may ask.
+        transports: by which they may.
         browsers: which browsers have how many polls.
         event_sources: serves streams of events.
         budgets: how much may come from whom.
@@ -71,6 +73,7 @@ class HttpTransport:
         self,
         protocol: Protocol,
         origins: Origins,
+        transports: Transports,
         browsers: Browsers,
         event_sources: EventSources,
         budgets: Budgets,
@@ -79,6 +82,7 @@ class HttpTransport:
     ) -> None:
         self._protocol = protocol
         self._origins = origins
+        self._transports = transports
         self._browsers = browsers
         self._event_sources = event_sources
         self._budgets = budgets
@@ -104,6 +108,7 @@ class HttpTransport:
 
     async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
         try:
+            self._transports.check("eventsource")
             self._budgets.check(request, [], 0)
         except Refusal as refusal:
             await self._respond(request, send, _status(refusal), _explained(refusal))
@@ -180,11 +185,11 @@ class HttpTransport:
         """
         query = _fields(request.scope.get("query_string", b""))
         if request.scope["method"] == "GET":
-            if not self._origins.jsonp:
-                raise Refusal(403, "callback-polling is switched off")
+            self._transports.check("callback-polling")
             if not self._origins.admits_script(request):
                 raise Refusal(403, "Origin denied")
             return _asked_by_form(query, default=_DEFAULT_CALLBACK)
+        self._transports.check_post()
         try:
             async with asyncio.timeout(self._timing.request):
                 body = await self._body(receive)

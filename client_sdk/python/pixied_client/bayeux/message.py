@@ -134,8 +134,13 @@ class BayeuxMessage:
         value = self.members.get(name, _ABSENT)
         return None if value is _ABSENT else _written(value)
 
-    def to_publish(self, *, client_id: str) -> Message:
-        """Make of it what pixied publishes."""
+    def to_publish(self, *, client_id: str, to_publisher: bool = True) -> Message:
+        """Make of it what pixied publishes.
+
+        Args:
+            client_id: who publishes it; empty for nobody.
+            to_publisher: whether that client gets it too, if it subscribes to the channel.
+        """
         message_id, extra = self._plain_id(), self._extra()
         if message_id is None and "id" in self.members:
             extra["id"] = self.members["id"]
@@ -146,6 +151,7 @@ class BayeuxMessage:
             ext=self.raw("ext"),
             extra=BayeuxMessage(extra).json() if extra else None,
             client_id=client_id,
+            exclude_publisher=bool(client_id) and not to_publisher,
         )
 
     def reply(self) -> "BayeuxMessage":

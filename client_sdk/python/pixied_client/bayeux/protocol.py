@@ -17,7 +17,7 @@ from pixied_client.bayeux.checks import (
     required_text,
     subscription_of,
 )
-from pixied_client.bayeux.connect import CONNECTION_TYPES, INTERVAL, TIMEOUT, Connects, advice_of
+from pixied_client.bayeux.connect import INTERVAL, TIMEOUT, Connects, advice_of
 from pixied_client.bayeux.error_log import ErrorLog
 from pixied_client.bayeux.exchange import Exchange
 from pixied_client.bayeux.extension import Extensions
@@ -28,6 +28,7 @@ from pixied_client.bayeux.refusal import Refusal, client_unknown, inactive, refu
 from pixied_client.bayeux.request import Request
 from pixied_client.bayeux.session import BY_CLIENT, Session
 from pixied_client.bayeux.timed_sender import TimedSender
+from pixied_client.bayeux.transports import Transports
 from pixied_client.errors import DeadlineExceeded, PixiedError, Unavailable
 from pixied_client.front_end import FrontEnd
 
@@ -53,7 +54,8 @@ class Protocol:
         timing: for the advice.
         limits: how much one request may have.
         deliver_during_handshake: messages may come with a handshake's reply.
-        jsonp: there is callback-polling.
+        broadcast_to_publisher: a client that subscribes to a channel gets what it publishes there.
+        transports: those that are on.
     """
 
     def __init__(
@@ -68,7 +70,8 @@ class Protocol:
         limits: Limits,
         *,
         deliver_during_handshake: bool,
-        jsonp: bool,
+        broadcast_to_publisher: bool,
+        transports: Transports,
     ) -> None:
         self._backing = backing
         self._connects = connects
@@ -79,7 +82,8 @@ class Protocol:
         self._timing = timing
         self._limits = limits
         self._deliver_during_handshake = deliver_during_handshake
-        self._connection_types = [kind for kind in CONNECTION_TYPES if jsonp or kind != "callback-polling"]
+        self._connection_types = transports.offered
+        self._broadcast_to_publisher = broadcast_to_publisher
         self._answers: dict[str, _Answer] = {
             "/meta/subscribe": self._subscribe,
             "/meta/unsubscribe": self._unsubscribe,
@@ -348,7 +352,8 @@ class Protocol:
     async def _publish(self, message: BayeuxMessage, request: Request) -> BayeuxMessage:
         session = await self._may_publish(message, request)
         front_end = await self._backing.front_end()
-        await front_end.publish_one(message.to_publish(client_id=message.client_id))
+        published = message.to_publish(client_id=message.client_id, to_publisher=self._broadcast_to_publisher)
+        await front_end.publish_one(published)
         await self._hooks.notify("publish", session, message, request)
         return _published_reply(message)
 

@@ -15,6 +15,7 @@ from pixied_client.bayeux.protocol import CONNECT, HANDSHAKE, Protocol
 from pixied_client.bayeux.refusal import Refusal
 from pixied_client.bayeux.request import Request, Scope
 from pixied_client.bayeux.timed_sender import TimedSender
+from pixied_client.bayeux.transports import Transports
 
 __all__ = ["SocketTransport"]
 
@@ -35,14 +36,24 @@ class SocketTransport:
     Args:
         protocol: answers messages.
         origins: which pages may open one.
+        transports: whether anyone may.
         budgets: how much may come from whom.
         limits: how large a message may be, and how many clients one may serve.
         timing: when one counts as idle or slow.
     """
 
-    def __init__(self, protocol: Protocol, origins: Origins, budgets: Budgets, limits: Limits, timing: Timing) -> None:
+    def __init__(
+        self,
+        protocol: Protocol,
+        origins: Origins,
+        transports: Transports,
+        budgets: Budgets,
+        limits: Limits,
+        timing: Timing,
+    ) -> None:
         self._protocol = protocol
         self._origins = origins
+        self._transports = transports
         self._budgets = budgets
         self._limits = limits
         self._timing = timing
@@ -52,7 +63,7 @@ class SocketTransport:
         """Serve one socket to its end."""
         request = Request.of(scope)
         await receive()  # `websocket.connect`
-        if not self._origins.admits(request):
+        if not self._origins.admits(request) or "websocket" not in self._transports:
             await send({"type": "websocket.close", "code": _POLICY})
             return
         # A browser that asks for subprotocols closes a socket that gets none of them.

@@ -128,7 +128,7 @@ async def test_a_socket_that_sends_flat_out_gives_others_their_turn() -> None:
 async def _spend(socket: Socket) -> None:
     """Send so much at once that nothing more may come for a minute."""
     await socket.send(*[{}] * 150)
-    assert [reply["error"][:3] for reply in await socket.receive()] == ["400"] * 150
+    assert [reply["error"][:3] for reply in await socket.receive()] == ["402"] * 150
 
 
 async def test_a_socket_that_sends_too_much_is_told_so_and_closed(server: Server) -> None:

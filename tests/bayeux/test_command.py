@@ -124,7 +124,7 @@ def _answers(port: int) -> bool:
         (["--path", "bayeux"], ExitCode.USAGE, "it has to begin with a slash"),
         (["--path", "/bayeux/"], ExitCode.USAGE, "not to end with one"),
         (["--timeout", "-1"], ExitCode.USAGE, "--timeout"),
-        (["--timeout", "nan"], ExitCode.USAGE, "timeout is nan"),
+        (["--timeout", "nan"], ExitCode.USAGE, "--timeout"),
         (["--transport", "pigeon"], ExitCode.USAGE, "there is no transport pigeon; there are websocket, "),
         (["--transport", "callback-polling", "--no-jsonp"], ExitCode.USAGE, "no transport is on"),
         (["--cookie-same-site", "None"], ExitCode.USAGE, "has to be secure"),

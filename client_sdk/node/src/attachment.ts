@@ -46,6 +46,8 @@ export interface AttachHandlers {
    * Deliveries are not held back for a promise of the one before.
    */
   onMessages?(messages: readonly Message[], info: DeliveryInfo): void | Promise<void>;
+  /** pixied holds the client for this front-end; what is pending follows. Called again after each new stream. */
+  onAttached?(): void;
   /** The client lost messages. */
   onGap?(gap: Gap): void;
   /** The client is no longer attached; nothing follows. */

@@ -191,6 +191,7 @@ export class Link implements StreamListener<AttachResponse, LinkCall>, Attachmen
     attachment.state = 'attached';
     // The wish came while the attach was under way.
     if (attachment.wish) this.sendDetach(attachment);
+    else callOut(() => attachment.handlers.onAttached?.());
   }
 
   private attachFailed({ handle, error: status }: AttachFailed): void {

@@ -112,6 +112,31 @@ describe('two Faye servers on one pixied', () => {
     await Promise.all(brief.map((steps) => steps.stop()));
   });
 
+  it('leave those alone that never had to do with a client, however its session ends', async () => {
+    const [brief, stranger] = [begin(0.3, left), begin(20, left)];
+    await brief.createClient('dave');
+    await stranger.createClient('erin');
+    await brief.untilRaised('dave', ['disconnect', left.id('dave')], ['close', left.id('dave')]);
+    await left.destroyClient('alice');
+    await backend.destroyClient(left.id('bob'), 'by hand');
+    // Events come in order: those of the others would have come before this one.
+    await backend.destroyClient(left.id('erin'), 'by hand');
+    await stranger.untilRaised('erin', ['disconnect', left.id('erin')], ['close', left.id('erin')]);
+    assert.deepEqual(new Set(stranger.events.map(([, clientId]) => clientId)), new Set([left.id('erin')]));
+    await Promise.all([brief.stop(), stranger.stop()]);
+  });
+
+  it('raise close where a client only asked or polled, too', async () => {
+    const stranger = begin(20, left);
+    assert.equal(await right.clientExists('alice'), true);
+    const poll = stranger.poll('alice');
+    await until('it is held', async () => (await backend.getClient(left.id('alice'))).frontEnd !== '');
+    await backend.destroyClient(left.id('alice'), 'by hand');
+    await Promise.all([right, stranger].map((steps) => steps.untilRaised('alice', ['close', left.id('alice')])));
+    await poll;
+    await stranger.stop();
+  });
+
   it('raise disconnect where the client was created when an operator ends its session', async () => {
     await right.subscribe('alice', '/a');
     await backend.destroyClient(left.id('alice'), 'by hand');

@@ -168,6 +168,8 @@ describe('the Faye engine', () => {
   });
 
   it('raises nothing for a session that it could not end, until that ends otherwise', async () => {
+    host.engine.ping('bob');
+    await settle();
     answers['destroyClient'] = () => refusal('INTERNAL', Code.INTERNAL);
     await host.destroyClient('ann');
     await settle();

@@ -21,7 +21,13 @@ describe('a Faye server on pixied', () => {
     left = await FayeSite.open(pixied.address);
     right = await FayeSite.open(pixied.address);
   });
-  afterEach(() => Promise.all([left.close(), right.close()]));
+  afterEach(() => Promise.all([left, right, ...others.splice(0)].map((site) => site.close())));
+
+  const others: FayeSite[] = [];
+  async function another(): Promise<FayeSite> {
+    others.push(await FayeSite.open(pixied.address));
+    return others.at(-1)!;
+  }
 
   for (const transport of ['websocket', 'long-polling'] as const) {
     it(`serves ${transport} clients across two servers, in order, each message once`, async () => {
@@ -137,6 +143,26 @@ describe('a Faye server on pixied', () => {
     await left.listen(clientId, inbox, stop.signal);
     await untilEqual(() => inbox.map(({ data }) => data), [1, 2]);
     stop.abort();
+  });
+
+  it('brings what is pending with the first poll, however briefly that waits, to whichever server it comes', async () => {
+    const clientId = await left.handshake();
+    await left.send({ channel: '/meta/subscribe', clientId, subscription: '/a' });
+    let sent = 0;
+    for (const site of [right, left, left, right, await another(), await another()]) {
+      for (const timeout of [0, 1, 5, -1, 'soon', null, 1e300]) {
+        const data = Array.from({ length: 20 }, () => (sent += 1));
+        await right.send(...data.map((number) => ({ channel: '/a', data: number })));
+        const poll = { channel: '/meta/connect', clientId, connectionType: 'long-polling', advice: { timeout } };
+        const [reply, ...messages] = await site.send(poll);
+        assert.equal(reply!.successful, true);
+        assert.deepEqual(
+          messages.map((message) => message.data),
+          data,
+          `with a timeout of ${String(timeout)}`,
+        );
+      }
+    }
   });
 
   it('opens sockets in the name of anyone, and raises close for nobody', async () => {

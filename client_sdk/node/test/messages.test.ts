@@ -93,6 +93,21 @@ test('reserved members are not handed on, whoever has set them', () => {
   assert.deepEqual(toFaye({ channel: '/a', data: '1', extra: others, ...wire }), { channel: '/a', data: 1, mood: 'good' });
 });
 
+test('members that a copy would inherit from are not handed on, wherever they stand and whoever has set them', () => {
+  const nested = '{"a":[{"__proto__":{"x":1},"b":"__proto__"}],"__proto__":[7]}';
+  const clean = '{"a":[{"b":"__proto__"}]}';
+  const message = JSON.parse(`{"channel":"/a","data":${nested},"ext":${nested},"more":${nested},"__proto__":{"x":1}}`) as never;
+  const { data, ext, extra } = toPixied(message, true);
+  assert.deepEqual([data, ext, extra], [clean, clean, `{"more":${clean}}`]);
+  for (const name of ['__proto__', '__pr\\u006fto__', '\\u005F_proto__']) {
+    const others = nested.replaceAll('"__proto__":', `"${name}":`);
+    const got = toFaye({ channel: '/a', data: others, ext: others, extra: `{"more":${others},"${name}":{"x":1}}`, ...wire });
+    assert.equal(JSON.stringify(got), `{"channel":"/a","data":${clean},"ext":${clean},"more":${clean}}`);
+    assert.equal(Object.getPrototypeOf(got), Object.prototype);
+  }
+  assert.deepEqual(toFaye({ channel: '/a', data: '"\\u00e9"', ...wire }), { channel: '/a', data: 'é' });
+});
+
 test("Faye's ids travel as ids where pixied takes them, and among the other members where not", () => {
   const { id, extra } = toPixied({ channel: '/a', data: 1, id: 'x'.repeat(255) }, true);
   assert.deepEqual([id, extra], ['x'.repeat(255), undefined]);

@@ -3,6 +3,7 @@ import type { Message } from '../../generated/pixied/v1/message';
 import type { Attachment, DeliveryInfo, Detached } from '../attachment';
 import { ClientUnknown } from '../errors';
 import type { FrontEnd } from '../front_end';
+import { BriefPolls } from './brief_polls';
 import { toFaye } from './message';
 import { isClientId, isOpen, shortened, type FayeConnection, type FayeServer } from './server';
 
@@ -12,6 +13,8 @@ interface ConnectedClient {
   readonly attachment: Attachment;
   /** Faye has asked pixied whether there is such a client. */
   isProven: boolean;
+  /** pixied has said that it holds the client for this server. */
+  isAttached: boolean;
   /** The last delivery that was handed to Faye and is not confirmed. */
   unconfirmed: DeliveryInfo | undefined;
   /** Faye has closed the connection. */
@@ -29,6 +32,7 @@ class NotConnected extends Error {}
 export class ConnectedClients {
   private readonly clients = new Map<string, ConnectedClient>();
   private readonly closing = new Set<string>();
+  private readonly briefPolls: BriefPolls;
   private turn: Promise<void> | undefined;
 
   /** @param gone called for a client that turned out not to exist any more. */
@@ -37,6 +41,7 @@ export class ConnectedClients {
     private readonly frontEnd: FrontEnd,
     private readonly gone: (clientId: string) => void,
   ) {
+    this.briefPolls = new BriefPolls(server, async (clientId) => (await frontEnd.getClient(clientId)).pending);
     server.bind('connection:open', this.greet, this);
     server.bind('connection:close', this.close, this);
   }
@@ -49,7 +54,11 @@ export class ConnectedClients {
   /** Attaches a connected client, so that its messages come; does nothing if it is attached already. */
   open(clientId: string, isProven = true): void {
     const open = this.clients.get(clientId);
-    if (open) open.isProven ||= isProven;
+    if (open) {
+      open.isProven ||= isProven;
+      // It may be another poll on the same connection.
+      if (open.isAttached) this.briefPolls.attached(clientId);
+    }
     if (open || this.closing.has(clientId)) return;
     const ackMode = this.server.connection(clientId, false)?.socket ? 'auto' : 'explicit';
     const attachment = this.frontEnd.attach(
@@ -57,12 +66,23 @@ export class ConnectedClients {
       // Faye counts a client's silence itself, by its pings.
       { ackMode, expires: true },
       {
+        onAttached: () => {
+          client.isAttached = true;
+          this.briefPolls.attached(clientId);
+        },
         onMessages: (messages, info) => this.deliver(client, messages, info),
         onGap: (gap) => this.server.warn('Client ? lost ? messages of ?', shortened(clientId), gap.lost, gap.channel),
         onDetached: (detached) => this.detached(client, detached),
       },
     );
-    const client: ConnectedClient = { clientId, attachment, isProven, unconfirmed: undefined, isClosed: false };
+    const client: ConnectedClient = {
+      clientId,
+      attachment,
+      isProven,
+      isAttached: false,
+      unconfirmed: undefined,
+      isClosed: false,
+    };
     this.clients.set(clientId, client);
   }
 
@@ -78,6 +98,7 @@ export class ConnectedClients {
    */
   private greet(clientId: string): void {
     if (!isClientId(clientId)) return;
+    this.briefPolls.opened(this.server.connection(clientId, false));
     setImmediate(() => {
       if (this.server.connection(clientId, false)?.socket) this.open(clientId, false);
     });

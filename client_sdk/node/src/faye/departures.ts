@@ -48,6 +48,11 @@ export class Departures implements WatchListener {
     private readonly later = (call: () => void, milliseconds: number) => void setTimeout(call, milliseconds).unref(),
   ) {}
 
+  /** Whether the session's end has been announced; of those that ended long ago this is forgotten. */
+  isOver(clientId: string): boolean {
+    return this.over.has(clientId);
+  }
+
   /** This side tries to end the session. The answer: whether no one has yet; then `settle` or `disclaim` must follow. */
   claim(clientId: string): boolean {
     if (this.over.has(clientId) || this.claimed.has(clientId)) return false;

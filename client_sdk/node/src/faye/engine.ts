@@ -42,7 +42,7 @@ const LOOK_AT_ONCE = 500;
  * Faye's sessions, subscriptions and queues in pixied. Raises Faye's server events as Faye's memory engine does:
  * - `handshake`, `subscribe`, `unsubscribe`, `publish` in the server that was asked, when pixied has done it (`publish`
  *   at each call);
- * - `close` in every server when a session ends, wherever and however;
+ * - `close` in every server that has had to do with a session when it ends, wherever and however;
  * - `disconnect`, and `unsubscribe` for each subscription that ends with the session, in the server that destroyed it;
  *   of a session that timed out, or that an operator ended, in the server that created it.
  */
@@ -55,6 +55,8 @@ export class FayeEngine {
   private readonly departures: Departures;
   private readonly privately = new PrivateChannels();
   private readonly created = new Set<string>();
+  /** Clients that this server has had to do with, and that live as far as it knows. */
+  private readonly met = new Set<string>();
   private readonly watching: Promise<void>;
   private readonly deduplicate: boolean;
 
@@ -114,7 +116,8 @@ export class FayeEngine {
   ping(clientId: string): void {
     if (!isClientId(clientId) || this.presence.isAway) return;
     this.server.debug('Ping ?, ?', shortened(clientId), this.server.timeout);
-    this.attend('ping a client', this.frontEnd.pingClient(clientId).catch(unlessUnknown));
+    const pinged = this.frontEnd.pingClient(clientId).then(() => this.meet(clientId));
+    this.attend('ping a client', pinged.catch(unlessUnknown));
   }
 
   /** Subscribes a client. Calls back with whether it is subscribed now. */
@@ -129,6 +132,7 @@ export class FayeEngine {
       throw error;
     };
     const done = work.then((changed) => {
+      this.meet(clientId);
       this.server.debug('Subscribed client ? to channel ?', shortened(clientId), pattern);
       if (changed) this.server.trigger('subscribe', clientId, pattern);
     }, refused);
@@ -168,7 +172,9 @@ export class FayeEngine {
 
   /** Faye has a connection for the client: its messages may come. */
   emptyQueue(clientId: string): void {
-    if (this.server.hasConnection(clientId)) this.connectedClients.open(clientId);
+    if (!this.server.hasConnection(clientId)) return;
+    this.meet(clientId);
+    this.connectedClients.open(clientId);
   }
 
   /** Lets what is under way finish, for at most 2 s, then closes the connection, so that the process can exit. */
@@ -189,6 +195,7 @@ export class FayeEngine {
       await this.watching;
       const { clientId } = await this.frontEnd.createClient({ sessionTimeoutMs });
       this.created.add(clientId);
+      this.meet(clientId);
       this.server.debug('Created new client ?', shortened(clientId));
       this.server.trigger('handshake', clientId);
       return clientId;
@@ -201,6 +208,7 @@ export class FayeEngine {
   private async isAlive(clientId: string): Promise<boolean> {
     try {
       await this.frontEnd.getClient(clientId);
+      this.meet(clientId);
       return true;
     } catch (error) {
       if (error instanceof ClientUnknown) return false;
@@ -216,15 +224,23 @@ export class FayeEngine {
       const destroyed = this.frontEnd.destroyClient(clientId, REASON);
       const [channels] = await Promise.all([subscriptions, destroyed]);
       this.created.add(clientId);
+      this.met.add(clientId);
       this.departures.settle({ clientId, reason: '', channels });
       this.server.debug('Destroyed client ?', shortened(clientId));
     } catch (error) {
+      // It may live, or have been ended without an answer: its end concerns this server.
+      if (!(error instanceof ClientUnknown)) this.meet(clientId);
       this.departures.disclaim(clientId);
       unlessUnknown(error);
     }
   }
 
+  private meet(clientId: string): void {
+    if (!this.departures.isOver(clientId)) this.met.add(clientId);
+  }
+
   private departed({ clientId, reason, channels }: Departure): void {
+    if (!this.met.delete(clientId)) return;
     const privately = this.privately.forget(clientId);
     const isOurs = this.created.delete(clientId) && reason !== REASON;
     for (const channel of isOurs ? [...channels, ...privately] : privately) {
@@ -242,7 +258,7 @@ export class FayeEngine {
 
   /** Ends of sessions may have been missed: look at each that matters here. */
   private async lookAround(): Promise<void> {
-    const clientIds = [...new Set([...this.created, ...this.connectedClients.clientIds, ...this.privately.clientIds])];
+    const clientIds = [...new Set([...this.met, ...this.connectedClients.clientIds, ...this.privately.clientIds])];
     for (let first = 0; first < clientIds.length; first += LOOK_AT_ONCE) {
       const some = clientIds.slice(first, first + LOOK_AT_ONCE);
       const areAlive = await Promise.all(some.map((clientId) => this.isAlive(clientId)));

@@ -23,7 +23,11 @@ const RESERVED = [
   'version',
   'minimumVersion',
   'supportedConnectionTypes',
+  '__proto__',
 ];
+
+/** A member that would become what a copy inherits from, wherever in a message it stands. Faye's own copies lose it. */
+const INHERITED = '__proto__';
 
 /**
  * A message on its way to pixied: every member as it was sent, but for reserved ones.
@@ -38,10 +42,10 @@ export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage
   const rest = hasId || id === undefined ? extra : { ...extra, id };
   const text = {
     channel: String(channel),
-    data: JSON.stringify(data) ?? 'null',
+    data: written(data) ?? 'null',
     id: hasId ? id : undefined,
-    ext: JSON.stringify(ext) as string | undefined,
-    extra: Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined,
+    ext: written(ext),
+    extra: Object.keys(rest).length > 0 ? written(rest) : undefined,
   };
   if (typeof clientId !== 'string') return text;
   const isOne = deduplicate && hasId && id !== '';
@@ -50,11 +54,24 @@ export function toPixied(message: FayeMessage, deduplicate: boolean): NewMessage
 
 /** A message on its way to a client: a copy of its own, for Faye and its extensions change what they deliver. */
 export function toFaye({ channel, data, id, ext, extra }: Message): FayeMessage {
-  const message: FayeMessage = { channel, data: JSON.parse(data) as unknown };
+  const message: FayeMessage = { channel, data: read(data) };
   if (id !== undefined) message.id = id;
-  if (ext !== undefined) message.ext = JSON.parse(ext) as unknown;
+  if (ext !== undefined) message.ext = read(ext);
   // Who publishes without a front-end may have set reserved members.
-  return extra === undefined ? message : { ...message, ...withoutReserved(JSON.parse(extra) as object) };
+  return extra === undefined ? message : { ...message, ...withoutReserved(read(extra) as object) };
+}
+
+/** As JSON; undefined for what has no JSON. */
+function written(value: unknown): string | undefined {
+  const text = JSON.stringify(value) as string | undefined;
+  if (!text?.includes(`"${INHERITED}":`)) return text;
+  return JSON.stringify(value, (name, member: unknown) => (name === INHERITED ? undefined : member));
+}
+
+/** From JSON, which may come from anyone and name a member with escapes. */
+function read(text: string): unknown {
+  if (!text.includes(INHERITED) && !text.includes('\\u00')) return JSON.parse(text);
+  return JSON.parse(text, (name, member: unknown) => (name === INHERITED ? undefined : member));
 }
 
 function withoutReserved(members: object): Record<string, unknown> {

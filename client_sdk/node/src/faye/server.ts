@@ -20,8 +20,16 @@ export interface FayeStream {
   uncork?(): void;
 }
 
+/** What a poll asks for. */
+export interface PollOptions {
+  /** How long it waits for messages, in milliseconds; whatever a browser has sent. Default: the server's `timeout`. */
+  readonly timeout?: unknown;
+}
+
 /** A client's connection to this process: a request that waits for its answer, or a socket. */
 export interface FayeConnection {
+  /** Begins a poll. */
+  connect?(options: PollOptions | undefined, callback: unknown, context: unknown): void;
   /** Faye's wrapper of a WebSocket or EventSource; absent for a long poll. */
   readonly socket?: { readonly _socket?: { readonly readyState?: number; readonly _stream?: FayeStream } } | null;
 }

@@ -121,7 +121,7 @@ async def test_a_store_that_comes_back_empty_has_no_clients() -> None:
             await asyncio.to_thread(server.start)
             await restored(pair)
             await pair.read(front)
-            assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.DESTROYED)]
+            assert [(name, reason) for name, reason, _ in front.detached] == [("ann", DetachReason.EXPIRED)]
             await pair.there.create("bob")
             assert await pair.here.lives("bob")
             await pair.settle()

@@ -114,6 +114,7 @@ class RedisEngine:
             "R": self._ownership.on_yielded,
             "C": self._ownership.on_claimed,
             "K": self._ownership.changes.on_change,
+            "D": self._ownership.changes.on_destroyed,
             "A": requests.on_answer,
             "E": self._events.on_event,
             "W": self._events.on_watched,

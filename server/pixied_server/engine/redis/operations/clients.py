@@ -23,8 +23,6 @@ __all__ = ["Clients"]
 _DRAWS = 100
 # Up to this many messages are read to count one that came through several subscriptions only once.
 _EXACT = 500
-# A change that is later than any that a process knows: it has to look.
-_ENDED = 1 << 52
 
 
 class Clients:
@@ -126,8 +124,7 @@ class Clients:
         self._process.counters.clients_destroyed += 1
         self._ownership.gone(client_id, EndReason.DESTROYED, reason)
         await self._subscriptions.leave(client_id, patterns, reason)
-        with suppress(ClientUnknown):
-            await self._ownership.changes.make_known(owner, client_id, _ENDED)
+        await self._ownership.changes.make_end_known(owner, client_id, reason)
 
     async def generate_namespace(self, length: int) -> str:
         """See `engine.abc.Engine`."""

@@ -143,6 +143,20 @@ class Changes:
 
         self._process.spawn(answer())
 
+    async def make_end_known(self, owner: str, client_id: str, reason: str) -> None:
+        """Wait until the owner of a client that was destroyed, if it had one, knows of that and why.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+        if owner:
+            await self._requests.ask(owner, "D", client_id, reason)
+
+    def on_destroyed(self, process: str, name: str, client_id: str, *reason: str) -> None:
+        """Answer another process once this one knows that a client was destroyed."""
+        self._clients.gone(client_id, EndReason.DESTROYED, "\n".join(reason))
+        self._process.spawn(self._requests.answer(process, name))
+
     def _concerned(self, client_id: str, change: int) -> RedisClaim | None:
         """Return the claim on a client, if it does not know of a change yet."""
         if (notified := self._clients.notified.get(client_id)) is not None:

@@ -136,6 +136,7 @@ class Client:
     Attributes:
         sessions: a name for each session that it began.
         got: the data of its messages, in order.
+        answered: how many of its connects were answered.
         breaks: how much it had got whenever its connection broke.
         published: the data that was published and answered.
         disconnected: how often a session ended, by itself or by the server.
@@ -146,6 +147,7 @@ class Client:
         self._news = asyncio.Event()
         self.sessions: list[str] = []
         self.got: list[Any] = []
+        self.answered = 0
         self.breaks: list[int] = []
         self.published: list[Any] = []
         self.subscribed = 0
@@ -185,6 +187,8 @@ class Client:
         match event["event"]:
             case "connected":
                 self.sessions.append(event["client"])
+            case "answered":
+                self.answered += 1
             case "broken":
                 self.breaks.append(len(self.got))
             case "subscribed":

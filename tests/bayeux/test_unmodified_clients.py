@@ -87,6 +87,8 @@ async def test_a_client_whose_session_an_operator_ends_stays_away(server: Server
         client = await stage.client(kind)
         await client.subscribe(f"/{kind}/ended")
         (client_id,) = (await backend.subscribers_of(f"/{kind}/ended")).items
+        # Its first connect is answered at once, the second one held.
+        await client.until(lambda: client.answered >= 1)
         await _until_some_are_held(server, "one")
         await backend.destroy_client(client_id, "by hand")
         await client.until(lambda: client.disconnected == 1)

@@ -4,7 +4,8 @@
 // KIND is cometd or faye, a transport (websocket, long-polling), and for cometd perhaps ack: `cometd-websocket-ack`.
 //
 // commands: {"do": "subscribe", "channel"}, {"do": "publish", "channel", "data"}, {"do": "disconnect"}
-// events: connected (with `client`, a name for the session), broken, subscribed, message, published, disconnected
+// events: connected (with `client`, a name for the session), answered (its connect), broken, subscribed, message,
+//   published, disconnected
 
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -38,7 +39,7 @@ async function cometd() {
     if (reply.successful) say('connected', { client: named(reply.clientId) });
   });
   client.addListener('/meta/connect', (reply) => {
-    if (!reply.successful) say('broken');
+    say(reply.successful ? 'answered' : 'broken');
   });
   client.addListener('/meta/disconnect', () => say('disconnected'));
   return {
@@ -69,6 +70,7 @@ async function faye() {
   client.addExtension({
     incoming: (message, callback) => {
       if (message.channel === '/meta/handshake' && message.successful) say('connected', { client: named(message.clientId) });
+      if (message.channel === '/meta/connect' && message.successful) say('answered');
       if (message.channel === '/meta/disconnect' && message.successful) say('disconnected');
       callback(message);
     },

@@ -13,12 +13,13 @@ ENGINE := memory
 BIN := .venv/bin
 BUILD := .build
 NODE_SDK := client_sdk/node
+GO_SDK := client_sdk/go
 FAYE := tests/e2e/faye
 BENCH := tests/bench/faye
 CLIENTS := tests/bayeux/clients
 MUTANTS := tests/mutants/node
 PACKAGES := $(NODE_SDK) $(FAYE) $(CLIENTS)
-GENERATED := client_sdk/python/pixied $(NODE_SDK)/generated
+GENERATED := client_sdk/python/pixied $(NODE_SDK)/generated $(GO_SDK)/pixied
 WRITTEN := server client_sdk/python/pixied_client tests
 PROTOS := $(wildcard proto/pixied/v1/*.proto)
 # Quiet, but never so quiet that the cause of a failure stays hidden.
@@ -32,6 +33,8 @@ APT_REDIS := redis-server
 APT_CC := gcc libc6-dev
 APT_NGINX := nginx-light
 APT_CHROMIUM := chromium
+# Go, if it is one that fetches the release which a module needs (1.21 or newer); Debian 12's does not.
+GO := $(shell go env GOVERSION 2>/dev/null | grep -E 'go1\.(2[1-9]|[3-9][0-9])')
 # The newest grpcurl, and the newest that Debian 12's Go 1.19 builds.
 GRPCURL := v1.9.3
 GRPCURL_GO119 := v1.8.9
@@ -91,6 +94,8 @@ check: node $(BUILD)/dev.stamp  ## format, lint, types, layers, contract, genera
 	$(NODE_SDK)/node_modules/.bin/buf lint proto
 	$(NODE_SDK)/node_modules/.bin/buf format --diff --exit-code proto
 	./.ci/breaking $(NODE_SDK)/node_modules/.bin/buf
+	$(if $(GO),cd $(GO_SDK) && go vet ./...)
+	$(if $(GO),test -z "$$(gofmt -l $(GO_SDK))" $(call or_say,not formatted: run gofmt -w $(GO_SDK)/examples))
 	./.ci/generated
 
 format: $(BUILD)/dev.stamp  ## format the code
@@ -102,6 +107,8 @@ generate: node $(BUILD)/dev.stamp  ## generate code and documentation from the c
 	mkdir -p client_sdk/python
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=client_sdk/python --pyi_out=client_sdk/python $(PROTOS)
 	cd $(NODE_SDK) && $(NPM) run generate
+	$(if $(GO),rm -rf $(GO_SDK)/pixied && cd proto && ../$(NODE_SDK)/node_modules/.bin/buf generate --template buf.gen.go.yaml --output ../$(GO_SDK),\
+		@echo "no Go, or none that can build the plugins: the stubs in $(GO_SDK) stay as they are")
 	$(BIN)/python -m pixied_server.settings > docs/settings.md
 	$(BIN)/python -m pixied_server.settings into README.md
 

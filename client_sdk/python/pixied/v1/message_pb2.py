@@ -24,14 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17pixied/v1/message.proto\x12\tpixied.v1\"\xbf\x01\n\x07Message\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\t\x12\x0f\n\x02id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03\x65xt\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65xtra\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x11\n\tclient_id\x18\x06 \x01(\t\x12\x19\n\x11\x65xclude_publisher\x18\x07 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x08 \x01(\tB\x05\n\x03_idB\x06\n\x04_extB\x08\n\x06_extra\"$\n\x03Gap\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0c\n\x04lost\x18\x02 \x01(\x04\"5\n\x07\x43losing\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x1a\n\x12reconnect_after_ms\x18\x02 \x01(\r*M\n\x07\x41\x63kMode\x12\x18\n\x14\x41\x43K_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rACK_MODE_AUTO\x10\x01\x12\x15\n\x11\x41\x43K_MODE_EXPLICIT\x10\x02\x42p\n\x13io.github.pixied.v1P\x01Z2github.com/pixied/pixied/gen/go/pixied/v1;pixiedv1\xaa\x02\tPixied.V1\xca\x02\tPixied\\V1\xea\x02\nPixied::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17pixied/v1/message.proto\x12\tpixied.v1\"\xbf\x01\n\x07Message\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\t\x12\x0f\n\x02id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03\x65xt\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65xtra\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x11\n\tclient_id\x18\x06 \x01(\t\x12\x19\n\x11\x65xclude_publisher\x18\x07 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x08 \x01(\tB\x05\n\x03_idB\x06\n\x04_extB\x08\n\x06_extra\"$\n\x03Gap\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0c\n\x04lost\x18\x02 \x01(\x04\"5\n\x07\x43losing\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x1a\n\x12reconnect_after_ms\x18\x02 \x01(\r*M\n\x07\x41\x63kMode\x12\x18\n\x14\x41\x43K_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rACK_MODE_AUTO\x10\x01\x12\x15\n\x11\x41\x43K_MODE_EXPLICIT\x10\x02\x42w\n\x13io.github.pixied.v1P\x01Z9github.com/pixied/pixied/client_sdk/go/pixied/v1;pixiedv1\xaa\x02\tPixied.V1\xca\x02\tPixied\\V1\xea\x02\nPixied::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pixied.v1.message_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\023io.github.pixied.v1P\001Z2github.com/pixied/pixied/gen/go/pixied/v1;pixiedv1\252\002\tPixied.V1\312\002\tPixied\\V1\352\002\nPixied::V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\023io.github.pixied.v1P\001Z9github.com/pixied/pixied/client_sdk/go/pixied/v1;pixiedv1\252\002\tPixied.V1\312\002\tPixied\\V1\352\002\nPixied::V1'
   _globals['_ACKMODE']._serialized_start=325
   _globals['_ACKMODE']._serialized_end=402
   _globals['_MESSAGE']._serialized_start=39

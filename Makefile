@@ -38,6 +38,11 @@ GO := $(shell go env GOVERSION 2>/dev/null | grep -E 'go1\.(2[1-9]|[3-9][0-9])')
 # The newest grpcurl, and the newest that Debian 12's Go 1.19 builds.
 GRPCURL := v1.9.3
 GRPCURL_GO119 := v1.8.9
+# What makes stubs: Rust's plugins, protoc and Java's plugin.
+PROST := protoc-gen-prost@0.5.0
+TONIC := protoc-gen-tonic@0.5.0
+PROTOC := com.google.protobuf:protoc:4.33.0:exe:linux-x86_64
+GRPC_JAVA := io.grpc:protoc-gen-grpc-java:1.76.0:exe:linux-x86_64
 
 # What a step's tool said is above; this is the line that says what it was about, and what to do.
 or_say = || { echo "$(1)" >&2; exit 1; }
@@ -49,6 +54,8 @@ apt = { command -v apt-get $(SUDO); } >/dev/null $(call or_say,$(1) is needed. I
 comma := ,
 NO_PIP := pip could not install all packages (above is why). Is the package index reachable? HTTPS_PROXY and PIP_INDEX_URL name another way
 NO_NPM := npm could not install all packages (above is why). Is the registry reachable? HTTPS_PROXY and npm_config_registry name another way
+NO_CARGO := cargo could not build the plugins (above is why). Is its registry reachable?
+NO_MAVEN := Maven could not fetch the plugins (above is why). Is its repository reachable?
 NO_GO := go could not build grpcurl (above is why). Is its module proxy reachable? HTTPS_PROXY and GOPROXY name another way
 
 ##@ Use
@@ -71,7 +78,7 @@ test: integration node-test  ## install what is needed and run all tests, with c
 unit: redis $(BUILD)/dev.stamp  ## the fast tests: core and engine
 	PIXIED_HISTORIES=$${PIXIED_HISTORIES:-0.3} $(BIN)/pytest -n auto tests/core tests/engine $(ARGS)
 
-integration: node cc grpcurl nginx redis chromium $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
+integration: node cc grpcurl nginx redis chromium stubs $(BUILD)/dev.stamp  ## all Python tests, with coverage of the server and the SDK
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" $(BIN)/pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
@@ -122,7 +129,7 @@ clean:  ## remove everything that make made
 	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules $(MUTANTS)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node cc grpcurl nginx redis chromium
+.PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node cc grpcurl stubs nginx redis chromium
 
 # Set-up
 
@@ -195,3 +202,22 @@ $(BUILD)/bin/grpcurl:
 	@minor=$$(go env GOVERSION | sed -E 's/go1\.([0-9]+).*/\1/'); \
 		version=$(GRPCURL); [ "$$minor" -ge 21 ] || version=$(GRPCURL_GO119); \
 		GOBIN="$(CURDIR)/$(BUILD)/bin" go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$$version $(call or_say,$(NO_GO))
+
+# Only where their compilers are: the tests of the others are skipped.
+stubs: $(if $(shell command -v cargo),$(BUILD)/bin/protoc-gen-tonic) \
+	$(if $(and $(shell command -v mvn),$(filter Linux-x86_64,$(shell uname -sm | tr ' ' -))),$(BUILD)/bin/protoc)
+
+$(BUILD)/bin/protoc-gen-tonic:
+	@echo "building the plugins for Rust, once: this takes a minute or two"
+	@cargo install --quiet --locked --root $(BUILD) $(PROST) $(TONIC) $(call or_say,$(NO_CARGO))
+
+$(BUILD)/bin/protoc:
+	@echo "fetching protoc and the plugin for Java"
+	@mkdir -p $(BUILD)/bin
+	@for tool in $(PROTOC) $(GRPC_JAVA); do \
+		mvn --quiet --batch-mode dependency:copy -Dartifact=$$tool -DoutputDirectory=$(CURDIR)/$(BUILD)/bin -Dmdep.stripVersion \
+			$(call or_say,$(NO_MAVEN)); \
+	done
+	@for tool in protoc-gen-grpc-java protoc; do \
+		mv $(BUILD)/bin/$$tool-linux-x86_64.exe $(BUILD)/bin/$$tool && chmod +x $(BUILD)/bin/$$tool; \
+	done

@@ -261,6 +261,51 @@ async def test_a_cursor_counts_on_any_link(site: Site) -> None:
         assert batch.cursor >= cursors[1]
 
 
+async def test_what_is_confirmed_before_the_half_close_counts(site: Site) -> None:
+    """Commands that were sent before it are carried out; what was not confirmed comes again, marked."""
+    alice = await site.client("/a")
+    async with linked(site) as link:
+        await link.attach(alice, 1)
+        for number in (1, 2):
+            await site.publish("/a", str(number))
+            await link.next("delivery")
+        await link.send(ack(1))
+        await link.end()
+    assert (await site("GetClient", client_id=alice)).client.pending == 1
+    async with linked(site) as link:
+        await link.attach(alice, 1)
+        assert await link.messages(1, 1) == ["2!"]
+
+
+async def test_what_was_read_after_the_half_close_can_be_confirmed_by_the_next_attach(site: Site) -> None:
+    """The cursor of its batch does so, though the link's own confirmations count for the client."""
+    alice = await site.client("/a")
+    async with linked(site) as link:
+        await link.attach(alice, 1)
+        await site.publish("/a", "1")
+        delivery = await link.next("delivery")
+        await link.end()
+    await site.publish("/a", "2")
+    async with linked(site) as link:
+        await link.attach(alice, 1, ack_cursor=delivery.batches[0].cursor)
+        assert await link.messages(1, 1) == ["2"]
+
+
+async def test_any_number_is_a_handle(site: Site) -> None:
+    """0 and the largest too, side by side."""
+    alice, bob = await site.client("/a"), await site.client("/b")
+    async with linked(site) as link:
+        await link.attach(alice, 0)
+        await link.attach(bob, 2**32 - 1)
+        await site.publish("/a", "1")
+        assert await link.messages(0, 1) == ["1"]
+        await site.publish("/b", "2")
+        assert await link.messages(2**32 - 1, 1) == ["2"]
+        await link.send(detach(0))
+        gone = await link.next("detached")
+        assert (gone.handle, gone.reason) == (0, wire.DETACH_REASON_REQUESTED)
+
+
 async def test_an_unknown_client_can_not_be_attached(site: Site) -> None:
     """attach_failed carries the status of CLIENT_UNKNOWN, and the handle is free."""
     alice = await site.client()

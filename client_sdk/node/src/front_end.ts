@@ -56,6 +56,8 @@ const DEFAULT_MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 const MAX_WINDOW = 65_536;
 const MAX_NAME_BYTES = 255;
 const CLOSE_TIMEOUT_MS = 2_000;
+/** How many operations any server takes in a frame, whatever its limit is. */
+const ANY_SERVERS_MAX = 1;
 
 /**
  * One connection with one Pipeline and one Attach stream. Operations are gathered into frames and answered in order;
@@ -86,6 +88,7 @@ export class FrontEnd extends Operations {
       operations: options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
       bytes: options.maxInFlightBytes ?? DEFAULT_MAX_IN_FLIGHT_BYTES,
     });
+    this.pipeline.maxItems = ANY_SERVERS_MAX;
     this.link = new Link(this.connection, { name, window: window ?? 0, onBatch }, this.linkListener());
   }
 
@@ -155,6 +158,8 @@ export class FrontEnd extends Operations {
   }
 
   private wentDown(error: PixiedError): void {
+    // The next server may have another limit.
+    this.pipeline.maxItems = ANY_SERVERS_MAX;
     if (this.state === 'down') return;
     this.state = 'down';
     this.emit('down', error);

@@ -477,3 +477,46 @@ describe('a front-end whose pixied is stopped', () => {
     await pixied.dispose();
   });
 });
+
+describe('a front-end whose pixied takes small frames', () => {
+  const frontEnds: FrontEnd[] = [];
+  const pixieds: Pixied[] = [];
+  const cables: Cable[] = [];
+  afterEach(async () => {
+    for (const frontEnd of frontEnds.splice(0)) await frontEnd.close();
+    for (const cable of cables.splice(0)) await cable.dispose();
+    for (const pixied of pixieds.splice(0)) await pixied.dispose();
+  });
+
+  async function wayTo(...flags: string[]): Promise<Cable> {
+    const pixied = await Pixied.start(...flags);
+    pixieds.push(pixied);
+    const cable = await Cable.to(pixied.address);
+    cables.push(cable);
+    return cable;
+  }
+
+  function begin(...ways: Cable[]): FrontEnd {
+    const frontEnd = new FrontEnd({ address: ways.map(({ address }) => address).join(',') });
+    frontEnds.push(frontEnd);
+    return frontEnd;
+  }
+
+  async function createSome(frontEnd: FrontEnd): Promise<void> {
+    const clients = await Promise.all(Array.from({ length: 20 }, () => frontEnd.createClient()));
+    assert.equal(new Set(clients.map(({ clientId }) => clientId)).size, 20);
+  }
+
+  it('has its first operations done, which go before it knows the limit', async () => {
+    await createSome(begin(await wayTo('--max-batch-items', '2')));
+  });
+
+  it('does not take the limit of one server for that of the next', async () => {
+    const first = await wayTo();
+    const frontEnd = begin(first, await wayTo('--max-batch-items', '2'));
+    await until('it is up', () => frontEnd.isUp);
+    await first.unplug();
+    await until('it is down', () => frontEnd.isDown);
+    await createSome(frontEnd);
+  });
+});

@@ -193,3 +193,16 @@ async def test_it_ends_with_its_client(program: Path, server: Server, backend: B
         await backend.destroy_client(client_id, reason="enough")
         assert await front.ends() == 1
         assert "DETACH_REASON_DESTROYED enough" in front.errors[-1]
+
+
+async def test_it_lets_pixied_stop_and_comes_back(program: Path) -> None:
+    """It ends its link when it is asked to, which lets a stop be over, and attaches again: the memory engine forgot."""
+    with running_server("--grace", "1h") as server:
+        async with Backend(server.address) as backend:
+            client_id = (await backend.create_client(session_timeout=600)).client_id
+            async with Proxy(server.path) as proxy, front_end(program, proxy.address, client_id) as front:
+                await all_confirmed(backend, client_id)
+                assert await asyncio.to_thread(server.stop) == 0
+                await asyncio.to_thread(server.start)
+                assert await front.ends() == 1
+                assert "no live client" in front.errors[-1]

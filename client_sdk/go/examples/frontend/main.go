@@ -27,14 +27,6 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-type (
-	attach = pixied.AttachCommand_Attach
-	detach = pixied.AttachCommand_Detach
-	hello  = pixied.AttachCommand_Hello
-	ack    = pixied.AttachCommand_Ack
-	beat   = pixied.AttachCommand_Heartbeat
-)
-
 func main() {
 	address := flag.String("address", "127.0.0.1:50051", "where pixied listens")
 	subscribe := flag.String("subscribe", "/chat/**", "the channel or pattern to subscribe to")
@@ -89,21 +81,23 @@ func publishOne(backend pixied.BackendServiceClient, message *pixied.Message) {
 
 // keepLink opens the link again whenever it breaks, until the front-end leaves or the client is gone.
 func keepLink(backend pixied.BackendServiceClient, id string, leaving context.Context) error {
-	for failures := 0; leaving.Err() == nil; failures++ {
-		opened, link := time.Now(), &link{id: id, leaving: leaving, silence: 30 * time.Second}
-		err := link.carry(backend)
-		if code := status.Code(err); err != io.EOF && code != codes.Unavailable && code != codes.Canceled {
+	for failures := 0; ; failures++ {
+		opened, link := time.Now(), &link{id: id, silence: 30 * time.Second}
+		err := link.carry(backend, leaving)
+		code := status.Code(err)
+		if leaving.Err() != nil {
+			return nil
+		} else if err != io.EOF && code != codes.Unavailable && code != codes.Canceled {
 			return err
-		}
-		if log.Print("no link: ", err); time.Since(opened) > time.Minute {
+		} else if time.Since(opened) > time.Minute {
 			failures = 0
 		}
+		log.Print("no link: ", err)
 		select {
 		case <-time.After(max(link.pause, backoff(failures))):
 		case <-leaving.Done():
 		}
 	}
-	return nil
 }
 
 // backoff gives a random pause, of up to 6.4 s after several failures.
@@ -114,18 +108,16 @@ func backoff(failures int) time.Duration {
 // link is one Attach stream. Its client has handle 0; a front-end of many counts on.
 type link struct {
 	id      string
-	leaving context.Context
 	silence time.Duration // how long pixied may be silent; `welcome` names it
 	pause   time.Duration // how long pixied asked to stay away
-	left    bool          // the client was detached because this side asked
 
-	sending sync.Mutex
+	sending sync.Mutex // held while a frame is dealt with: it is printed and confirmed, or neither
 	stream  grpc.BidiStreamingClient[pixied.AttachRequest, pixied.AttachResponse]
 	ended   bool
 }
 
-// carry serves the stream to its end, and gives why it ended; nil if the front-end left.
-func (l *link) carry(backend pixied.BackendServiceClient) (err error) {
+// carry serves the stream to its end, and gives why it ended.
+func (l *link) carry(backend pixied.BackendServiceClient, leaving context.Context) (err error) {
 	ctx, cut := context.WithCancel(context.Background())
 	defer cut()
 	if l.stream, err = backend.Attach(ctx); err != nil {
@@ -133,12 +125,11 @@ func (l *link) carry(backend pixied.BackendServiceClient) (err error) {
 	}
 	watchdog := time.AfterFunc(l.silence, cut)
 	defer watchdog.Stop()
-	l.send(false, &pixied.AttachCommand{Command: &hello{Hello: &pixied.Hello{FrontEnd: "go-example"}}})
+	l.stream.Send(&pixied.AttachRequest{Commands: []*pixied.AttachCommand{
+		{Command: &pixied.AttachCommand_Hello{Hello: &pixied.Hello{FrontEnd: "go-example"}}}}})
+	defer context.AfterFunc(leaving, l.end)()
 	for {
 		frame, err := l.stream.Recv()
-		if err == io.EOF && l.left {
-			return nil
-		}
 		if err == nil {
 			err = l.take(frame.Events)
 		}
@@ -149,26 +140,32 @@ func (l *link) carry(backend pixied.BackendServiceClient) (err error) {
 	}
 }
 
-// take deals with a frame, and answers all of it in one: frames are what costs.
+// end ends this side of the stream: pixied ends the other, and gives the client up. What is not confirmed comes again.
+func (l *link) end() {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	l.ended = true
+	l.stream.CloseSend()
+}
+
+// take deals with a frame, and answers all of it in one, for frames are what costs. Why sending fails, receiving tells.
 func (l *link) take(events []*pixied.AttachEvent) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	if l.ended {
+		return nil
+	}
 	var answers []*pixied.AttachCommand
 	var received uint64
-	ending := false
 	for _, event := range events {
 		switch event := event.Event.(type) {
 		case *pixied.AttachEvent_Welcome:
 			l.silence = event.Welcome.SilenceLimit.AsDuration()
-			answers = append(answers, &pixied.AttachCommand{Command: &attach{Attach: &pixied.AttachClient{ClientId: l.id}}})
-		case *pixied.AttachEvent_Attached:
-			context.AfterFunc(l.leaving, func() {
-				l.send(false, &pixied.AttachCommand{Command: &detach{Detach: &pixied.DetachClient{}}})
-			})
+			attach := &pixied.AttachClient{ClientId: l.id, Handle: 0}
+			answers = append(answers, &pixied.AttachCommand{Command: &pixied.AttachCommand_Attach{Attach: attach}})
 		case *pixied.AttachEvent_AttachFailed:
 			return status.FromProto(event.AttachFailed.Error).Err()
 		case *pixied.AttachEvent_Delivery:
-			if l.leaving.Err() != nil {
-				continue // it stays with pixied
-			}
 			for _, batch := range event.Delivery.Batches {
 				for _, message := range batch.Messages {
 					fmt.Println(message.Channel, message.Data)
@@ -178,32 +175,19 @@ func (l *link) take(events []*pixied.AttachEvent) error {
 		case *pixied.AttachEvent_Gap:
 			log.Printf("%d messages of %s were lost", event.Gap.Gap.Lost, event.Gap.Gap.Channel)
 		case *pixied.AttachEvent_Heartbeat:
-			answers = append(answers, &pixied.AttachCommand{Command: &beat{Heartbeat: &pixied.Heartbeat{}}})
+			answers = append(answers, &pixied.AttachCommand{Command: &pixied.AttachCommand_Heartbeat{Heartbeat: event.Heartbeat}})
 		case *pixied.AttachEvent_Detached:
-			if event.Detached.Reason != pixied.DetachReason_DETACH_REASON_REQUESTED {
-				return fmt.Errorf("detached: %s %s", event.Detached.Reason, event.Detached.Detail)
-			}
-			l.left, ending = true, true
+			return fmt.Errorf("detached: %s %s", event.Detached.Reason, event.Detached.Detail)
 		case *pixied.AttachEvent_Closing:
-			l.pause, ending = time.Duration(event.Closing.ReconnectAfterMs)*time.Millisecond, true
+			l.pause = time.Duration(event.Closing.ReconnectAfterMs) * time.Millisecond
+			defer func() { l.ended = true; l.stream.CloseSend() }()
 		}
 	}
 	if received > 0 { // the number of the last delivery confirms them all
-		answers = append(answers, &pixied.AttachCommand{Command: &ack{Ack: &pixied.Ack{Number: received}}})
+		answers = append(answers, &pixied.AttachCommand{Command: &pixied.AttachCommand_Ack{Ack: &pixied.Ack{Number: received}}})
 	}
-	l.send(ending, answers...)
+	if len(answers) > 0 {
+		l.stream.Send(&pixied.AttachRequest{Commands: answers})
+	}
 	return nil
-}
-
-// send sends commands in one frame, and ends the stream after it if that is asked. Why it failed, receiving tells.
-func (l *link) send(end bool, commands ...*pixied.AttachCommand) {
-	l.sending.Lock()
-	defer l.sending.Unlock()
-	if len(commands) > 0 && !l.ended {
-		l.stream.Send(&pixied.AttachRequest{Commands: commands})
-	}
-	if end && !l.ended {
-		l.ended = true
-		l.stream.CloseSend()
-	}
 }

@@ -45,11 +45,13 @@ class Plan:
 
     Attributes:
         minutes: for how long.
+        rounds: at least so many, however long they take.
         round_seconds: how long a round publishes.
         seed: what faults are drawn from.
     """
 
     minutes: float = 10.0
+    rounds: int = 1
     round_seconds: float = 20.0
     seed: int = 1
 
@@ -99,7 +101,7 @@ async def soak(plan: Plan, tell: Tell) -> Outcome:
         outcome.rate = await _half_load(sites, plan.seed - 1)
         tell(f"half load is {outcome.rate:,.0f} messages a second", outcome)
         began = monotonic()
-        while not outcome.seconds or monotonic() - began < 60 * plan.minutes:
+        while len(outcome.seconds) < plan.rounds or monotonic() - began < 60 * plan.minutes:
             seed = plan.seed + len(outcome.seconds)
             await _Round(store, sites, random, outcome, tell).run(seed, plan.round_seconds)
             outcome.seconds.append(monotonic() - began)

@@ -57,7 +57,7 @@ local function log_key(log) return B .. 'log:' .. log end
 -- Read at the start of a call and written at its end, however many operations are in it.
 local meta, agreed_by = {}, nil
 do
-  local names = {'sequence', 'bytes', 'messages', 'subscriptions', 'skew', 'agreed', 'agreed_by'}
+  local names = {'sequence', 'bytes', 'messages', 'subscriptions', 'skew', 'agreed', 'swept', 'paused', 'heard', 'agreed_by'}
   local values = redis.call('HMGET', META, unpack(names))
   for index, name in ipairs(names) do meta[name] = tonumber(values[index]) or 0 end
   agreed_by = values[#values]
@@ -89,6 +89,15 @@ do
   elseif kind == '~' and not (math.abs(CLOCK - expected) > 1 and others_agree(expected)) then
     NOW = math.max(expected - 0.05, math.min(CLOCK, expected + 0.25))
   end
+end
+
+-- Sessions are over by this time. Where nobody has ended any for PAUSE seconds, because the store or all processes were away, it stays
+-- behind until GRACE seconds later: who wanted to prolong a session meanwhile is heard first.
+local PAUSE, GRACE = 4, 5
+local JUDGED, pauses = NOW, false
+if string.sub(ARGV[2], 1, 1) ~= '=' then
+  pauses = meta.swept > 0 and NOW > meta.swept + PAUSE
+  if NOW < meta.heard and meta.heard <= NOW + GRACE then JUDGED = meta.paused elseif pauses then JUDGED = meta.swept end
 end
 
 -- A message's sequence is the time in microseconds, and always higher than the one before. So no sequence is used twice when Redis

@@ -5,7 +5,7 @@ local function alive(id)
   local is = redis.call('HMGET', client_key(id), 'deadline', 'claim', 'expires', 'timeout', 'process')
   if not is[1] then return nil end
   local kept = is[2] ~= '0' and is[3] == '0'
-  if not kept and tonumber(is[1]) <= NOW then return nil end
+  if not kept and tonumber(is[1]) <= JUDGED then return nil end
   return {deadline = tonumber(is[1]), claim = is[2], kept = kept, timeout = tonumber(is[4]), process = is[5]}
 end
 
@@ -79,7 +79,12 @@ end
 -- End sessions whose time is over, as many as one call may: most. Returns seconds to the next deadline, "" for none, and the sessions
 -- that ended: id and patterns.
 function operations.expire(a)
-  local due = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', num(NOW), 'LIMIT', 0, ARGV[a])
+  if pauses then
+    set_meta('paused', JUDGED)
+    set_meta('heard', NOW + GRACE)
+  end
+  set_meta('swept', NOW)
+  local due = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', num(JUDGED), 'LIMIT', 0, ARGV[a])
   local ended, work = {}, 0
   for _, id in ipairs(due) do
     local patterns = finish(id, 'expired', 'timed out')
@@ -93,7 +98,7 @@ function operations.expire(a)
     if agreed_by ~= ME then redis.call('HSET', META, 'agreed_by', ME) end
   end
   local next = redis.call('ZRANGE', DEADLINES, 0, 0, 'WITHSCORES')
-  return {1, next[2] and num(tonumber(next[2]) - NOW) or '', ended}
+  return {1, next[2] and num(tonumber(next[2]) - JUDGED) or '', ended}
 end
 
 -- id, how many, patterns. None of these has the client as a member any more; others that it is leaving may. Returns which of them the

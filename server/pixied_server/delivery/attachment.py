@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from typing import Protocol
 
+from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import NOTHING, Progress, earlier, later
 from pixied_server.delivery.audience import Audience, Audiences
@@ -52,6 +53,10 @@ class Carrier(Protocol):
 
     def on_behind(self, attachment: "Attachment") -> None:
         """One of the link's clients has to read its logs."""
+        ...
+
+    def on_own_missed(self, attachment: "Attachment", loss: Loss) -> None:
+        """The inbox of one of the link's clients lost messages that were never announced."""
         ...
 
     def on_unsubscribed(self, attachment: "Attachment", pattern: str) -> None:
@@ -200,6 +205,10 @@ class Attachment:
     def on_behind(self) -> None:
         """See `Owner`."""
         self.link.on_behind(self)
+
+    def on_own_missed(self, loss: Loss) -> None:
+        """See `Owner`."""
+        self.link.on_own_missed(self, loss)
 
     def on_unsubscribed(self, pattern: str) -> None:
         """See `Owner`."""

@@ -124,6 +124,12 @@ class Hub:
         for follower in self._follows.get(loss.pattern, ()):
             follower.on_missed(loss)
 
+    def own_missed(self, client_id: str, loss: Loss) -> None:
+        """See `engine.abc.Listener`."""
+        owner = self._owners.get(client_id)
+        if owner is not None:
+            owner.on_own_missed(loss)
+
     def subscribed(self, client_id: str, pattern: str, since: Progress) -> None:
         """See `engine.abc.Listener`."""
         owner = self._owners.get(client_id)

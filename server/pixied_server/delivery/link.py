@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
-from pixied_server.core.progress import NOTHING, Progress
+from pixied_server.core.progress import NOTHING, Progress, covers, later
 from pixied_server.core.traces import without_traces
 from pixied_server.delivery.attachment import Attachment
 from pixied_server.delivery.audience import Audience, AudienceLimits, Audiences
@@ -480,6 +480,17 @@ class Link:
             # A read that is under way may lack the new messages.
             self._catch_up.add(attachment)
         self._news.set()
+
+    def on_own_missed(self, attachment: Attachment, loss: Loss) -> None:
+        """A client's inbox lost messages that were never announced."""
+        begin = later(attachment.joined, self.progress) if attachment.live else NOTHING
+        if covers(begin, loss.partition, loss.sequence):
+            # Younger messages went out before: the client would read its inbox from beyond the loss.
+            if not covers(attachment.joined, loss.partition, loss.sequence):
+                self._losses.add_alone(attachment.handle, loss.count)
+                self._news.set()
+        else:
+            self.on_behind(attachment)
 
     def on_unsubscribed(self, attachment: Attachment, pattern: str) -> None:
         """A client gets nothing more through a pattern."""

@@ -46,6 +46,10 @@ class Losses:
                 if handle in self._audiences.those_who_lost(loss):
                     self._alone.setdefault(handle, Counter())[loss.pattern] += loss.count
 
+    def add_alone(self, handle: int, count: int) -> None:
+        """Add messages that a client's inbox has lost."""
+        self._alone.setdefault(handle, Counter())[""] += count
+
     def gone(self, handle: int, pattern: str | None = None) -> None:
         """Forget the losses of a handle that gets nothing more through a pattern; None for all."""
         if pattern is None:

@@ -1,12 +1,12 @@
 """The live messages of a link that wait to be sent, and how far behind the link is."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
-from pixied_server.core.progress import Progress, reaches
+from pixied_server.core.progress import NOTHING, Progress, covers, reaches
 from pixied_server.delivery.hub import Hub
 from pixied_server.engine.abc import LogName
 
@@ -46,6 +46,10 @@ class Outbox:
         self._late: deque[Entry] = deque()
         # Once full: the logs with messages that were not kept, and the offset of the first such message in each.
         self._beyond: dict[LogName, int] = {}
+        # While such logs are read: which, up to where, and late messages of others, which that read passes over.
+        self._asked: Collection[LogName] = ()
+        self._upto: Progress = NOTHING
+        self._passed_over: list[tuple[Entry, list[tuple[LogName, int]]]] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._beyond)
@@ -87,8 +91,7 @@ class Outbox:
         late = self.is_late(entry)
         # A late one is kept in any case: it is older than what will be read.
         if self.full and not late:
-            for pattern, offset in appended:
-                self._beyond.setdefault((pattern, entry.partition), offset)
+            self._leave(entry, [((pattern, entry.partition), offset) for pattern, offset in appended])
             return
         if not self._waiting:
             self._taken = list(self.reached)
@@ -96,11 +99,23 @@ class Outbox:
                 self._taken[entry.partition] = entry.sequence - 1
             self._kept = list(self._taken)
         if late:
-            self._late.append(entry)
-        else:
-            self._kept[entry.partition] = entry.sequence
+            self._keep_late(entry)
+            return
+        self._kept[entry.partition] = entry.sequence
         self._waiting.append(entry)
         self._bytes += entry.message.size
+
+    def _keep_late(self, entry: Entry) -> None:
+        self._late.append(entry)
+        self._waiting.append(entry)
+        self._bytes += entry.message.size
+
+    def _leave(self, entry: Entry, logs: list[tuple[LogName, int]]) -> None:
+        """Leave a message in its logs, to be read later."""
+        for log, offset in logs:
+            self._beyond.setdefault(log, offset)
+        if covers(self._upto, entry.partition, entry.sequence) and not any(log in self._asked for log, _ in logs):
+            self._passed_over.append((entry, logs))
 
     def reads(self, log: LogName) -> bool:
         """Whether what a log has lost is found out when it is read."""
@@ -130,17 +145,33 @@ class Outbox:
         return entry
 
     async def _read_on(self, size: int) -> Sequence[Loss]:
-        asked = dict(self._beyond)
+        asked, head = dict(self._beyond), self._hub.head
         self._taken = list(self._kept)
-        read = await self._hub.engine.read(
-            asked, tuple(self._kept), self._hub.head, messages=self._limits.messages, size=size
-        )
+        self._asked, self._upto = asked, head
+        try:
+            read = await self._hub.engine.read(
+                asked, tuple(self._kept), head, messages=self._limits.messages, size=size
+            )
+            passed_over = self._passed_over
+        finally:
+            self._asked, self._upto, self._passed_over = (), NOTHING, []
         self._waiting.extend(read.entries)
         self._bytes += sum(entry.message.size for entry in read.entries)
         self._kept = list(read.upto)
         for log, offset in read.offsets.items():
             if log in self._beyond:
                 self._beyond[log] = offset
+        self._take_up(passed_over)
         if reaches(read.upto, self._hub.head):
             self._beyond.clear()
         return [loss for loss in read.losses if (loss.pattern, loss.partition) in asked]
+
+    def _take_up(self, passed_over: Iterable[tuple[Entry, list[tuple[LogName, int]]]]) -> None:
+        """Keep messages that came while other logs were read beyond them: no read to come would find them."""
+        for entry, logs in passed_over:
+            if entry.sequence > self._kept[entry.partition]:
+                continue
+            self._keep_late(entry)
+            for log, offset in logs:
+                if self._beyond.get(log) == offset:
+                    self._beyond[log] = offset + 1

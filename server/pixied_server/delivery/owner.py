@@ -41,6 +41,10 @@ class Owner(Protocol):
         """The client has to read its logs: there may be messages that are not announced to it."""
         ...
 
+    def on_own_missed(self, loss: Loss) -> None:
+        """The client's inbox lost messages that were never announced; younger ones may have been."""
+        ...
+
     def on_unsubscribed(self, pattern: str) -> None:
         """The client gets nothing more through the pattern."""
         ...

@@ -159,6 +159,10 @@ class Tap:
         self._cursors = deque(capped, maxlen=CURSORS)
         self._news.set()
 
+    def on_own_missed(self, loss: Loss) -> None:
+        """See `Owner`. The next read finds out by itself."""
+        self.on_behind()
+
     def on_unsubscribed(self, pattern: str) -> None:
         """See `Owner`."""
         self._patterns.discard(pattern)

@@ -335,7 +335,11 @@ class Listener(Protocol):
         ...
 
     def missed(self, loss: Loss) -> None:
-        """The log of a pattern, or a client's inbox, lost messages before they could be announced."""
+        """The log of a pattern lost messages before they could be announced."""
+        ...
+
+    def own_missed(self, client_id: str, loss: Loss) -> None:
+        """A client's inbox lost messages before they could be announced. Younger ones may have been announced."""
         ...
 
     def subscribed(self, client_id: str, pattern: str, since: Progress) -> None:

@@ -362,10 +362,9 @@ class RedisEngine:
         """See `Receiver`."""
         self.listener.missed(loss)
 
-    def own_missed(self, client_id: str) -> None:
+    def own_missed(self, client_id: str, loss: Loss) -> None:
         """See `Receiver`."""
-        # The client reads its inbox, and finds what is gone.
-        self.listener.behind(client_id)
+        self.listener.own_missed(client_id, loss)
 
     def restored(self, partition: int) -> None:
         """See `Receiver`."""

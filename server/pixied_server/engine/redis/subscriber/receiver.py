@@ -24,7 +24,7 @@ class Receiver(Protocol):
         """Note that messages of a followed pattern were trimmed before they could be read."""
         ...
 
-    def own_missed(self, client_id: str) -> None:
+    def own_missed(self, client_id: str, loss: Loss) -> None:
         """Note the same of an inbox."""
         ...
 

@@ -392,7 +392,7 @@ class Subscriber:
             if loss.pattern.startswith("/"):
                 self._receiver.missed(loss)
             else:
-                self._receiver.own_missed(loss.pattern)
+                self._receiver.own_missed(loss.pattern, loss)
         async for sequence in in_turns(sorted(found)):
             self._pass_on(one, found[sequence])
         if one.pubsub is None:

@@ -16,7 +16,7 @@ from pixied_server.core.channels import is_pattern
 
 __all__ = ["SLOTS", "VERSION", "Layout"]
 
-VERSION = 2
+VERSION = 3
 SLOTS = 16_384
 
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -9,8 +9,10 @@
 --          Or {microseconds}: nothing was done, ask again after that time
 --
 -- Keys, each after <base>:
---   meta               hash    sums, counters, the layout, which server process the partition was last served by
---   client:<id>        hash    times, attributes, ownership, progress, sent, cursors and the highest of them, cap
+--   meta               hash    sums, counters, the layout, which server process the partition was last served by, and `generation`: how
+--                              often that has changed
+--   client:<id>        hash    times, attributes, ownership, progress, sent, cursors and the highest of them, cap, the generation
+--                              of when its owner was last known
 --   subscriptions:<id> hash    pattern -> where it begins: "partition:sequence:offset,..."
 --   log:<pattern>      stream  a log; log:<id> is a client's inbox. Ids are sequence-offset; fields: c (bytes of the log up to and
 --                              with this entry), a (when), b (the message)
@@ -57,7 +59,7 @@ local function log_key(log) return B .. 'log:' .. log end
 -- Read at the start of a call and written at its end, however many operations are in it.
 local meta, agreed_by = {}, nil
 do
-  local names = {'sequence', 'bytes', 'messages', 'subscriptions', 'skew', 'agreed', 'swept', 'paused', 'heard', 'agreed_by'}
+  local names = {'sequence', 'bytes', 'messages', 'subscriptions', 'skew', 'agreed', 'generation', 'swept', 'paused', 'heard', 'agreed_by'}
   local values = redis.call('HMGET', META, unpack(names))
   for index, name in ipairs(names) do meta[name] = tonumber(values[index]) or 0 end
   agreed_by = values[#values]

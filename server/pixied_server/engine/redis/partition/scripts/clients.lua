@@ -2,11 +2,12 @@
 
 -- A live client's fields, or nil.
 local function alive(id)
-  local is = redis.call('HMGET', client_key(id), 'deadline', 'claim', 'expires', 'timeout', 'process')
+  local is = redis.call('HMGET', client_key(id), 'deadline', 'claim', 'expires', 'timeout', 'process', 'generation')
   if not is[1] then return nil end
   local kept = is[2] ~= '0' and is[3] == '0'
   if not kept and tonumber(is[1]) <= JUDGED then return nil end
-  return {deadline = tonumber(is[1]), claim = is[2], kept = kept, timeout = tonumber(is[4]), process = is[5]}
+  return {deadline = tonumber(is[1]), claim = is[2], kept = kept, timeout = tonumber(is[4]), process = is[5],
+    generation = tonumber(is[6]) or 0}
 end
 
 -- The process that is notified of a client, if that is another one, or "": its owner, or who was given up as its owner.
@@ -45,7 +46,7 @@ function operations.create(a)
   end
   local deadline = NOW + timeout
   redis.call('HSET', client_key(id), 'created', num(NOW), 'timeout', num(timeout), 'attributes', attributes, 'claim', '0',
-    'process', '', 'front_end', '', 'expires', '1', 'subscriptions', '0')
+    'process', '', 'front_end', '', 'expires', '1', 'subscriptions', '0', 'generation', int(meta.generation))
   set_deadline(id, deadline, false)
   redis.call('ZADD', CLIENTS, 0, id)
   return {1, num(NOW), num(deadline)}

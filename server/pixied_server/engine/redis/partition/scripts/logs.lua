@@ -9,7 +9,8 @@
 --   total, gone  bytes that were ever appended, and how many of them are gone
 --   subscribers, version   of its pattern
 --   cuts         the last few trims: sequence and offset of the youngest message that went
---   holes        messages that Redis lost: sequence, and how many
+--   holes        messages that Redis lost, four numbers each: a sequence that all of them came before, the offsets before the first and
+--                of the last, and how many count for a reader that is not beyond the former
 
 local states, touched = {}, {}
 
@@ -57,6 +58,11 @@ local function write_states()
     end
   end
   if #words > 0 then redis.call('HSET', LOGS, unpack(words)) end
+end
+
+local function note_hole(state, sequence, before, upto, count)
+  local holes = state.holes
+  for _, number in ipairs({sequence, before, upto, count}) do holes[#holes + 1] = number end
 end
 
 local function hold(bytes, messages)
@@ -127,8 +133,7 @@ local function note_cut(state, sequence, offset)
   end
   local holes = state.holes
   while #holes > 0 and holes[1] <= sequence do
-    table.remove(holes, 1)
-    table.remove(holes, 1)
+    for _ = 1, 4 do table.remove(holes, 1) end
   end
 end
 
@@ -269,16 +274,24 @@ end
 
 -- sequence, how many, logs: each with an offset. Messages up to the sequence were announced, and those of logs up to the offsets. Note
 -- missing ones as lost. Returns how many logs have lost messages.
+-- A pattern's log begins at a sequence, so an offset beyond all sequences that the server had when it took over may be that of a log
+-- that began anew since. It is, if more messages are missing than there were sequences. How many the new log had is known to its
+-- subscribers; for all others they count as one.
 function operations.lost(a)
   local sequence, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
+  local recovered = tonumber(redis.call('HGET', META, 'recovered') or meta.sequence)
   if sequence > meta.sequence then set_meta('sequence', sequence) end
   for index = a + 2, a + 2 * count, 2 do
     local log, offset = ARGV[index], tonumber(ARGV[index + 1])
     local state = state_of(log)
     if not state and redis.call('EXISTS', client_key(log)) == 1 then state = begin_log(log, 0, 0, 0) end
     if state and state.offset < offset then
-      state.holes[#state.holes + 1] = sequence
-      state.holes[#state.holes + 1] = offset - state.offset
+      if offset > recovered and offset - state.offset > sequence - recovered then
+        note_hole(state, sequence, recovered, offset, 1)
+        state.begin = offset - 1
+      else
+        note_hole(state, sequence, state.offset, offset, offset - state.offset)
+      end
       state.offset = offset
       touch(log)
       noted = noted + 1
@@ -291,9 +304,8 @@ end
 function operations.revived(a)
   local state = state_of(ARGV[a])
   if state then
+    note_hole(state, next_sequence(), state.offset, state.offset + 1, 1)
     state.offset = state.offset + 1
-    state.holes[#state.holes + 1] = next_sequence()
-    state.holes[#state.holes + 1] = 1
     touch(ARGV[a])
   end
   return {1}

@@ -88,7 +88,8 @@ function operations.claim(a)
   end
   if mine and is.claim == ARGV[a + 6] then
     settle(id, a + 7)
-  elseif is.claim ~= '0' then
+  elseif is.claim ~= '0' or is.generation ~= meta.generation then
+    -- The server may have replaced another one, and lack who owned the client a moment ago, and what was sent to it.
     unsettle(id)
   end
   if cursor ~= '' then
@@ -108,7 +109,7 @@ function operations.claim(a)
   redis.call('HSET', META, 'claims', number)
   redis.call('SADD', owned_key(ME), id)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', front_end, 'expires', expires,
-    'link', link, 'joined', '0')
+    'link', link, 'joined', '0', 'generation', int(meta.generation))
   -- The new owner knows all subscriptions.
   redis.call('HDEL', key, 'cap')
   set_deadline(id, NOW + is.timeout, expires == '0')
@@ -139,7 +140,7 @@ function operations.resume(a)
   if tonumber(redis.call('HGET', META, 'claims') or 0) < tonumber(number) then redis.call('HSET', META, 'claims', number) end
   redis.call('SADD', owned_key(ME), id)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', ARGV[a + 2], 'expires', expires,
-    'link', ARGV[a + 4], 'joined', '0')
+    'link', ARGV[a + 4], 'joined', '0', 'generation', int(meta.generation))
   redis.call('HDEL', key, 'unsettled')
   set_deadline(id, is.deadline, expires == '0')
   return {1, 1}
@@ -174,6 +175,7 @@ function operations.release(a)
   if not is_last(id, ARGV[a + 1]) then return {1} end
   settle(id, a + 2)
   if not owns(id, ARGV[a + 1]) then return {1} end
+  redis.call('HSET', client_key(id), 'generation', int(meta.generation))
   redis.call('SREM', owned_key(ME), id)
   let_go(id, '', unpack(redis.call('HMGET', client_key(id), 'expires', 'timeout', 'deadline')))
   return {1}

@@ -4,7 +4,7 @@
 -- up to which all are gone. `announced` is the offset of the last message up to `upto`, -1 if that is not known: a log may have been
 -- trimmed further than its reader was notified.
 local function lost(state, from, offset, upto, announced)
-  local cuts, holes, count, youngest = state.cuts, state.holes, 0, 0
+  local cuts, holes, count, youngest, began = state.cuts, state.holes, 0, 0, offset
   local known, gone, last = math.max(offset, state.begin), 0, 0
   for index = 1, #cuts, 2 do
     if cuts[index] > upto then
@@ -15,9 +15,12 @@ local function lost(state, from, offset, upto, announced)
     if last <= from then known = math.max(known, gone) end
   end
   if last > from and gone > known then count, youngest, offset = gone - known, last, gone end
-  for index = 1, #holes, 2 do
-    if holes[index] > math.max(from, last) and holes[index] <= upto then
-      count, youngest = count + holes[index + 1], holes[index]
+  for index = 1, #holes, 4 do
+    local sequence, before, last_one, few = unpack(holes, index, index + 3)
+    if sequence > math.max(from, last) and sequence <= upto then
+      -- Who has got some of them has lost the others.
+      if began > before then few = math.max(last_one - began, 0) end
+      if few > 0 then count, youngest = count + few, sequence end
     end
   end
   return count, youngest, offset

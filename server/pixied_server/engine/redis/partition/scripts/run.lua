@@ -11,14 +11,15 @@ local function unsettled()
     return 0
   end
   if is[2] ~= SERVER then
-    redis.call('HSET', META, 'settling', SERVER, 'since', int(MICRO))
+    redis.call('HSET', META, 'settling', SERVER, 'since', int(MICRO), 'recovered', int(meta.sequence))
     return SETTLES
   end
   -- A clock that was set back must not prolong this.
   local left = math.min(tonumber(is[3]) + SETTLES - MICRO, SETTLES)
   if left > 0 then return left end
   redis.call('HSET', META, 'server', SERVER)
-  redis.call('HDEL', META, 'settling', 'since')
+  redis.call('HDEL', META, 'settling', 'since', 'recovered')
+  set_meta('generation', meta.generation + 1)
   return 0
 end
 

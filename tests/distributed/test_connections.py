@@ -82,7 +82,7 @@ async def test_events_are_received_again_after_the_connection_broke() -> None:
                 await _renewed(server, pair.here.engine, pair.there.engine)
                 await pair.there.create("ann")
                 await pair.settle()
-                assert [one.kind for one in watcher.take(100).events] == [EventKind.CLIENT_CREATED]
+                assert [one.kind for one in (await watcher.take(100)).events] == [EventKind.CLIENT_CREATED]
 
 
 async def test_a_pixied_that_starts_later_shows_what_is_watched(redis_url: str) -> None:
@@ -94,4 +94,4 @@ async def test_a_pixied_that_starts_later_shows_what_is_watched(redis_url: str) 
                 await later.here.create("ann")
                 await later.settle()
                 await pair.settle()
-                assert [one.kind for one in watcher.take(100).events] == [EventKind.CLIENT_CREATED]
+                assert [one.kind for one in (await watcher.take(100)).events] == [EventKind.CLIENT_CREATED]

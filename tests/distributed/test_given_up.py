@@ -45,7 +45,7 @@ async def test_a_session_that_was_to_end_ends(pair: Pair, owner: str) -> None:
         await pair.there.engine.watch()
         await _give_up(pair, "destroy", lambda: pair.here.destroy("ann", "enough"))
         await pair.read(front)
-        assert [(event.client_id, event.reason) for event in watcher.take(10).events] == [
+        assert [(event.client_id, event.reason) for event in (await watcher.take(10)).events] == [
             (pair.here.ids["ann"], "enough")
         ]
     told = [] if owner == "nobody" else [("ann", DetachReason.DESTROYED, "enough")]
@@ -60,7 +60,7 @@ async def test_a_session_that_was_begun_is_announced(pair: Pair) -> None:
     with pair.there.watchers.watching(Filter(kinds=frozenset({EventKind.CLIENT_CREATED}))) as watcher:
         await pair.there.engine.watch()
         await _give_up(pair, "create", lambda: pair.here.create("ann"))
-        assert len(watcher.take(10).events) == 1
+        assert len((await watcher.take(10)).events) == 1
     assert pair.here.engine.counters.clients_created == 1
 
 
@@ -76,7 +76,7 @@ async def test_messages_that_were_sent_are_announced_all(pair: Pair, *, queued: 
             await _give_up(pair, "queue", lambda: pair.here.queue_for("ann", *many))
         else:
             await _give_up(pair, "publish", lambda: pair.here.publish("/a", *many))
-        assert len(watcher.take(1_000).events) == len(many)
+        assert len((await watcher.take(1_000)).events) == len(many)
     counters = pair.here.engine.counters
     assert (counters.queued if queued else counters.published) == len(many)
     assert texts(await pair.there.dequeue("ann")) == many

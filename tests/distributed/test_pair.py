@@ -200,7 +200,7 @@ async def test_events_are_seen_everywhere(pair: Pair) -> None:
         await pair.here.publish("/a", "1")
         await pair.there.destroy("ann")
         await pair.settle()
-        events = watcher.take(100).events
+        events = (await watcher.take(100)).events
     assert [one.kind for one in events] == [
         EventKind.CLIENT_CREATED,
         EventKind.CHANNEL_CREATED,
@@ -220,7 +220,7 @@ async def test_only_what_is_watched_for_is_announced(pair: Pair) -> None:
         await pair.there.create("ann")
         await pair.there.destroy("ann")
         await pair.settle()
-        assert [one.kind for one in watcher.take(100).events] == [EventKind.CLIENT_DESTROYED]
+        assert [one.kind for one in (await watcher.take(100)).events] == [EventKind.CLIENT_DESTROYED]
     await pair.beat()
     assert not any(pair.there.engine.watched(kind) for kind in EventKind)
 

@@ -3,20 +3,23 @@
 So a test reads as the steps of a story: `await site.subscribe("alice", "/foo")`, `await site.publish("/foo", "hi")`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.engine.benches import Bench
 from tests.engine.front_end import FrontEnd
+from tests.support.turns import endless
 
 from pixied_server.core.message import Message
 from pixied_server.core.paging import PageRequest
+from pixied_server.core.turns import Turns
 from pixied_server.delivery.audience import AudienceLimits
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
 from pixied_server.delivery.outbox import OutboxLimits
 from pixied_server.delivery.tap import Taken, Tap, parse_cursor, tapped
-from pixied_server.delivery.watch import Watchers
+from pixied_server.delivery.watch import Filter, Watcher, Watchers
 from pixied_server.engine.abc import Client, PublishOutcome, QueueOutcome
 from pixied_server.errors import PixiedError, Reason
 
@@ -35,6 +38,7 @@ class Site:
         delivery_bytes: about so many bytes in one delivery.
         clients: so many may be attached to one link.
         ready_handles: so many handles are kept ready on a link, in the audiences of overlapping patterns.
+        turns: when links and watchers let others go on; None for never.
     """
 
     def __init__(
@@ -45,12 +49,14 @@ class Site:
         delivery_bytes: int = 900_000,
         clients: int = 1_000,
         ready_handles: int = 2_000_000,
+        turns: Turns | None = None,
     ) -> None:
         self.bench = bench
         self.engine = bench.engine
         self.clock = bench.clock
-        self.watchers = Watchers(room=10_000)
-        self.hub = Hub(bench.engine, self.watchers, bench.clock)
+        turns = turns or endless()
+        self.watchers = Watchers(10_000, turns)
+        self.hub = Hub(bench.engine, self.watchers, bench.clock, turns)
         self.ids: dict[str, str] = {}
         self._limits = LinkLimits(
             clients, delivery_bytes, OutboxLimits(messages=outbox), AudienceLimits(handles=ready_handles)
@@ -129,6 +135,17 @@ class Site:
             taken = await tap.take(messages=most, size=_PLENTY)
             tap.all_taken()
         return taken
+
+    @asynccontextmanager
+    async def watching(self, wanted: Filter) -> AsyncIterator[Watcher]:
+        """A watcher that keeps up."""
+        with self.watchers.watching(wanted) as watcher:
+            keeping_up = asyncio.create_task(watcher.keep_up())
+            try:
+                yield watcher
+            finally:
+                keeping_up.cancel()
+                await asyncio.wait([keeping_up])
 
     @asynccontextmanager
     async def attached(self, *names: str, window: int = 64) -> AsyncIterator[FrontEnd]:

@@ -10,12 +10,12 @@ from pixied_server.engine.abc import Event, EventKind
 async def seen(watcher: Watcher) -> list[Event]:
     """What a watcher was shown since it last looked."""
     await watcher.wait()
-    return watcher.take(1_000).events
+    return (await watcher.take(1_000)).events
 
 
 async def test_the_life_of_a_client(site: Site) -> None:
     """All eight events of a story come in the order in which things happened."""
-    with site.watchers.watching(Filter()) as watcher:
+    async with site.watching(Filter()) as watcher:
         await site.create("ann")
         await site.subscribe("ann", "/a")
         async with site.attached("ann") as front:
@@ -44,7 +44,7 @@ async def test_the_life_of_a_client(site: Site) -> None:
 async def test_the_end_of_a_session_is_announced(site: Site) -> None:
     """A session that timed out is reported as that."""
     await site.create("ann", timeout=1.0)
-    with site.watchers.watching(Filter(client_id=site.ids["ann"])) as watcher:
+    async with site.watching(Filter(client_id=site.ids["ann"])) as watcher:
         await site.elapse(1.1)
         (event,) = await seen(watcher)
     assert (event.kind, event.reason) == (EventKind.CLIENT_DESTROYED, "timed out")
@@ -54,7 +54,7 @@ async def test_a_channel_is_created_once(site: Site) -> None:
     """CHANNEL_CREATED is for the first subscriber, CHANNEL_DESTROYED for the last; no change, no event."""
     await site.create("ann", "bob")
     kinds = frozenset({EventKind.CHANNEL_CREATED, EventKind.CHANNEL_DESTROYED})
-    with site.watchers.watching(Filter(kinds=kinds)) as watcher:
+    async with site.watching(Filter(kinds=kinds)) as watcher:
         for name in ("ann", "bob", "ann"):
             await site.subscribe(name, "/a")
         await site.unsubscribe("ann", "/a", "/b")
@@ -70,7 +70,7 @@ async def test_a_channel_is_created_once(site: Site) -> None:
 
 async def test_a_duplicate_is_not_published_again(site: Site) -> None:
     """A retried publish is no event."""
-    with site.watchers.watching(Filter(pattern="/a/*")) as watcher:
+    async with site.watching(Filter(pattern="/a/*")) as watcher:
         for _ in range(2):
             await site.engine.publish([Message("/a/b", b"1", id="7", key="k")])
         await site.publish("/b", "1")
@@ -80,7 +80,7 @@ async def test_a_duplicate_is_not_published_again(site: Site) -> None:
 
 async def test_events_bear_the_time_at_which_they_happened(site: Site) -> None:
     """All of them, those of an Unsubscribe too."""
-    with site.watchers.watching(Filter()) as watcher:
+    async with site.watching(Filter()) as watcher:
         await site.engine.watch()
         now = site.clock()
         await site.create("ann")
@@ -89,6 +89,6 @@ async def test_events_bear_the_time_at_which_they_happened(site: Site) -> None:
         await site.unsubscribe("ann", "/a")
         await site.destroy("ann")
         await site.bench.settle()
-        events = watcher.take(100).events
+        events = (await watcher.take(100)).events
     assert {EventKind.UNSUBSCRIBED, EventKind.CHANNEL_DESTROYED} < {event.kind for event in events}
     assert {event.at for event in events} == {now}

@@ -303,7 +303,7 @@ async def test_what_a_single_caller_takes_is_counted_and_shown(open_site: OpenSi
                 await site.bench.settle()
                 await tap.take(messages=10, size=10_000)
         await site.bench.settle()
-        events = watcher.take(100).events
+        events = (await watcher.take(100)).events
     assert [(one.front_end, one.recipients, one.channel) for one in events] == [("Deliver", 1, "/a")] * 4
     counters = site.hub.counters
     assert (counters.delivered, counters.redelivered, counters.lost) == (4, 0, 6)

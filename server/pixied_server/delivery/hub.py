@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pixied_server.core.backlog import Loss
 from pixied_server.core.log import Entry
 from pixied_server.core.progress import Progress
+from pixied_server.core.turns import Turns
 from pixied_server.delivery.events import DetachReason
 from pixied_server.delivery.owner import Follower, Owner
 from pixied_server.delivery.watch import Watchers
@@ -30,13 +31,17 @@ class Hub:
         engine: the engine. The hub makes itself its listener.
         watchers: all watchers of events.
         clock: tells the time, in seconds since the epoch.
+        turns: those of the process; None for turns of its own.
 
     Attributes:
         counters: what was handed out.
     """
 
-    def __init__(self, engine: Engine, watchers: Watchers, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, watchers: Watchers, clock: Callable[[], float], turns: Turns | None = None
+    ) -> None:
         self.engine = engine
+        self.turns = turns or Turns()
         self.watchers = watchers
         self._now = clock
         self.counters = Deliveries()

@@ -17,6 +17,7 @@ from pixied_server.admin import Drain
 from pixied_server.core.channels import Grammar
 from pixied_server.core.log import Bounds
 from pixied_server.core.pauses import Pauses
+from pixied_server.core.turns import Turns
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import LinkLimits
 from pixied_server.delivery.watch import Watchers
@@ -94,8 +95,9 @@ async def serve(
     random = Random()  # noqa: S311 - spreads load, guards nothing
     drain = Drain(settings.grace, lambda: _log.info("draining"), random)
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(_opened(settings, clock))
-        hub = Hub(engine, Watchers(settings.watch_buffer), clock)
+        turns = Turns()
+        engine = await stack.enter_async_context(_opened(settings, clock, turns))
+        hub = Hub(engine, Watchers(settings.watch_buffer, turns), clock, turns)
         server = _server(settings, hub, drain, clock(), shared=shared)
         addresses = await server.start()
         stack.callback(_log.info, "stopped")
@@ -163,10 +165,10 @@ def _clock() -> Callable[[], float]:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Engine]:
+async def _opened(settings: Settings, clock: Callable[[], float], turns: Turns) -> AsyncIterator[Engine]:
     """The engine, ready for use as long as the context lasts."""
     if settings.engine == "memory":
-        yield MemoryEngine(_limits(settings), clock, Pauses(clock))
+        yield MemoryEngine(_limits(settings), clock, Pauses(clock), turns)
         return
     try:
         store = Store(Address.parse(settings.engine), timeout=settings.redis_timeout)

@@ -59,7 +59,8 @@ def test_what_is_not_wanted_any_more_is_forgotten(deadlines: list[float], wanted
     due: Deadlines[int] = Deadlines()
     for thing, deadline in enumerate(deadlines):
         due.put(thing, deadline)
-    due.keep(wanted.__contains__)
+    for _ in due.keep(wanted.__contains__):
+        pass
     left = wanted & set(range(len(deadlines)))
     assert len(due) == len(left)
     while (look := due.next()) is not None:
@@ -68,3 +69,44 @@ def test_what_is_not_wanted_any_more_is_forgotten(deadlines: list[float], wanted
             assert deadlines[thing] <= look
             left.remove(thing)
     assert not left
+
+
+@given(
+    st.lists(st.integers(0, 5), max_size=20),
+    st.lists(st.tuples(st.integers(0, 10), st.integers(0, 5)), max_size=20),
+    st.integers(0, 5),
+)
+def test_what_is_put_and_taken_while_others_are_forgotten_is_none_of_them(
+    before: list[int], meanwhile: list[tuple[int, int]], taken: int
+) -> None:
+    """One thing is looked at in a step; what is put between two steps comes in its time, and so does all that is kept.
+
+    Even numbers are kept. Those put meanwhile are kept or not, as they come before the look at them or after.
+    """
+    due: Deadlines[int] = Deadlines()
+    deadline_of = {2 * number + number % 2: TODAY + seconds for number, seconds in enumerate(before)}
+    for thing, deadline in deadline_of.items():
+        due.put(thing, deadline)
+    came: list[int] = []
+    looked: list[int] = []
+
+    def wanted(thing: int) -> bool:
+        looked.append(thing)
+        return thing % 2 == 0
+
+    for step, _ in enumerate(due.keep(wanted)):
+        assert len(looked) <= step + 1
+        for number, (at, seconds) in enumerate(meanwhile):
+            if at == step:
+                thing = 1_000 + 2 * number
+                deadline_of[thing] = TODAY + seconds
+                due.put(thing, TODAY + seconds)
+        if step == taken:
+            came += due.pop(TODAY + 2.0, 3)
+    while (look := due.next()) is not None:
+        some = due.pop(look, 3)
+        assert all(deadline_of[thing] <= look < deadline_of[thing] + 2 * GRAIN for thing in some)
+        came += some
+    assert len(due) == 0
+    assert len(came) == len(set(came))
+    assert {thing for thing in deadline_of if thing % 2 == 0} <= set(came)

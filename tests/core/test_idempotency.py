@@ -16,9 +16,15 @@ def message(key: str, body: str = "1", channel: str = "/a", publisher: str = "",
     return Message(channel, body.encode(), publisher=publisher, exclude_publisher=exclude, key=key)
 
 
+def recalled(window: IdempotencyWindow, messages: list[Message], now: float, client_id: str = "") -> list[int | None]:
+    """What came of the messages of a request that is not refused; None for those that are new."""
+    window.check(messages, now, client_id=client_id)
+    return [window.outcome_of(one, now, client_id=client_id) for one in messages]
+
+
 def done(window: IdempotencyWindow, one: Message, now: float, outcome: int = 1) -> bool:
     """Do a thing unless it was done. Returns whether it was new."""
-    if scoped(one) in window.recall([one], now):
+    if recalled(window, [one], now) != [None]:
         return False
     if one.key:
         window.remember(one, outcome, now)
@@ -42,7 +48,20 @@ def test_the_outcome_is_remembered() -> None:
     """A repeat is told what the first time came to."""
     window = IdempotencyWindow(10)
     window.remember(message("k"), 7, 0.0)
-    assert window.recall([message("k"), message("new")], 1.0) == {"/a\nk": 7}
+    assert recalled(window, [message("k"), message("new")], 1.0) == [7, None]
+
+
+def test_what_is_about_to_be_done_keeps_its_key_without_an_outcome() -> None:
+    """Another message with this key is refused; the same one is not done yet, until one of the two has done it."""
+    window = IdempotencyWindow(10)
+    window.remember(message("k"), None, 0.0)
+    with pytest.raises(IdempotencyKeyReused):
+        window.check([message("k", body="2")], 1.0)
+    assert recalled(window, [message("k")], 1.0) == [None]
+    window.remember(message("k"), 3, 2.0)
+    window.remember(message("k"), None, 3.0)
+    assert recalled(window, [message("k")], 3.0) == [3]
+    assert len(window) == 1
 
 
 @pytest.mark.parametrize(
@@ -57,17 +76,17 @@ def test_a_key_is_good_for_one_message(other: Message) -> None:
     """Another message under a known key is refused, in the same request as well, and the field is named."""
     window = IdempotencyWindow(10)
     with pytest.raises(IdempotencyKeyReused) as refused:
-        window.recall([message("k"), message(""), other], 0.0)
+        window.check([message("k"), message(""), other], 0.0)
     assert refused.value.field == "messages[2].idempotency_key"
     window.remember(message("k"), 1, 0.0)
     with pytest.raises(IdempotencyKeyReused):
-        window.recall([other], SECONDS - 1.0)
-    assert window.recall([other], SECONDS) == {}
+        window.check([other], SECONDS - 1.0)
+    assert recalled(window, [other], SECONDS) == [None]
 
 
 def test_the_same_key_twice_in_one_request() -> None:
     """One request may repeat a message: that is no reuse."""
-    assert IdempotencyWindow(1).recall([message("k"), message("k")], 0.0) == {}
+    assert recalled(IdempotencyWindow(1), [message("k"), message("k")], 0.0) == [None, None]
 
 
 def test_a_key_belongs_to_a_channel_or_to_a_client() -> None:
@@ -75,11 +94,11 @@ def test_a_key_belongs_to_a_channel_or_to_a_client() -> None:
     window = IdempotencyWindow(10)
     window.remember(message("k"), 1, 0.0)
     window.remember(message("k"), 2, 0.0, client_id="ann")
-    assert window.recall([message("k"), message("k", channel="/b")], 0.0) == {"/a\nk": 1}
-    assert window.recall([message("k")], 0.0, client_id="ann") == {"ann\nk": 2}
-    assert window.recall([message("k", body="2")], 0.0, client_id="bob") == {}
+    assert recalled(window, [message("k"), message("k", channel="/b")], 0.0) == [1, None]
+    assert recalled(window, [message("k")], 0.0, "ann") == [2]
+    assert recalled(window, [message("k", body="2")], 0.0, "bob") == [None]
     with pytest.raises(IdempotencyKeyReused):
-        window.recall([message("k", channel="/b")], 0.0, client_id="ann")
+        window.check([message("k", channel="/b")], 0.0, client_id="ann")
 
 
 WORDS = st.text("a", min_size=1, max_size=2)
@@ -101,30 +120,30 @@ def test_a_full_window_refuses_new_keys_alone() -> None:
     window = IdempotencyWindow(2)
     window.remember(message("k"), 1, 0.0)
     window.remember(message("l"), 1, 100.0)
-    assert window.recall([message("k"), message(""), message("l")], 200.0) == {"/a\nk": 1, "/a\nl": 1}
+    assert recalled(window, [message("k"), message(""), message("l")], 200.0) == [1, None, 1]
     with pytest.raises(LimitMemory) as refused:
-        window.recall([message("m")], 200.0)
+        window.check([message("m")], 200.0)
     assert refused.value.retry_after == pytest.approx(100.0)
-    assert window.recall([message("m")], SECONDS) == {}
+    assert recalled(window, [message("m")], SECONDS) == [None]
     assert len(window) == 1
 
 
 def test_many_keys_that_are_over_at_once() -> None:
-    """They are forgotten in slices, so that nobody waits for all of them, and mean nothing any more meanwhile."""
-    window = IdempotencyWindow(12_000)
-    for number in range(12_000):
+    """A new key forgets two of them, and a sweep one in each step; meanwhile they mean nothing."""
+    window = IdempotencyWindow(100)
+    for number in range(100):
         window.remember(message(str(number)), 1, 0.0)
-    again = message("11999", body="another")
-    assert window.recall([again], SECONDS) == {}
-    assert 6_000 < len(window) < 8_000
+    again = message("99", body="another")
+    assert recalled(window, [again], SECONDS) == [None]
+    assert len(window) == 98
     window.remember(again, 2, SECONDS)
-    while len(window) > 1:
-        window.forget(SECONDS)
-    assert window.recall([again], SECONDS) == {scoped(again): 2}
+    assert len(list(window.sweep(SECONDS))) == 98
+    assert len(window) == 1
+    assert recalled(window, [again], SECONDS) == [2]
 
 
 def test_no_window_at_all() -> None:
     """A limit of nothing refuses every key, and does not know when that ends."""
     with pytest.raises(LimitMemory) as refused:
-        IdempotencyWindow(0).recall([message("k")], 0.0)
+        IdempotencyWindow(0).check([message("k")], 0.0)
     assert refused.value.retry_after is None

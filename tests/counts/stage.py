@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from tests.engine.benches import Limits
+from tests.support.turns import endless
 from tests.support.writing import Written, writer_to
 
 from pixied.v1 import message_pb2 as wire
@@ -43,8 +44,8 @@ class Stage:
     """A server whose time stands still."""
 
     def __init__(self) -> None:
-        self.engine = MemoryEngine(_PLENTY, lambda: 1_000.0)
-        self.hub = Hub(self.engine, Watchers(10), lambda: 1_000.0)
+        self.engine = MemoryEngine(_PLENTY, lambda: 1_000.0, turns=endless())
+        self.hub = Hub(self.engine, Watchers(10), lambda: 1_000.0, endless())
         drain = Drain(1.0, lambda: None, Random(1))
         operations = Operations(self.hub, Validator(Grammar(), _REQUESTS), drain, may_wait=False)
         self._pipeline = PipelineServicer(operations, self.engine, drain, 1_000)

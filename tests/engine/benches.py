@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Protocol
 
+from tests.support.turns import endless
+
 from pixied_server.core.log import Bounds
+from pixied_server.core.turns import Turns
 from pixied_server.engine.abc import Engine
 from pixied_server.engine.limits import EngineLimits
 from pixied_server.engine.memory import MemoryEngine
@@ -99,12 +102,10 @@ OpenBench = Callable[[Limits], AbstractAsyncContextManager[Bench]]
 class MemoryBench:
     """The memory engine. It never waits, so a few turns of the loop settle everything."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, turns: Turns | None = None) -> None:
         self.clock = Clock()
-        self.engine: MemoryEngine = MemoryEngine(
-            limits.of_engine,
-            self.clock,
-        )
+        self.turns = turns or endless()
+        self.engine: MemoryEngine = MemoryEngine(limits.of_engine, self.clock, turns=self.turns)
 
     async def elapse(self, seconds: float) -> None:
         """See `Bench`."""

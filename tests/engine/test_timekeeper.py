@@ -96,24 +96,6 @@ async def test_an_engine_wakes_by_itself() -> None:
     await asyncio.wait([running])
 
 
-async def test_many_sessions_that_end_stop_no_one() -> None:
-    """They are ended in slices, with a turn for others in between, and one slice follows the other."""
-    bench = MemoryBench(Limits(clients=2_000))
-    site = Site(bench)
-    for _ in range(1_200):
-        await site.create("one of many", timeout=1.0)
-    bench.clock.advance(2.0)
-    running = asyncio.create_task(bench.engine.run())
-    left = []
-    for _ in range(10):
-        await asyncio.sleep(0)
-        left.append((await site.engine.holdings()).clients)
-    assert 0 < left[0] < 1_200
-    assert left[-1] == 0
-    running.cancel()
-    await asyncio.wait([running])
-
-
 async def test_old_messages_are_looked_for_each_second() -> None:
     """A second after the last time, and not before."""
     site = Site(MemoryBench(Limits(log_age=10.0)))

@@ -1,7 +1,7 @@
 """Deadlines: what is due, without looking at what is not."""
 
-from collections.abc import Callable, Hashable
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Hashable, Iterator
+from heapq import heappop, heappush
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -21,9 +21,12 @@ class Deadlines(Generic[T]):
     """
 
     def __init__(self) -> None:
+        # Some of the heap's places may be empty: nothing falls due then any more.
         self._heap: list[int] = []
         self._due: dict[int, list[T]] = {}
         self._count = 0
+        # While things are forgotten: the heap as it will be.
+        self._new_heap: list[int] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -38,30 +41,49 @@ class Deadlines(Generic[T]):
         if things is None:
             self._due[grain] = [thing]
             heappush(self._heap, grain)
+            if self._new_heap is not None:
+                heappush(self._new_heap, grain)
         else:
             things.append(thing)
 
     def next(self) -> float | None:
         """When to look again, in seconds; None if there is nothing."""
+        while self._heap and self._heap[0] not in self._due:
+            heappop(self._heap)
         return self._heap[0] * _GRAIN if self._heap else None
 
     def pop(self, now: float, most: int) -> list[T]:
         """What is due, at most so many things; the others stay, and are due."""
         due: list[T] = []
-        while len(due) < most and self._heap and self._heap[0] * _GRAIN <= now:
-            things = self._due[self._heap[0]]
+        while len(due) < most and (first := self.next()) is not None and first <= now:
+            grain = self._heap[0]
+            things = self._due[grain]
             room = most - len(due)
             due += things[-room:]
             del things[-room:]
             if not things:
-                del self._due[heappop(self._heap)]
+                del self._due[grain]
         self._count -= len(due)
         return due
 
-    def keep(self, wanted: Callable[[T], bool]) -> None:
-        """Forget everything else. Looks at every thing."""
-        kept = ((grain, [thing for thing in things if wanted(thing)]) for grain, things in self._due.items())
-        self._due = {grain: things for grain, things in kept if things}
-        self._count = sum(map(len, self._due.values()))
-        self._heap = list(self._due)
-        heapify(self._heap)
+    def keep(self, wanted: Callable[[T], bool]) -> Iterator[None]:
+        """Forget everything else, looking at one thing in each step; until the last one some of it is still there.
+
+        Things may be put and taken between the steps. To begin again forgets what was begun before.
+        """
+        self._new_heap = []
+        for grain in self._heap.copy():
+            index = len(self._due.get(grain, ()))
+            # Backwards, and what is forgotten gives its place to the last one, which has been looked at.
+            while (index := min(index, len(things := self._due.get(grain, []))) - 1) >= 0:
+                if not wanted(things[index]):
+                    things[index] = things[-1]
+                    things.pop()
+                    self._count -= 1
+                    if not things:
+                        del self._due[grain]
+                yield
+            if grain in self._due:
+                heappush(self._new_heap, grain)
+            yield
+        self._heap, self._new_heap = self._new_heap, None

@@ -1,7 +1,7 @@
 """Doing a thing once although it is asked for twice."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pixied_server.core.message import Message
@@ -10,16 +10,18 @@ from pixied_server.errors import IdempotencyKeyReused, LimitMemory
 __all__ = ["SECONDS", "IdempotencyWindow", "scoped"]
 
 SECONDS = 300.0
-# So many keys are forgotten at once, and as many as are new: some 2 ms.
-_SLICE = 5_000
+# So many old keys are forgotten for each new one.
+_FORGOTTEN = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Memory:
+    """A key: when it came, what for, and what came of that; None as long as nothing has."""
+
     key: str
     at: float
     fingerprint: int
-    outcome: int
+    outcome: int | None
 
     def is_over(self, now: float) -> bool:
         return self.at + SECONDS <= now
@@ -42,10 +44,8 @@ class IdempotencyWindow:
         """How many keys it has; some of them may be older than 5 minutes."""
         return len(self._seen)
 
-    def recall(
-        self, messages: Sequence[Message], now: float, *, client_id: str = "", field: str = "messages"
-    ) -> dict[str, int]:
-        """Which of the messages were done before, by their keys, and with what outcome.
+    def check(self, messages: Sequence[Message], now: float, *, client_id: str = "", field: str = "messages") -> None:
+        """Refuse messages whose keys stand for others, and those for whose keys there is no room.
 
         Args:
             messages: those of one request; they may use the same key twice.
@@ -53,50 +53,59 @@ class IdempotencyWindow:
             client_id: whom they are queued for; "" where they are published.
             field: the request's field that holds them.
 
-        Returns:
-            The outcomes by what `scoped` makes of the keys.
-
         Raises:
             IdempotencyKeyReused: a key stands for another message. LimitMemory: there is no room for a new key.
         """
         if not [message for message in messages if message.key]:
-            return {}
-        self.forget(now, len(messages))
-        known: dict[str, int] = {}
+            return
+        keyed = [(index, message) for index, message in enumerate(messages) if message.key]
+        self._forget(now, _FORGOTTEN * len(keyed))
         fresh: dict[str, int] = {}
-        for index, message in enumerate(messages):
-            if not message.key:
-                continue
+        for index, message in keyed:
             key = scoped(message, client_id)
             fingerprint = _fingerprint(message)
-            memory = self._seen.get(key)
-            if memory is not None and memory.is_over(now):
-                memory = None
+            memory = self._recalled(key, now)
             if fingerprint != (memory.fingerprint if memory else fresh.setdefault(key, fingerprint)):
                 raise IdempotencyKeyReused(f"{field}[{index}].idempotency_key")
-            if memory:
-                known[key] = memory.outcome
         self._check_room(len(fresh), now)
-        return known
 
-    def remember(self, message: Message, outcome: int, now: float, *, client_id: str = "") -> None:
-        """Remember that a message with a key was done."""
-        memory = _Memory(scoped(message, client_id), now, _fingerprint(message), outcome)
-        self._seen[memory.key] = memory
-        self._by_age.append(memory)
+    def outcome_of(self, message: Message, now: float, *, client_id: str = "") -> int | None:
+        """Return what came of a message that was done before; None where that was not so, or it has no key."""
+        memory = self._recalled(scoped(message, client_id), now) if message.key else None
+        return memory.outcome if memory else None
 
-    def forget(self, now: float, more: int = 0) -> None:
-        """Forget keys that are older than 5 minutes: a slice of them, and `more`."""
-        for _ in range(_SLICE + more):
+    def remember(self, message: Message, outcome: int | None, now: float, *, client_id: str = "") -> None:
+        """Remember that a message with a key was done, or, without an outcome, that it is about to be."""
+        key = scoped(message, client_id)
+        memory = self._recalled(key, now)
+        if memory is None:
+            memory = self._seen[key] = _Memory(key, now, _fingerprint(message), outcome)
+            self._by_age.append(memory)
+        elif outcome is not None:
+            memory.outcome = outcome
+
+    def sweep(self, now: float) -> Iterator[None]:
+        """Forget keys that are older than 5 minutes, one in each step."""
+        while self._forget(now, 1):
+            yield
+
+    def _recalled(self, key: str, now: float) -> _Memory | None:
+        memory = self._seen.get(key)
+        return None if memory is None or memory.is_over(now) else memory
+
+    def _forget(self, now: float, most: int) -> bool:
+        """Forget so many keys that are older than 5 minutes. Returns whether there were so many."""
+        for _ in range(most):
             if not self._by_age:
                 self._seen.clear()  # an empty dictionary may still take what a full one took
-                return
+                return False
             if not self._by_age[0].is_over(now):
-                return
+                return False
             memory = self._by_age.popleft()
             # Its key may have come again since it was over.
             if self._seen.get(memory.key) is memory:
                 del self._seen[memory.key]
+        return True
 
     def _check_room(self, fresh: int, now: float) -> None:
         if len(self._seen) + fresh <= self._limit:

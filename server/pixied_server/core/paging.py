@@ -1,15 +1,13 @@
 """Lists in pages: which items come next, and the token that finds the place again."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from heapq import nsmallest
 from typing import Generic, TypeVar
 
 from pixied_server.errors import FieldInvalid, PageTokenInvalid
 
-__all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Page", "PageRequest", "next_keys"]
+__all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Page", "PageRequest", "Selection"]
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 10_000
@@ -55,9 +53,38 @@ class PageRequest:
         return urlsafe_b64encode(_mark(self.query) + key.encode()).decode()
 
 
-def next_keys(request: PageRequest, keys: Iterable[str]) -> list[str]:
-    """The keys of the page, and one more if there is a next page. Takes time in proportion to the number of keys."""
-    return nsmallest(request.size + 1, (key for key in keys if key > request.after))
+class Selection:
+    """Chooses the keys of a page from keys that come one at a time, in any order, some of them more than once.
+
+    Keeps twice as many as the page has, however many come.
+
+    Args:
+        request: which page.
+    """
+
+    def __init__(self, request: PageRequest) -> None:
+        self._after = request.after
+        self._wanted = request.size + 1
+        self._chosen: list[str] = []
+        # Once there are enough: none beyond this can be among them.
+        self._last: str | None = None
+
+    def add(self, key: str) -> None:
+        """Add a key; "" is none."""
+        if key > self._after and (self._last is None or key < self._last):
+            self._chosen.append(key)
+            if len(self._chosen) > 2 * self._wanted:
+                self._cut()
+
+    def keys(self) -> list[str]:
+        """Return the keys of the page, ascending, and one more if there is a next page."""
+        self._cut()
+        return self._chosen
+
+    def _cut(self) -> None:
+        self._chosen = sorted(set(self._chosen))[: self._wanted]
+        if len(self._chosen) == self._wanted:
+            self._last = self._chosen[-1]
 
 
 def _mark(query: str) -> bytes:

@@ -3,6 +3,9 @@
 Common to all operations:
 
 - Atomic: an operation happens wholly or, when it raises, not at all. It raises a `PixiedError`.
+  Operations with many things may let others go on in between: of publishes and queued messages others may see the
+  first before the last, but all that were admitted are appended, in their order. A list has what is there all the
+  time; what comes or goes meanwhile may be in it or not.
 - Arguments are valid: names, sizes and ranges were checked at the edge. Engines check only what needs their state.
 - An engine announces messages and events to the listener in the order in which they happened: before the operation that
   caused them returns, or, where an engine waits for a store, as soon as the store announces them. The listener's

@@ -1,19 +1,19 @@
 """The memory engine."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 from pixied_server.core import identifiers
 from pixied_server.core.backlog import Backlog, Source
 from pixied_server.core.channels import is_pattern, logs_of, meets
-from pixied_server.core.idempotency import IdempotencyWindow, scoped
+from pixied_server.core.idempotency import IdempotencyWindow
 from pixied_server.core.log import Entry, Log
 from pixied_server.core.message import Message
-from pixied_server.core.paging import Page, PageRequest, next_keys
+from pixied_server.core.paging import Page, PageRequest, Selection
 from pixied_server.core.progress import Progress
 from pixied_server.core.rate import TokenBucket
+from pixied_server.core.turns import Turns
 from pixied_server.engine.abc import (
     NOT_HANDED_OUT,
     Channel,
@@ -55,19 +55,25 @@ T = TypeVar("T")
 
 # How often a draw may hit a taken namespace before its length counts as used up.
 _DRAWS = 100
-# After so many operations others get a turn: about 2 ms.
-_TURN = 100
 
 
 class MemoryEngine:
     """Clients, subscriptions and logs in this process's memory. See `engine.abc.Engine` for what it does.
 
-    No operation but `together` awaits anything, so each is atomic by itself.
+    Most operations await nothing, so each is atomic by itself. Those that give others a turn are `together`, lists, and
+    those that are given many things at once. What holds between two turns of theirs:
+
+    - `publish`, `queue_for`: all messages were admitted, and their keys are taken; what is not appended yet will be,
+      whatever becomes of the caller. So others see the first of the messages before the last, in their order.
+    - lists: a client or channel that is there all the time is listed; one that comes or goes meanwhile may be.
+    - `ping_clients`: each ping is an operation by itself.
+    - `holdings`: what belongs to nobody any more is taken away first.
 
     Args:
         limits: what it holds at most.
         clock: tells the time, in seconds since the epoch; must never go back.
         judge: tells the time by which something is over, if not by the same clock.
+        turns: those of the process; None for turns of its own.
     """
 
     name = "memory"
@@ -75,12 +81,17 @@ class MemoryEngine:
     listener: Listener
 
     def __init__(
-        self, limits: EngineLimits, clock: Callable[[], float], judge: Callable[[], float] | None = None
+        self,
+        limits: EngineLimits,
+        clock: Callable[[], float],
+        judge: Callable[[], float] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.counters = Counters()
         self._limits = limits
         self._now = clock
         self._judge = judge or clock
+        self._turns = turns or Turns()
         self._sessions: dict[str, Session] = {}
         self._logs: dict[str, PatternLog] = {}
         self._namespaces: set[str] = set()
@@ -88,8 +99,8 @@ class MemoryEngine:
         self._subscriptions = 0
         self.head: Progress = (0,)
         self._claims = 0
-        self._retention = Retention(limits.log, limits.total_bytes)
-        self._time = Timekeeper(self._judge, self._sessions, self._look_at, self._sweep)
+        self._retention = Retention(limits.log, limits.total_bytes, self._turns)
+        self._time = Timekeeper(self._judge, self._sessions, self._look_at, self._sweep, self._turns)
         self._done = IdempotencyWindow(limits.idempotency_keys)
         self._creates = TokenBucket(limits.creates_per_second)
         self._publishes = TokenBucket(limits.publishes_per_second)
@@ -101,13 +112,13 @@ class MemoryEngine:
         await self._time.run()
 
     def tick(self) -> bool:
-        """Do what is due at this moment, or a slice of it. Returns whether more is due."""
+        """Do what is due at this moment, until the turn is over. Returns whether more is due."""
         return self._time.tick()
 
-    def _sweep(self, now: float) -> None:
-        """Forget what has become too old."""
-        self._retention.sweep(now)
-        self._done.forget(now)
+    def _sweep(self, now: float) -> Iterator[None]:
+        """Forget what has become too old, one thing in each step."""
+        yield from self._retention.sweep(now)
+        yield from self._done.sweep(now)
 
     def _look_at(self, session: Session, now: float) -> None:
         """A deadline that was noted has come: the session may have been prolonged, held or destroyed since."""
@@ -150,13 +161,13 @@ class MemoryEngine:
     async def together(self, operations: Iterable[Awaitable[T]]) -> list[T | PixiedError]:
         """See `engine.abc.Engine`."""
         outcomes: list[T | PixiedError] = []
-        for count, operation in enumerate(operations, 1):
+        for operation in operations:
             try:
                 outcomes.append(await operation)
             except PixiedError as error:
                 outcomes.append(error)
-            if count % _TURN == 0:
-                await asyncio.sleep(0)
+            # The next operation may not be made before: if this is cancelled, nobody would await it.
+            await self._turns.give()
         return outcomes
 
     # Clients
@@ -188,7 +199,7 @@ class MemoryEngine:
     async def ping_clients(self, client_ids: Sequence[str]) -> dict[str, float | None]:
         """See `engine.abc.Engine`."""
         known: dict[str, float | None] = {}
-        for client_id in client_ids:
+        async for client_id in self._turns.through(client_ids):
             with suppress(ClientUnknown):
                 known[client_id] = await self.ping_client(client_id)
         return known
@@ -271,7 +282,7 @@ class MemoryEngine:
 
     async def subscribers_of(self, pattern: str, page: PageRequest) -> Page[str]:
         """See `engine.abc.Engine`."""
-        return _page(page, self._subscribers(pattern), lambda client_id: client_id)
+        return await self._page(page, self._subscribers(pattern), lambda client_id: client_id)
 
     async def subscribed_to(self, client_id: str) -> list[str]:
         """See `engine.abc.Engine`."""
@@ -281,19 +292,25 @@ class MemoryEngine:
         """See `engine.abc.Engine`."""
         return self._session(client_id).subscribes_to(self._logs.get(pattern))
 
-    def _subscribers(self, pattern: str) -> set[str]:
-        now = self._judge()
-        return {
-            session.client_id
-            for log in self._logs_that_meet(pattern)
-            for session in log.members
-            if not session.is_over(now)
-        }
+    # In the following lists an empty text stands for what was looked at and does not belong there.
 
-    def _logs_that_meet(self, pattern: str) -> Iterable[PatternLog]:
-        if is_pattern(pattern):
-            return (log for log in self._logs.values() if meets(log.pattern, pattern))
-        return self._logs_matching(pattern)
+    def _subscribers(self, pattern: str) -> Iterator[str]:
+        """List clients, some of them more than once. Between two of them others may have a turn."""
+        now = self._judge()
+        for log in self._logs_that_meet(pattern):
+            if log is None:
+                yield ""
+                continue
+            for session in log.members:
+                lives = session.client_id in self._sessions and not session.is_over(now)
+                yield session.client_id if lives else ""
+
+    def _logs_that_meet(self, pattern: str) -> Iterator[PatternLog | None]:
+        if not is_pattern(pattern):
+            yield from self._logs_matching(pattern)
+            return
+        for log in tuple(self._logs.values()):
+            yield log if meets(log.pattern, pattern) else None
 
     def _logs_matching(self, channel: str) -> list[PatternLog]:
         logs = self._logs
@@ -304,17 +321,25 @@ class MemoryEngine:
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """See `engine.abc.Engine`."""
         now = self._now()
-        known = self._done.recall(messages, now)
+        self._done.check(messages, now)
         self._retention.check_room(messages)
         if wait := self._publishes.take(len(messages), now):
             raise RateLimited("publishes", self._publishes.rate, wait)
-        return [self._publish(message, known, now) for message in messages]
+        if len(messages) == 1:
+            return [self._publish(messages[0], now)]
+        self._take_keys(messages, now)
+        return await self._turns.each(messages, lambda message: self._publish(message, now))
 
-    def _publish(self, message: Message, known: dict[str, int], now: float) -> PublishOutcome:
-        key = scoped(message)
-        if key in known:
+    def _take_keys(self, messages: Sequence[Message], now: float, *, client_id: str = "") -> None:
+        """Let nobody use the keys of messages for others before they are appended, which may be in a later turn."""
+        for message in messages:
+            if message.key:
+                self._done.remember(message, None, now, client_id=client_id)
+
+    def _publish(self, message: Message, now: float) -> PublishOutcome:
+        if message.key and (outcome := self._done.outcome_of(message, now)) is not None:
             self.counters.duplicates += 1
-            return PublishOutcome(known[key], duplicate=True)
+            return PublishOutcome(outcome, duplicate=True)
         logs = self._logs_matching(message.channel)
         matched = 0
         for log in logs:
@@ -324,8 +349,7 @@ class MemoryEngine:
             self.listener.published(entry, [(log.pattern, log.next - 1) for log in logs])
             self._retention.trim(logs, now)
         self.counters.published += 1
-        if key:
-            known[key] = matched
+        if message.key:
             self._done.remember(message, matched, now)
         self._tell_published(message, now, message.publisher, matched)
         return PublishOutcome(matched, duplicate=False)
@@ -333,15 +357,21 @@ class MemoryEngine:
     async def queue_for(self, client_id: str, messages: Sequence[Message]) -> QueueOutcome:
         """See `engine.abc.Engine`."""
         session, now = self._session(client_id), self._now()
-        known = self._done.recall(messages, now, client_id=client_id)
+        self._done.check(messages, now, client_id=client_id)
         self._retention.check_room(messages)
-        duplicates = sum(not self._queue(session, message, known, now) for message in messages)
-        return QueueOutcome(self._pending(session), duplicates)
+        self._take_keys(messages, now, client_id=client_id)
+        queued = await self._turns.each(messages, lambda message: self._queue(session, message, now))
+        return QueueOutcome(self._pending(session), queued.count(False))
 
-    def _queue(self, session: Session, message: Message, known: dict[str, int], now: float) -> bool:
-        """Queue a message. Returns whether that was new."""
-        key = scoped(message, session.client_id)
-        if key in known:
+    def _queue(self, session: Session, message: Message, now: float) -> bool:
+        """Queue a message. Returns whether that was new.
+
+        Raises:
+            ClientUnknown: the session has ended since the first message of the request, with all of them.
+        """
+        if session.client_id not in self._sessions:
+            raise ClientUnknown(session.client_id)
+        if self._done.outcome_of(message, now, client_id=session.client_id) is not None:
             self.counters.duplicates += 1
             return False
         if session.inbox is None:
@@ -350,8 +380,7 @@ class MemoryEngine:
         self.listener.queued(session.client_id, entry)
         self._retention.trim([session.inbox], now)
         self.counters.queued += 1
-        if key:
-            known[key] = 1
+        if message.key:
             self._done.remember(message, 1, now, client_id=session.client_id)
         self._tell_published(message, now, session.client_id, 1)
         return True
@@ -429,19 +458,37 @@ class MemoryEngine:
 
     async def list_clients(self, page: PageRequest, *, pattern: str, front_end: str) -> Page[Client]:
         """See `engine.abc.Engine`."""
+        ids = self._subscribers(pattern) if pattern else iter(tuple(self._sessions))
+        return await self._page(page, self._held_by(front_end, ids), self._described_client)
+
+    def _held_by(self, front_end: str, client_ids: Iterable[str]) -> Iterator[str]:
+        """Those of the clients that live, and are held by a front-end, if one is named."""
         now = self._judge()
-        ids: Iterable[str] = self._subscribers(pattern) if pattern else self._sessions
-        seen = (self._sessions[client_id] for client_id in ids)
-        wanted = (one for one in seen if not one.is_over(now) and (not front_end or one.front_end == front_end))
-        return _page(page, (session.client_id for session in wanted), lambda one: self._described(self._sessions[one]))
+        for client_id in client_ids:
+            session = self._sessions.get(client_id)
+            passes = session and not session.is_over(now) and (not front_end or session.front_end == front_end)
+            yield client_id if passes else ""
 
     async def list_channels(self, page: PageRequest, *, pattern: str) -> Page[Channel]:
         """See `engine.abc.Engine`."""
-        logs = self._logs_that_meet(pattern) if pattern else self._logs.values()
-        return _page(page, (log.pattern for log in logs), self._described_channel)
+        logs = self._logs_that_meet(pattern) if pattern else iter(tuple(self._logs.values()))
+        return await self._page(page, ("" if log is None else log.pattern for log in logs), self._described_channel)
+
+    async def _page(self, request: PageRequest, keys: Iterable[str], item: Callable[[str], T | None]) -> Page[T]:
+        """Choose the keys of a page, and make its items of them; None where a thing has gone meanwhile."""
+        selection = Selection(request)
+        for key in keys:
+            selection.add(key)
+            if self._turns.over:
+                await self._turns.give()
+        chosen = selection.keys()
+        more = len(chosen) > request.size
+        items = await self._turns.each(chosen[: request.size], item)
+        return Page([one for one in items if one is not None], request.token_after(chosen[-2]) if more else "")
 
     async def holdings(self) -> Holdings:
         """See `engine.abc.Engine`."""
+        await self._retention.settle()
         return Holdings(
             clients=len(self._sessions),
             channels=len(self._logs),
@@ -451,9 +498,13 @@ class MemoryEngine:
             namespaces=len(self._namespaces),
         )
 
-    def _described_channel(self, pattern: str) -> Channel:
-        log = self._logs[pattern]
-        return Channel(pattern, log.subscribers, len(log), log.bytes)
+    def _described_channel(self, pattern: str) -> Channel | None:
+        log = self._logs.get(pattern)
+        return Channel(pattern, log.subscribers, len(log), log.bytes) if log is not None else None
+
+    def _described_client(self, client_id: str) -> Client | None:
+        session = self._sessions.get(client_id)
+        return self._described(session) if session is not None else None
 
     def _described(self, session: Session) -> Client:
         return Client(
@@ -495,10 +546,3 @@ class MemoryEngine:
     def _tell_published(self, message: Message, at: float, client_id: str, recipients: int) -> None:
         if self.watched(EventKind.PUBLISHED):
             self.listener.happened(Event.published(message, at, client_id, recipients))
-
-
-def _page(request: PageRequest, keys: Iterable[str], item: Callable[[str], T]) -> Page[T]:
-    chosen = next_keys(request, keys)
-    more = len(chosen) > request.size
-    chosen = chosen[: request.size]
-    return Page([item(key) for key in chosen], request.token_after(chosen[-1]) if more else "")

@@ -13,6 +13,7 @@ from tests.support.site import Site
 
 from pixied.v1 import backend_service_pb2, errors_pb2, watch_pb2
 from pixied_server import errors
+from pixied_server.core.turns import Turns
 from pixied_server.engine.abc import Engine, EventKind
 from pixied_server.errors import Reason
 from pixied_server.rpc.calls import method_name
@@ -36,14 +37,14 @@ def test_an_rpc_without_a_handler_stops_the_start(rpc: str) -> None:
     """A contract that grew must not be served by a server that did not."""
     handlers = {method_name(method.name): _nothing for method in _BACKEND.methods if method.name != rpc}
     with pytest.raises(LookupError, match=rf"BackendService and its handlers differ in {method_name(rpc)}$"):
-        bind(_BACKEND, handlers, _WRITES)
+        bind(_BACKEND, handlers, _WRITES, Turns())
 
 
 def test_a_handler_without_an_rpc_stops_the_start() -> None:
     """Code that nobody can reach is a mistake too."""
     handlers = {method_name(method.name): _nothing for method in _BACKEND.methods}
     with pytest.raises(LookupError, match="teleport"):
-        bind(_BACKEND, {**handlers, "teleport": _nothing}, _WRITES)
+        bind(_BACKEND, {**handlers, "teleport": _nothing}, _WRITES, Turns())
 
 
 def test_reasons_are_those_of_the_contract() -> None:

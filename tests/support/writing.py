@@ -6,7 +6,7 @@ from typing import Any
 from pixied_server.rpc.writer import Writer
 from pixied_server.rpc.writes import WriteLimits, Writes
 
-__all__ = ["Written", "writer_to"]
+__all__ = ["Written", "account", "writer_to"]
 
 
 class Written:
@@ -22,7 +22,12 @@ class Written:
 
 def writer_to(context: Any) -> Writer:
     """A writer to a call that has the default limits for itself."""
-    return Writer(Writes(WriteLimits(), _nothing_is_cut, monotonic), context)
+    return Writer(account(), context)
+
+
+def account() -> Writes:
+    """An account of writes with the default limits."""
+    return Writes(WriteLimits(), _nothing_is_cut, monotonic)
 
 
 def _nothing_is_cut(peer: str) -> None:

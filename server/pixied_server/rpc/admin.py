@@ -88,10 +88,11 @@ class AdminServicer:
         front_end = self._valid.text("front_end", request.front_end)
         query = f"clients {request.channel_pattern} {front_end}"
         wanted = PageRequest.parse(query, request.page_size, request.page_token)
-        page = await self._engine.list_clients(wanted, pattern=request.channel_pattern, front_end=front_end)
+        async with self._hub.turns.walk():
+            page = await self._engine.list_clients(wanted, pattern=request.channel_pattern, front_end=front_end)
         response = wire.ListClientsResponse(next_page_token=page.next_token)
         room = FRAME_BYTES
-        for client in page.items:
+        async for client in self._hub.turns.through(page.items):
             if room < 0:
                 response.next_page_token = wanted.token_after(response.clients[-1].client_id)
                 break
@@ -103,9 +104,9 @@ class AdminServicer:
         """ListChannels."""
         self._check_pattern(request.channel_pattern)
         query = f"channels {request.channel_pattern}"
-        page = await self._engine.list_channels(
-            PageRequest.parse(query, request.page_size, request.page_token), pattern=request.channel_pattern
-        )
+        wanted = PageRequest.parse(query, request.page_size, request.page_token)
+        async with self._hub.turns.walk():
+            page = await self._engine.list_channels(wanted, pattern=request.channel_pattern)
         return wire.ListChannelsResponse(channels=map(channel_out, page.items), next_page_token=page.next_token)
 
     async def drain(self, request: wire.DrainRequest) -> wire.DrainResponse:

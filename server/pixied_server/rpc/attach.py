@@ -10,6 +10,7 @@ import structlog
 from pixied.v1 import attach_pb2 as wire
 from pixied_server.admin import Drain
 from pixied_server.core.completion import completed
+from pixied_server.core.turns import Turns
 from pixied_server.delivery.events import Closing
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.link import AttachTerms, Link, LinkLimits
@@ -73,7 +74,10 @@ class AttachServicer:
             self.links += 1
             _log.info("link opened", front_end=link.front_end)
             try:
-                await _Conversation(link, self._valid, self._drain, self._terms, frames, writer).run(first)
+                conversation = _Conversation(
+                    link, self._valid, self._drain, self._terms, frames, writer, self._hub.turns
+                )
+                await conversation.run(first)
             finally:
                 self.links -= 1
                 _log.info("link closed", front_end=link.front_end, clients=len(link))
@@ -122,8 +126,10 @@ class _Conversation:
         terms: LinkTerms,
         frames: AsyncIterator[wire.AttachRequest],
         writer: Writer,
+        turns: Turns,
     ) -> None:
         self._link = link
+        self._turns = turns
         self._valid = valid
         self._drain = drain
         self._terms = terms
@@ -150,8 +156,9 @@ class _Conversation:
         while True:
             await self._link.wait()
             async with self._writer.room(FRAME_BYTES):
-                for frame in attach_frames(await self._link.take()):
+                for frame in attach_frames(await self._link.take(), lambda: self._turns.over):
                     await self._writer.write(frame)
+                    await self._turns.give()
 
     async def _keep_time(self) -> None:
         while True:
@@ -178,7 +185,7 @@ class _Conversation:
         # A client may have to wait for the engine, but not for other clients: as many are attached together as stand
         # together in the frame and bear different handles.
         attaches: dict[int, wire.AttachClient] = {}
-        for command in commands[skip:]:
+        async for command in self._turns.through(commands[skip:]):
             is_attach = command.WhichOneof("command") == "attach"
             if not is_attach or command.attach.handle in attaches:
                 await self._attach_all(attaches)

@@ -16,6 +16,7 @@ from google.protobuf.message import Message as ProtoMessage
 from google.rpc.status_pb2 import Status
 
 from pixied_server.core.traces import without_traces
+from pixied_server.core.turns import Turns, caller
 from pixied_server.errors import FieldInvalid, PixiedError
 from pixied_server.rpc.context import Context
 from pixied_server.rpc.frames import FRAME_BYTES
@@ -23,11 +24,14 @@ from pixied_server.rpc.status import end, internal_status, status_of
 from pixied_server.rpc.writer import Answer, Writer
 from pixied_server.rpc.writes import Writes
 
-__all__ = ["decode", "decoded", "first_of", "method_name", "status_for", "stream_call", "unary_call"]
+__all__ = ["decode", "decoded", "first_of", "in_turns", "method_name", "status_for", "stream_call", "unary_call"]
 
 M = TypeVar("M", bound=ProtoMessage)
 
 _log = structlog.get_logger(__name__)
+
+# To decode a request with more bytes takes some 100 µs: it waits for a turn.
+_LARGE = 16_384
 
 
 def method_name(rpc: str) -> str:
@@ -77,14 +81,21 @@ _LARGE_ANSWERS: Mapping[str, Callable[[int], int]] = MappingProxyType(
 
 
 def unary_call(
-    rpc: str, kind: type[ProtoMessage], method: Callable[..., Awaitable[ProtoMessage]], writes: Writes
+    rpc: str,
+    kind: type[ProtoMessage],
+    method: Callable[..., Awaitable[ProtoMessage]],
+    writes: Writes,
+    turns: Turns,
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """A unary RPC's handler, from encoded request to encoded response."""
     expected: Callable[[int], int] = _LARGE_ANSWERS.get(rpc, lambda _: 0)
 
     async def handle(raw: bytes, context: Context) -> bytes:
+        caller.set(context.peer())
         answer = Answer(writes, context)
         try:
+            if len(raw) > _LARGE:
+                await turns.give()
             if size := expected(len(raw)):
                 await answer.room(size)
             request = decode(kind, raw)
@@ -111,6 +122,7 @@ def stream_call(
     """A streaming RPC's handler. `method` gets the encoded request or an iterator of them, and what it writes with."""
 
     async def handle(requests: Stream, context: Context) -> None:
+        caller.set(context.peer())
         try:
             await method(requests, Writer(writes, context))
         except Exception as error:  # noqa: BLE001 - as above
@@ -134,6 +146,14 @@ async def first_of(*jobs: Coroutine[None, None, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
+
+
+async def in_turns(requests: AsyncIterator[bytes], turns: Turns) -> AsyncIterator[bytes]:
+    """The encoded requests of a stream, large ones in turns of their own."""
+    async for raw in requests:
+        if len(raw) > _LARGE:
+            await turns.give()
+        yield raw
 
 
 async def decoded(kind: type[M], requests: AsyncIterator[bytes]) -> AsyncIterator[M]:

@@ -134,17 +134,11 @@ class Validator:
         for index, pattern in enumerate(patterns):
             self.grammar.check_pattern(pattern, field=f"channels[{index}]")
 
-    def messages(self, messages: Sequence[wire.Message], *, queued: bool) -> list[Message]:
-        """Messages to publish, or to queue for one client."""
-        self.batch("messages", messages)
+    def message(self, index: int, message: wire.Message, *, queued: bool) -> Message:
+        """One of the messages to publish, or to queue for one client."""
+        place = _place(index)
         check = self.grammar.check_queueable if queued else self.grammar.check_publishable
-        for index, message in enumerate(messages):
-            place = _place(index)
-            check(message.channel, field=place.channel)
-            self._message(message, place)
-        return [message_in(message) for message in messages]
-
-    def _message(self, message: wire.Message, place: "_Place") -> None:
+        check(message.channel, field=place.channel)
         size = message.ByteSize()
         if size > self.limits.max_message_bytes:
             raise MessageTooLarge("a message", size, self.limits.max_message_bytes, field=place.message)
@@ -156,6 +150,7 @@ class Validator:
         self.text(place.id, message.id)
         self.text(place.client_id, message.client_id)
         self.text(place.idempotency_key, message.idempotency_key)
+        return message_in(message)
 
     @staticmethod
     def _seconds(field: str, duration: Duration, low: float, high: float) -> float:

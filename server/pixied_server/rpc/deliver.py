@@ -45,6 +45,8 @@ class DeliverServicer:
     async def _stream(self, tap: Tap, writer: Writer) -> None:
         # Only the waiting is given up when the stop begins: a write that is cut short would break the stream.
         while not self._drain.begun:
+            # One that waited with a thousand others for the same message writes in its turn.
+            await self._hub.turns.give()
             async with writer.room(MESSAGES_BYTES):
                 taken = await tap.take(messages=_MESSAGES, size=MESSAGES_BYTES)
                 await writer.write(_encoded(taken))

@@ -5,7 +5,7 @@ format lets encoded parts be joined: a repeated field is its elements one after 
 what goes to many links and clients costs one join of bytes each. `tests/rpc` compares the result with protobuf's own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from google.protobuf.message import Message as ProtoMessage
 
@@ -80,12 +80,12 @@ def closing_out(delay_ms: int) -> wire.Closing:
     return wire.Closing(reason=CLOSING_REASON, reconnect_after_ms=delay_ms)
 
 
-def attach_frames(events: Sequence[LinkEvent]) -> Iterator[bytes]:
-    """Events as encoded AttachResponses, each closed at about 1 MB."""
+def attach_frames(events: Sequence[LinkEvent], turn_over: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
+    """Events as encoded AttachResponses, each closed at about 1 MB, or when the turn is over."""
     parts: list[bytes] = []
     size = 0
     for encoded in _encoded(events):
-        if parts and size + len(encoded) > FRAME_BYTES:
+        if parts and (size + len(encoded) > FRAME_BYTES or turn_over()):
             yield b"".join(parts)
             parts, size = [], 0
         parts.append(field(_EVENTS, encoded))

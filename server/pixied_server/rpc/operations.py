@@ -1,9 +1,12 @@
 """The unary operations of the backend, behind the unary RPCs and the Pipeline: check, delegate, translate."""
 
 import asyncio
+from collections.abc import Sequence
 
+from pixied.v1 import message_pb2 as wire
 from pixied.v1 import operations_pb2 as ops
 from pixied_server.admin import Drain
+from pixied_server.core.message import Message
 from pixied_server.core.paging import PageRequest
 from pixied_server.delivery.hub import Hub
 from pixied_server.delivery.tap import Taken, Tap, parse_cursor, tapped
@@ -34,6 +37,7 @@ class Operations:
     def __init__(self, hub: Hub, valid: Validator, drain: Drain, *, may_wait: bool) -> None:
         self._hub = hub
         self._engine = hub.engine
+        self._turns = hub.turns
         self._valid = valid
         self._drain = drain
         self._may_wait = may_wait
@@ -102,9 +106,9 @@ class Operations:
         """SubscribersOf."""
         self._valid.grammar.check_pattern(request.channel_pattern, field="channel_pattern")
         query = f"subscribers of {request.channel_pattern}"
-        page = await self._engine.subscribers_of(
-            request.channel_pattern, PageRequest.parse(query, request.page_size, request.page_token)
-        )
+        wanted = PageRequest.parse(query, request.page_size, request.page_token)
+        async with self._turns.walk():
+            page = await self._engine.subscribers_of(request.channel_pattern, wanted)
         return ops.SubscribersOfResponse(client_ids=page.items, next_page_token=page.next_token)
 
     async def subscribed_to(self, request: ops.SubscribedToRequest) -> ops.SubscribedToResponse:
@@ -121,7 +125,7 @@ class Operations:
     async def queue_for(self, request: ops.QueueForRequest) -> ops.QueueForResponse:
         """QueueFor."""
         client_id = self._valid.name("client_id", request.client_id)
-        messages = self._valid.messages(request.messages, queued=True)
+        messages = await self._messages(request.messages, queued=True)
         outcome = await self._engine.queue_for(client_id, messages)
         return ops.QueueForResponse(pending=outcome.pending, duplicates=outcome.duplicates)
 
@@ -147,7 +151,7 @@ class Operations:
 
     async def publish(self, request: ops.PublishRequest) -> ops.PublishResponse:
         """Publish."""
-        messages = self._valid.messages(request.messages, queued=False)
+        messages = await self._messages(request.messages, queued=False)
         outcomes = await self._engine.publish(messages)
         response = ops.PublishResponse()
         for outcome in outcomes:
@@ -156,6 +160,16 @@ class Operations:
             result.matched_subscriptions = outcome.matched
             result.duplicate = outcome.duplicate
         return response
+
+    async def _messages(self, messages: Sequence[wire.Message], *, queued: bool) -> list[Message]:
+        """Check messages, each of which may be large. Nothing is done before all are good."""
+        self._valid.batch("messages", messages)
+        checked = []
+        for index, message in enumerate(messages):
+            if index and self._turns.over:
+                await self._turns.give()
+            checked.append(self._valid.message(index, message, queued=queued))
+        return checked
 
     def _refuse_new(self) -> None:
         if self._drain.begun:

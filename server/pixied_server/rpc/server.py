@@ -111,7 +111,8 @@ class RpcServer:
         self._server = grpc.aio.server(options=transport.options)
         attach = AttachServicer(hub, valid, drain, terms)
         admin = AdminServicer(hub, valid, drain, identity, lambda: attach.links)
-        handlers = (self._backend(hub, valid, attach), bind(ADMIN, self._methods(ADMIN, admin), self._writes))
+        administration = bind(ADMIN, self._methods(ADMIN, admin), self._writes, hub.turns)
+        handlers = (self._backend(hub, valid, attach), administration)
         self._server.add_generic_rpc_handlers(handlers)
         shown = reflection((BACKEND.full_name, ADMIN.full_name, _HEALTH), self._writes)
         self._server.add_generic_rpc_handlers((self._health.handlers, *shown))
@@ -171,7 +172,7 @@ class RpcServer:
             "pipeline": PipelineServicer(pipelined, hub.engine, self._drain, valid.limits.max_batch_items).pipeline,
             "watch": WatchServicer(hub, valid, self._drain).watch,
         }
-        return bind(BACKEND, self._methods(BACKEND, operations) | streams, self._writes)
+        return bind(BACKEND, self._methods(BACKEND, operations) | streams, self._writes, hub.turns)
 
     def _methods(self, service: ServiceDescriptor, servicer: object) -> dict[str, Callable[..., Any]]:
         """The servicer's methods for a service's RPCs; what it lacks is left out, so that `bind` complains."""

@@ -76,7 +76,7 @@ def get_client(
 
 async def serve(address: str, answer: ops.GetClientResponse) -> None:
     """Serve for ever."""
-    server = grpc.aio.server(options=Transport([address], 16 << 20).options)
+    server = grpc.aio.server(options=Transport([address], 16 << 20, 1_000).options)
     replay = Replay()
     handlers = {
         "Pipeline": grpc.stream_stream_rpc_method_handler(replay.pipeline),

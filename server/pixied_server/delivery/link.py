@@ -483,14 +483,13 @@ class Link:
 
     def on_own_missed(self, attachment: Attachment, loss: Loss) -> None:
         """A client's inbox lost messages that were never announced."""
-        begin = later(attachment.joined, self.progress) if attachment.live else NOTHING
-        if covers(begin, loss.partition, loss.sequence):
-            # Younger messages went out before: the client would read its inbox from beyond the loss.
-            if not covers(attachment.joined, loss.partition, loss.sequence):
-                self._losses.add_alone(attachment.handle, loss.count)
-                self._news.set()
-        else:
+        where = (loss.partition, loss.sequence)
+        if not attachment.live or not covers(later(attachment.joined, self.progress), *where):
             self.on_behind(attachment)
+        elif not covers(attachment.joined, *where):
+            # Younger messages went out before: the client would read its inbox from beyond the loss.
+            self._losses.add_alone(attachment.handle, loss.count)
+            self._news.set()
 
     def on_unsubscribed(self, attachment: Attachment, pattern: str) -> None:
         """A client gets nothing more through a pattern."""

@@ -49,7 +49,7 @@ class Outbox:
         # While such logs are read: which, up to where, and late messages of others, which that read passes over.
         self._asked: Collection[LogName] = ()
         self._upto: Progress = NOTHING
-        self._passed_over: list[tuple[Entry, list[tuple[LogName, int]]]] = []
+        self._passed_over: list[Entry] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._beyond)
@@ -115,7 +115,7 @@ class Outbox:
         for log, offset in logs:
             self._beyond.setdefault(log, offset)
         if covers(self._upto, entry.partition, entry.sequence) and not any(log in self._asked for log, _ in logs):
-            self._passed_over.append((entry, logs))
+            self._passed_over.append(entry)
 
     def reads(self, log: LogName) -> bool:
         """Whether what a log has lost is found out when it is read."""
@@ -166,12 +166,8 @@ class Outbox:
             self._beyond.clear()
         return [loss for loss in read.losses if (loss.pattern, loss.partition) in asked]
 
-    def _take_up(self, passed_over: Iterable[tuple[Entry, list[tuple[LogName, int]]]]) -> None:
+    def _take_up(self, passed_over: Iterable[Entry]) -> None:
         """Keep messages that came while other logs were read beyond them: no read to come would find them."""
-        for entry, logs in passed_over:
-            if entry.sequence > self._kept[entry.partition]:
-                continue
-            self._keep_late(entry)
-            for log, offset in logs:
-                if self._beyond.get(log) == offset:
-                    self._beyond[log] = offset + 1
+        for entry in passed_over:
+            if entry.sequence <= self._kept[entry.partition]:
+                self._keep_late(entry)

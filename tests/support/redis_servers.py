@@ -432,8 +432,12 @@ def sentinel_trio() -> Iterator[Trio]:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A cluster that serves all slots, each master's replica up to date."""
+def cluster(*, own_clock: bool = False) -> Iterator[Cluster]:
+    """A cluster that serves all slots, each master's replica up to date.
+
+    Args:
+        own_clock: whether each server has a wall clock of its own, which can be set.
+    """
     config = {
         "cluster-enabled": "yes",
         "cluster-node-timeout": "1500",
@@ -441,7 +445,7 @@ def cluster() -> Iterator[Cluster]:
         "repl-diskless-sync-delay": "0",
     }
     with ExitStack() as stack:
-        servers = [_started(stack, config) for _ in range(6)]
+        servers = [_started(stack, config, own_clock=own_clock) for _ in range(6)]
         _share_slots(servers[:3])
         for one in servers[1:]:
             one("CLUSTER", "MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)

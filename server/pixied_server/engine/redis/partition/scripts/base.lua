@@ -12,7 +12,7 @@
 --   meta               hash    sums, counters, the layout, which server process the partition was last served by, and `generation`: how
 --                              often that has changed
 --   client:<id>        hash    times, attributes, ownership, progress, sent, cursors and the highest of them, cap, the generation
---                              of when its owner was last known
+--                              in which it was created or last released
 --   subscriptions:<id> hash    pattern -> where it begins: "partition:sequence:offset,..."
 --   log:<pattern>      stream  a log; log:<id> is a client's inbox. Ids are sequence-offset; fields: c (bytes of the log up to and
 --                              with this entry), a (when), b (the message)

@@ -109,7 +109,7 @@ function operations.claim(a)
   redis.call('HSET', META, 'claims', number)
   redis.call('SADD', owned_key(ME), id)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', front_end, 'expires', expires,
-    'link', link, 'joined', '0', 'generation', int(meta.generation))
+    'link', link, 'joined', '0')
   -- The new owner knows all subscriptions.
   redis.call('HDEL', key, 'cap')
   set_deadline(id, NOW + is.timeout, expires == '0')
@@ -140,7 +140,7 @@ function operations.resume(a)
   if tonumber(redis.call('HGET', META, 'claims') or 0) < tonumber(number) then redis.call('HSET', META, 'claims', number) end
   redis.call('SADD', owned_key(ME), id)
   redis.call('HSET', key, 'claim', number, 'last', number, 'process', ME, 'front_end', ARGV[a + 2], 'expires', expires,
-    'link', ARGV[a + 4], 'joined', '0', 'generation', int(meta.generation))
+    'link', ARGV[a + 4], 'joined', '0')
   redis.call('HDEL', key, 'unsettled')
   set_deadline(id, is.deadline, expires == '0')
   return {1, 1}

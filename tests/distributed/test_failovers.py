@@ -13,6 +13,7 @@ from tests.engine.site import Site, reason_of, texts
 from tests.support.redis_servers import Server, cluster, single
 
 from pixied_server.engine.redis import RedisEngine
+from pixied_server.engine.redis.partition.protocol import Partition
 
 
 class Past:
@@ -166,6 +167,19 @@ async def test_a_channel_that_began_anew_just_before_a_failover_has_not_lost_mil
         assert (await pair.there.dequeue("ann")).losses == []
 
 
+async def test_what_is_trimmed_around_a_channel_that_began_anew_is_announced(over_a_failover: Failing) -> None:
+    """What is left of its former life is lost, and what came since; the offsets in between are not."""
+    async with over_a_failover(own_clock=True) as (pair, past):
+        await _begin_anew(pair, past)
+        await pair.here.publish("/a", "5", "6")
+        for partition in _partitions(pair.here):
+            await partition.shrink(1 << 30, 1 << 53)
+        taken = await pair.there.dequeue("ann")
+        assert texts(taken) == []
+        # "1", the one that stands for "2" and "3", "4", "5", "6"
+        assert {loss.pattern: loss.count for loss in taken.losses}["/a"] == 5
+
+
 async def _begin_anew(pair: Pair, past: Past) -> None:
     """Have a channel begin anew with "2" and "3", of which the store then does not know; then "4" comes."""
     of = _engine(pair.here).process.layout.of
@@ -181,6 +195,10 @@ async def _begin_anew(pair: Pair, past: Past) -> None:
     await pair.here.publish("/a", "2", "3")
     await past.comes_back()
     await pair.here.publish("/a", "4")
+
+
+def _partitions(site: Site) -> Sequence[Partition]:
+    return _engine(site).process.partitions
 
 
 def _engine(site: Site) -> RedisEngine:

@@ -10,7 +10,7 @@
 --   subscribers, version   of its pattern
 --   cuts         the last few trims: sequence and offset of the youngest message that went
 --   holes        messages that Redis lost, four numbers each: a sequence that all of them came before, the offsets before the first and
---                of the last, and how many count for a reader that is not beyond the former
+--                of the last, and how many offsets no message had: not 0 where the log had begun anew (see `lost`)
 
 local states, touched = {}, {}
 
@@ -60,9 +60,9 @@ local function write_states()
   if #words > 0 then redis.call('HSET', LOGS, unpack(words)) end
 end
 
-local function note_hole(state, sequence, before, upto, count)
+local function note_hole(state, sequence, before, final, unused)
   local holes = state.holes
-  for _, number in ipairs({sequence, before, upto, count}) do holes[#holes + 1] = number end
+  for _, number in ipairs({sequence, before, final, unused}) do holes[#holes + 1] = number end
 end
 
 local function hold(bytes, messages)
@@ -132,8 +132,11 @@ local function note_cut(state, sequence, offset)
     state.cuts = kept
   end
   local holes = state.holes
-  while #holes > 0 and holes[1] <= sequence do
-    for _ = 1, 4 do table.remove(holes, 1) end
+  state.holes = {}
+  for index = 1, #holes, 4 do
+    local at, before, final, unused = unpack(holes, index, index + 3)
+    -- Offsets count messages, but for the unused ones: these are kept as long as the log.
+    if at > sequence or unused > 0 then note_hole(state, at, before, final, unused) end
   end
 end
 
@@ -275,8 +278,8 @@ end
 -- sequence, how many, logs: each with an offset. Messages up to the sequence were announced, and those of logs up to the offsets. Note
 -- missing ones as lost. Returns how many logs have lost messages.
 -- A pattern's log begins at a sequence, so an offset beyond all sequences that the server had when it took over may be that of a log
--- that began anew since. It is, if more messages are missing than there were sequences. How many the new log had is known to its
--- subscribers; for all others they count as one.
+-- that began anew since. It is, if more messages are missing than there were sequences since. Who subscribed to that log knows how many
+-- messages it had; for all others they count as one.
 function operations.lost(a)
   local sequence, count, noted = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), 0
   local recovered = tonumber(redis.call('HGET', META, 'recovered') or meta.sequence)
@@ -287,10 +290,9 @@ function operations.lost(a)
     if not state and redis.call('EXISTS', client_key(log)) == 1 then state = begin_log(log, 0, 0, 0) end
     if state and state.offset < offset then
       if offset > recovered and offset - state.offset > sequence - recovered then
-        note_hole(state, sequence, recovered, offset, 1)
-        state.begin = offset - 1
+        note_hole(state, sequence, recovered, offset, offset - state.offset - 1)
       else
-        note_hole(state, sequence, state.offset, offset, offset - state.offset)
+        note_hole(state, sequence, state.offset, offset, 0)
       end
       state.offset = offset
       touch(log)
@@ -304,7 +306,7 @@ end
 function operations.revived(a)
   local state = state_of(ARGV[a])
   if state then
-    note_hole(state, next_sequence(), state.offset, state.offset + 1, 1)
+    note_hole(state, next_sequence(), state.offset, state.offset + 1, 0)
     state.offset = state.offset + 1
     touch(ARGV[a])
   end

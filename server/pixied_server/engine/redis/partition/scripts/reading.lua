@@ -16,11 +16,13 @@ local function lost(state, from, offset, upto, announced)
   end
   if last > from and gone > known then count, youngest, offset = gone - known, last, gone end
   for index = 1, #holes, 4 do
-    local sequence, before, last_one, few = unpack(holes, index, index + 3)
-    if sequence > math.max(from, last) and sequence <= upto then
-      -- Who has got some of them has lost the others.
-      if began > before then few = math.max(last_one - began, 0) end
-      if few > 0 then count, youngest = count + few, sequence end
+    local sequence, before, final, unused = unpack(holes, index, index + 3)
+    if sequence > math.max(from, last) then
+      -- A reader may have got some of them.
+      local missing = unused > 0 and began <= before and 1 or math.max(final - math.max(began, before), 0)
+      if missing > 0 and sequence <= upto then count, youngest = count + missing, sequence end
+    elseif unused > 0 and last > from and known <= before and gone >= final then
+      count = count - math.min(unused, final - 1 - known)
     end
   end
   return count, youngest, offset

@@ -1,5 +1,6 @@
 -- After a failover or a restart the server may lack the youngest messages that were answered and announced. For some time it only learns
 -- what each process knows of them (`lost`): otherwise new messages would take their sequences and offsets, and nobody would notice.
+-- `recovered` is the highest sequence that it had when it took over.
 -- Returns how many microseconds that still takes.
 local SETTLES = 1000000
 

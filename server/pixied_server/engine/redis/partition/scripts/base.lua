@@ -10,7 +10,7 @@
 --
 -- Keys, each after <base>:
 --   meta               hash    sums, counters, the layout, which server process the partition was last served by, and `generation`: how
---                              often that has changed
+--                              often that has changed; when sessions were ended last, and a pause of that (see below)
 --   client:<id>        hash    times, attributes, ownership, progress, sent, cursors and the highest of them, cap, the generation
 --                              in which it was created or last released
 --   subscriptions:<id> hash    pattern -> where it begins: "partition:sequence:offset,..."

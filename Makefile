@@ -126,7 +126,7 @@ bench-quick: $(BUILD)/bench.stamp  ## the same with less work and one round, in 
 	@$(BIN)/python -m tests.bench --quick $(ARGS)
 
 clean:  ## remove everything that make made
-	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist $(BENCH)/node_modules $(MUTANTS)/node_modules bench bench.json tests/output
+	rm -rf .venv $(BUILD) $(addsuffix /node_modules,$(PACKAGES)) $(NODE_SDK)/dist client_sdk/java/target $(BENCH)/node_modules $(MUTANTS)/node_modules bench bench.json tests/output
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help run demo demo-web test unit integration node-test soak mutants check format generate bench bench-quick clean node cc grpcurl stubs nginx redis chromium

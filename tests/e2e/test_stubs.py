@@ -1,6 +1,7 @@
 """Stubs for languages that have no SDK here: the templates beside the contract make them, where their plugins are."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -104,6 +105,15 @@ def test_csharp_messages(tmp_path: Path) -> None:
     (tmp_path / "messages.yaml").write_text(messages)
     run("buf", "generate", "--template", tmp_path / "messages.yaml", "--output", tmp_path)
     assert "namespace Pixied.V1" in (tmp_path / "Attach.cs").read_text()
+
+
+def test_maven_makes_them_with_the_versions_of_make_stubs() -> None:
+    """What the example in Java is built with is what the template is tested with."""
+    pom = (ROOT / "client_sdk" / "java" / "pom.xml").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for version, artifact in {"protobuf": "protoc", "grpc": "protoc-gen-grpc-java"}.items():
+        (pinned,) = re.findall(rf":{artifact}:([\d.]+):exe", makefile)
+        assert f"<{version}.version>{pinned}</{version}.version>" in pom
 
 
 @pytest.mark.parametrize("file", ["google/rpc/status.proto", "google/rpc/error_details.proto"])

@@ -263,3 +263,17 @@ async def test_it_lets_pixied_stop_and_comes_back(example: Example) -> None:
                 await asyncio.to_thread(server.start)
                 assert await front.ends() == 1
                 assert "no live client" in front.errors[-1]
+
+
+async def test_it_lives_with_a_server_that_drops_links_soon(example: Example) -> None:
+    """Limits may be shorter than a second. On a busy machine a link or two may be lost to one."""
+    with running_server("--heartbeat-interval", "100ms", "--silence-limit", "999ms") as server:
+        async with Backend(server.address) as backend:
+            client_id = (await backend.create_client(session_timeout=600)).client_id
+            await backend.subscribe(client_id, ["/example/c"])
+            expected = await publish(backend, "/example/c", range(3))
+            async with Proxy(server.path) as proxy, front_end(example, proxy.address, client_id) as front:
+                await front.has_printed(*expected)
+                await all_confirmed(backend, client_id, example)
+                assert await front.leaves() == 0
+                assert len(front.errors) < 3

@@ -2,8 +2,10 @@ package io.github.pixied.example;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static java.util.concurrent.TimeUnit.MILLISECONDS;
+import static java.util.concurrent.TimeUnit.NANOSECONDS;
 import static java.util.concurrent.TimeUnit.SECONDS;
 
+import com.google.protobuf.Duration;
 import io.github.pixied.v1.*;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -92,8 +94,16 @@ public final class FrontEnd {
       keepLink(id);
     } finally {
       if (given.isEmpty()) {
-        backend.destroyClient(DestroyClientRequest.newBuilder().setClientId(id).build());
+        destroy(id);
       }
+    }
+  }
+
+  private void destroy(String id) {
+    try {
+      backend.destroyClient(DestroyClientRequest.newBuilder().setClientId(id).build());
+    } catch (StatusRuntimeException error) {
+      System.err.println("not destroyed, so it expires: " + error.getMessage());
     }
   }
 
@@ -211,7 +221,8 @@ public final class FrontEnd {
     for (AttachEvent event : events) {
       switch (event.getEventCase()) {
         case WELCOME -> {
-          silence = SECONDS.toMillis(event.getWelcome().getSilenceLimit().getSeconds());
+          Duration limit = event.getWelcome().getSilenceLimit();
+          silence = SECONDS.toMillis(limit.getSeconds()) + NANOSECONDS.toMillis(limit.getNanos());
           answer.addCommandsBuilder().setAttach(AttachClient.newBuilder().setClientId(id).setHandle(0));
         }
         case ATTACH_FAILED -> {

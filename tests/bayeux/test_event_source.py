@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from tests.bayeux.site import Browser, until_held
-from tests.sdk.servers import TIMEOUT
+from tests.bayeux.site import Browser, served, until_held
+from tests.sdk.servers import TIMEOUT, Server, running_server
 
 from pixied_client import Backend, Message
+from pixied_client.bayeux import Bayeux, Limits, Rate, Timing
 
 EVENTS = {"accept": "text/event-stream"}
 
@@ -95,8 +96,46 @@ async def test_only_a_get_opens_a_stream(browser: Browser) -> None:
 @pytest.mark.parametrize("client_id", ["nobody", "x" * 256])
 async def test_the_stream_of_nobody_is_not_found(browser: Browser, client_id: str) -> None:
     """A browser whose stream ended with 200 comes back every few seconds; this it does not ask for again."""
-    response = await browser.http.get(f"{browser.url}/{client_id}", headers=EVENTS)
+    headers = {**EVENTS, "origin": "https://page.example"}
+    response = await browser.http.get(f"{browser.url}/{client_id}", headers=headers)
     assert response.status_code == 404
+    # Without this a page of another origin is not shown the status.
+    assert response.headers["access-control-allow-origin"] == "https://page.example"
+    assert "no-store" in response.headers["cache-control"]
+
+
+async def test_a_browser_comes_again_for_a_stream_while_pixied_is_away() -> None:
+    """It would never ask again after another status than 200, and its session may still be there."""
+    timing = Timing(retry=0.1, backend=0.2)
+    with running_server() as pixied:
+        async with (
+            served(Bayeux(pixied.address, timing=timing)) as place,
+            Browser(f"http://{place}/bayeux") as browser,
+        ):
+            visitor = await browser.handshake()
+            pixied.kill()
+            assert 100 <= await _retry(browser, visitor.client_id) <= 200
+
+
+async def test_a_browser_that_asks_too_often_comes_again_for_its_stream(server: Server) -> None:
+    """As while pixied is away."""
+    few = Rate(messages=0.001, bytes=1_000_000)
+    async with (
+        served(Bayeux(server.address, limits=Limits(address_rate=few), timing=Timing(retry=0.1))) as place,
+        Browser(f"http://{place}/bayeux") as browser,
+    ):
+        await browser.handshake()
+        assert 100 <= await _retry(browser, "whoever") <= 200
+
+
+async def _retry(browser: Browser, client_id: str) -> int:
+    """Ask for a stream that can't be had now. Gives after how many milliseconds a browser asks again."""
+    response = await browser.http.get(f"{browser.url}/{client_id}", headers=EVENTS)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    field, _, milliseconds = response.text.strip().partition(": ")
+    assert field == "retry"
+    return int(milliseconds)
 
 
 async def test_the_stream_of_a_session_that_ends_ends(browser: Browser, backend: Backend) -> None:

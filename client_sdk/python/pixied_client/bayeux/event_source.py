@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from random import random
 from typing import Any, Final, TypeAlias
 
 from pixied_client.bayeux.limits import Timing
@@ -23,7 +24,7 @@ class EventSources:
 
     Args:
         protocol: knows the sessions.
-        timing: when a stream counts as stalled.
+        timing: when a stream counts as stalled, and when a browser comes again for one that it can't have now.
     """
 
     def __init__(self, protocol: Protocol, timing: Timing) -> None:
@@ -49,18 +50,31 @@ class EventSources:
         breathing = asyncio.create_task(self._breathe(held, write))
         sender = TimedSender(event, self._timing, lambda: _end(streaming))
         streaming = asyncio.create_task(self._protocol.stream(client_id, request, sender, held.set))
+        failure: PixiedError | None = None
         try:
             await streaming
-        except (ClientUnknown, FieldInvalid):
-            await _refuse(send, 404, begun)
-        except PixiedError:
-            await _refuse(send, 503, begun)
+        except PixiedError as error:
+            failure = error
         finally:
             breathing.cancel()
             streaming.cancel()
             await asyncio.gather(breathing, streaming, return_exceptions=True)
         if begun.is_set():
             await send({"type": "http.response.body", "body": b""})
+        elif isinstance(failure, ClientUnknown | FieldInvalid):
+            await _refuse(send, headers)
+        else:
+            await self.postpone(send, headers)
+
+    async def postpone(self, send: _Send, headers: Sequence[tuple[str, str]]) -> None:
+        """Let a browser come again for a stream that it can't have now.
+
+        A browser never asks again for a stream that was answered with another status than 200, so that its client would
+        get no more messages although its session goes on.
+        """
+        retry = round(1_000 * self._timing.retry * (1 + random()))  # noqa: S311 - jitter
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(headers)})
+        await send({"type": "http.response.body", "body": f"retry: {retry}\n\n".encode()})
 
     async def _breathe(self, held: asyncio.Event, write: Callable[[str], Awaitable[None]]) -> None:
         # A stream that has begun can't be refused any more.
@@ -75,12 +89,17 @@ def _end(streaming: "asyncio.Task[None]") -> None:
     streaming.cancel()
 
 
-async def _refuse(send: _Send, status: int, begun: asyncio.Event) -> None:
-    if not begun.is_set():
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+async def _refuse(send: _Send, headers: Sequence[tuple[str, str]]) -> None:
+    """Tell a browser that there is no such session, so that it does not come again."""
+    raw = [*_encoded(headers), (b"cache-control", b"no-cache, no-store"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 404, "headers": raw})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _headers(more: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     own = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache, no-store")]
-    return [(name.encode(), value.encode("latin-1")) for name, value in [*own, *more, ("x-accel-buffering", "no")]]
+    return _encoded([*own, *more, ("x-accel-buffering", "no")])
+
+
+def _encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]

@@ -107,13 +107,18 @@ class HttpTransport:
             await self._respond(request, send, 405, _explained(refusal), [("allow", "GET, POST, OPTIONS")])
 
     async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
+        headers = self._origins.headers(request)
         try:
             self._transports.check("eventsource")
-            self._budgets.check(request, [], 0)
         except Refusal as refusal:
             await self._respond(request, send, _status(refusal), _explained(refusal))
             return
-        await _while_there(receive, self._event_sources.serve(request, send, self._origins.headers(request)))
+        try:
+            self._budgets.check(request, [], 0)
+        except Refusal:
+            await self._event_sources.postpone(send, headers)
+            return
+        await _while_there(receive, self._event_sources.serve(request, send, headers))
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         try:

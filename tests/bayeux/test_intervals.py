@@ -53,6 +53,24 @@ async def test_a_session_lives_for_as_long_as_its_client_announces(
     assert await _ends(backend, visitor.client_id) >= 1.5
 
 
+async def test_a_session_with_a_short_interval_of_its_own_lives_as_long_as_announced(
+    server: Server, backend: Backend
+) -> None:
+    """It would be over long before one that has the front-end's interval."""
+    bayeux = Bayeux(server.address, timing=Timing(interval=600.0, max_interval=0.5))
+
+    @bayeux.can_handshake
+    async def at_once(handshake: Handshake) -> bool:
+        handshake.interval = 0.0
+        return True
+
+    async with served(bayeux) as place, Browser(f"http://{place}/") as browser:
+        visitor = await browser.handshake()
+        await visitor.connect(advice={**NOW, "interval": 1_500})
+        assert await _ends(backend, visitor.client_id) >= 1.5
+    await bayeux.close()
+
+
 async def test_who_comes_back_is_away_no_more(quick: Browser, backend: Backend) -> None:
     """With its next connect what it announced before is over, and it may announce something else."""
     visitor = await quick.handshake()

@@ -23,12 +23,12 @@ class Absences:
 
     Args:
         open_front_end: gives the connection to pixied.
-        session_timeout: how long a session lives by itself, in seconds.
+        shortest: how long a session lives by itself at least, in seconds.
     """
 
-    def __init__(self, open_front_end: Callable[[], Awaitable[FrontEnd]], session_timeout: float) -> None:
+    def __init__(self, open_front_end: Callable[[], Awaitable[FrontEnd]], shortest: float) -> None:
         self._open = open_front_end
-        self._pause = session_timeout / 3
+        self._pause = shortest / 3
         self._until: dict[str, float] = {}
         self._pinging: asyncio.Task[None] | None = None
 

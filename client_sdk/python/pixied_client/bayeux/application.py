@@ -94,7 +94,8 @@ class Bayeux:
         self._extensions = Extensions(extensions)
         self._holds = Holds()
         activity = Activity(timing.max_inactivity)
-        self._absences = Absences(self._backing.front_end, timing.session_timeout)
+        # A client's own interval, from `can_handshake`, may be 0.
+        self._absences = Absences(self._backing.front_end, timing.max_interval)
         connects = Connects(
             timing, limits, self._holds, Writer(self._extensions), activity, self._absences, self._notify_lost
         )

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +79,49 @@ def test_it_serves_until_it_is_told_to_stop(server: Server, free_port: int) -> N
 
 def test_no_secret_is_logged(server: Server, free_port: int, tmp_path: Path) -> None:
     """Not even with every line there is: no client id and no payload, by whatever transport they came."""
-    flags = ["--listen", f"127.0.0.1:{free_port}", "--log-level", "debug"]
+    client_ids: list[str] = []
+
+    def visit(place: str) -> None:
+        client_ids.append(_visit(place, "private"))
+        # A browser can send no headers with it, so that applications have their tokens there.
+        with connect(f"ws:{place}?token=private") as websocket:
+            websocket.send("[]")
+            assert websocket.recv(TIMEOUT) == "[]"
+
+    written = _log_of(visit, server, free_port, tmp_path)
+    assert '"listening"' in written
+    assert client_ids[0][:8] not in written
+    assert "private" not in written
+
+
+def test_callers_can_not_fill_the_log(server: Server, free_port: int, tmp_path: Path) -> None:
+    """A few bytes that nobody can read are one line, however often they come."""
+
+    def send_nonsense(place: str) -> None:
+        del place
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", free_port), TIMEOUT) as caller:
+                caller.sendall(b"nonsense\r\n\r\n")
+                assert b" 400 " in caller.recv(1_024)
+
+    written = _log_of(send_nonsense, server, free_port, tmp_path)
+    assert written.count("uvicorn.error") == 1
+
+
+def _log_of(visit: Callable[[str], None], server: Server, port: int, folder: Path) -> str:
+    """Run a front-end while it is visited; give what it logs."""
+    flags = ["--listen", f"127.0.0.1:{port}", "--log-level", "debug"]
     command = [sys.executable, "-m", "pixied_server", "--address", server.address, "bayeux", *flags]
-    log = tmp_path / "log"
+    log = folder / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, stderr=stderr, env=clean_environment())
     try:
-        poll(lambda: _answers(free_port))
-        client_id = _visit(f"//127.0.0.1:{free_port}/bayeux", "private")
+        poll(lambda: _answers(port))
+        visit(f"//127.0.0.1:{port}/bayeux")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(TIMEOUT)
-    written = log.read_text()
-    assert '"listening"' in written
-    assert client_id[:8] not in written
-    assert "private" not in written
+    return log.read_text()
 
 
 def _visit(place: str, data: str) -> str:

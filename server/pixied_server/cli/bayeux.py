@@ -1,5 +1,6 @@
 """`pixied bayeux`: a Bayeux server for browsers, in a process of its own."""
 
+import logging
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ import typer
 from pixied_server import telemetry
 from pixied_server.cli.connection import ServerAddress
 from pixied_server.cli.exits import ExitCode, fail
+from pixied_server.cli.uvicorn_log import OncePerMinute
 from pixied_server.settings import Address
 
 if TYPE_CHECKING:
@@ -153,6 +155,7 @@ def _serve(
     from pixied_client.bayeux import Bayeux, cometd  # noqa: PLC0415 - an extra
     from pixied_server.cli.connections import Connections  # noqa: PLC0415 - an extra
 
+    logging.getLogger("uvicorn.error").addFilter(OncePerMinute())
     application = Bayeux(address, name=name, timing=timing, **_given(manner), extensions=[cometd.TimeSync()])
 
     class Server(uvicorn.Server):
@@ -163,7 +166,7 @@ def _serve(
     config = uvicorn.Config(
         application if path == "/" else application.beside(_elsewhere, path),
         log_config=None,
-        # Paths of event streams hold client ids.
+        # Paths of event streams hold client ids; what else uvicorn would log is filtered.
         access_log=False,
         ws_max_size=1 << 20,
         timeout_graceful_shutdown=_GRACE,
